@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The main job on this machine, with all of its set-up (see setup.sh for MPI=, PYTHON=, MLSH_VENV=):
+#
+#   launch/local.sh [-np N] [PRESET] [--options of the trainer]
+#
+# N is the number of ranks, by default one a core. Everything after it goes to the trainer; runs/ is made where you are.
+
+set -euo pipefail
+
+ranks=
+case ${1:-} in
+    -np | -n | --np)
+        ranks=${2:-}
+        if [[ ! $ranks =~ ^[1-9][0-9]*$ ]]; then
+            echo "local.sh: $1 takes the number of ranks, 1 or more, not '$ranks'" >&2
+            exit 2
+        fi
+        shift 2
+        ;;
+esac
+
+# shellcheck source-path=SCRIPTDIR source=setup.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" run
+
+# nproc knows the cores this process may use; but it would also obey the thread count meant for one rank.
+: "${ranks:=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)}"
+for argument in "$@"; do
+    if [[ $argument == -h || $argument == --help ]]; then
+        echo "usage: local.sh [-np N] and the trainer's own arguments, which are:"
+        ranks=1
+        break
+    fi
+done
+
+exec "$venv/bin/mpirun" -np "$ranks" "$venv/bin/python" -m mlsh_mpi.train "$@"

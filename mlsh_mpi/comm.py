@@ -1,0 +1,202 @@
+"""The only importer of mpi4py: who the ranks are, sums over them, agreement among them, and the end of the job.
+
+Ranks that wait give way to ranks that work: every collective is entered without blocking and waited for by testing it, with a
+nap in between where a host has more ranks than cores. A blocking one spins and starves the very rank it waits for. With a core
+for each rank a nap would only cost time; giving up the core is enough, in case the kernel has put two ranks on one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cloudpickle
+import numpy as np
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", RuntimeWarning)  # of a foreign launcher: _refuse_singletons says it in one sentence
+    from mpi4py import MPI
+
+from mlsh_mpi.errors import UserError
+
+MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
+
+T = TypeVar("T")
+Array = np.ndarray[Any, np.dtype[Any]]
+NAP = 5e-4
+"""Seconds between two looks at a pending collective: long enough for another rank to work, short beside an iteration."""
+
+
+class Ranks:
+    """The ranks that share something, as one of them sees it. `seconds` is what sums have cost this rank, waiting included."""
+
+    def __init__(self, communicator: MPI.Comm, *, gives_way: bool) -> None:
+        self._comm, self._gives_way = communicator, gives_way
+        self.rank: int = communicator.Get_rank()
+        self.size: int = communicator.Get_size()
+        self.seconds = 0.0
+
+    def sum(self, values: Array) -> None:
+        """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
+        if self.size == 1:
+            return
+        entered = time.perf_counter()
+        self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
+        self.seconds += time.perf_counter() - entered
+
+    def gather(self, value: T) -> list[T]:
+        """One value from each rank, in rank order, to every rank. For small things: it pickles."""
+        self._meet()
+        return self._comm.allgather(value)
+
+    def first(self, value: T) -> T:
+        """Rank 0's value, by cloudpickle: classes, functions and lambdas of a script reach ranks that never defined them."""
+        self._meet()
+        return self._comm.bcast(value)
+
+    def split(self, colour: int) -> Ranks:
+        """The ranks that pass the same colour."""
+        self._meet()
+        return Ranks(self._comm.Split(colour, self.rank), gives_way=self._gives_way)
+
+    def agreed(self, attempt: Callable[[], T]) -> T:
+        """Calls `attempt` on every rank; a user's mistake found on any of them is raised on all.
+
+        Raises:
+            UserError: that of the lowest rank that found one.
+        """
+        try:
+            result, mistake = attempt(), None
+        except UserError as error:
+            mistake = str(error)
+        mistakes = [found for found in self.gather(mistake) if found is not None]
+        if mistakes:
+            agreed = UserError(mistakes[0])
+            agreed.everywhere = True
+            raise agreed
+        return result
+
+    def in_sync(self, values: Array) -> list[int]:
+        """Ranks whose bits of `values` differ from rank 0's: none, if all went well."""
+        hashes = self.gather(zlib.crc32(values.tobytes()))
+        return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
+
+    def _meet(self) -> None:
+        self._wait(self._comm.Ibarrier())
+
+    def _wait(self, request: MPI.Request) -> None:
+        while not request.Test():
+            if self._gives_way:
+                time.sleep(NAP)
+            else:
+                os.sched_yield()
+
+
+class Job:
+    """The whole MPI job."""
+
+    def __init__(self) -> None:
+        _refuse_singletons()
+        world = MPI.COMM_WORLD
+        host = world.Split_type(MPI.COMM_TYPE_SHARED)
+        cores = set().union(*host.allgather(os.sched_getaffinity(0)))
+        self.cores = len(cores)
+        """Cores that this host's ranks may use."""
+        self.ranks_here: int = host.Get_size()
+        """Ranks on this host."""
+        self.world = Ranks(world, gives_way=self.ranks_here > self.cores)
+        self.hosts = sorted(set(self.world.gather(socket.gethostname())))
+        self.folder: Path | None = None
+        """Where a traceback is kept, once there is a run folder."""
+
+    @property
+    def library(self) -> str:
+        """Name and version of the MPI library."""
+        return _library()
+
+
+@contextmanager
+def job() -> Iterator[Job]:
+    """Runs the body as an MPI job in which one rank's failure ends all.
+
+    A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with 2. Any other
+    exception, on any rank, is printed once with the rank's name and aborts the job with 1.
+    """
+    current: Job | None = None
+    try:
+        current = Job()
+        yield current
+    except UserError as error:
+        alone = MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
+        if _promised_rank() == 0 or alone:
+            print(f"mlsh_mpi: {error}", file=sys.stderr, flush=True)
+        if alone:
+            _abort(2)
+        sys.exit(2)
+    except BaseException as error:
+        if isinstance(error, SystemExit) and not error.code:
+            raise
+        _report(error, current.folder if current else None)
+        _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
+
+
+def _abort(code: int) -> None:
+    """Ends every rank. The launcher may take a moment to end this one, which has nothing more to say."""
+    MPI.COMM_WORLD.Abort(code)
+    os._exit(code)
+
+
+def _report(error: BaseException, folder: Path | None) -> None:
+    """Prints the traceback, unless another rank has: the first to create the file speaks, the others wait for its abort."""
+    rank = MPI.COMM_WORLD.Get_rank()
+    title = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} on {socket.gethostname()} failed"
+    text = title + "\n" + "".join(traceback.format_exception(error))
+    if isinstance(error, KeyboardInterrupt):
+        text = f"{title}: interrupted"
+    if folder is None:
+        time.sleep(0.05 * min(rank, 60))
+    else:
+        try:
+            with (folder / "traceback.txt").open("x") as file:
+                file.write(text)
+        except FileExistsError:
+            time.sleep(5)
+            return
+        except OSError:
+            pass
+    print(text, file=sys.stderr, flush=True)
+
+
+def _refuse_singletons() -> None:
+    """Raises UserError if the launcher promised more ranks than MPI has: it belongs to another MPI library."""
+    promised = next((int(os.environ[name]) for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE") if name in os.environ), None)
+    if promised is None and "SLURM_STEP_NUM_TASKS" in os.environ and "SLURM_PROCID" in os.environ:
+        promised = int(os.environ["SLURM_STEP_NUM_TASKS"])
+    size = MPI.COMM_WORLD.Get_size()
+    if promised is not None and promised != size:
+        raise UserError(
+            f"the launcher promised {promised} ranks, but MPI has {size}: it does not belong to the MPI library in use "
+            f"({_library()}); start with that library's own mpirun (in a virtual environment with an MPI wheel: its bin/mpirun)"
+        )
+
+
+def _library() -> str:
+    """Name and version of the MPI library: the first words it says of itself."""
+    return " ".join(MPI.Get_library_version().splitlines()[0].split(",")[0].strip(" \0").split())
+
+
+def _promised_rank() -> int:
+    """This process's rank as the launcher counts, so that singletons do not all take themselves for the first."""
+    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return MPI.COMM_WORLD.Get_rank()

@@ -1,0 +1,237 @@
+"""What a run is: frozen dataclasses, one a concern, and a preset for each experiment of the paper."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+
+from mlsh_mpi.errors import UserError
+
+flat = tyro.conf.arg(name="")
+"""Options of a nested concern appear without its name: --groups, not --sampling.groups."""
+PREFIXED = ("master", "primitive")
+"""Concerns whose options keep the name, because both have the same: --master.learning-rate."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where the agent lives."""
+
+    env: str = "mlsh/MovingBandits-v0"
+    """A Gymnasium id, or module:Class (or module:function) of your own."""
+    episode_length: int | None = None
+    """T, steps of an episode; by default what the environment was registered with."""
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """The method: paper, section 4."""
+
+    primitives: int = 2
+    """K, shared sub-policies."""
+    macro_length: int = 10
+    """N, steps between two decisions of the master."""
+    warmup: int = 9
+    """W, iterations on a new task that train the master alone."""
+    joint: int = 1
+    """U, iterations on a task that train master and primitives; W is measured in the same unit."""
+    exploration: float = 0.1
+    """Probability that a uniformly random decision replaces the master's (the released code's value)."""
+    learn_from_explored: bool = True
+    """Primitives also learn from macro-actions that exploration chose."""
+    forming_iterations: int = 0
+    """First iterations, in which a macro-action lasts the whole episode, so that a master can tell the primitives apart."""
+    credit: Literal["macro-action", "episode"] = "macro-action"
+    """How far a primitive's advantage looks: to the end of its macro-action, where the value of the primitive that takes
+    over stands for the rest, or through to the end of the episode (the released code)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much data an iteration collects."""
+
+    groups: int = 10
+    """Groups; each has a task and a master of its own. Grows to one group a rank if --workers is 1."""
+    workers: int = 1
+    """Workers of a group (paper: 12)."""
+    steps: int = 2000
+    """D, environment steps a worker collects in an iteration."""
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation (Schulman et al. 2017) on one timescale."""
+
+    learning_rate: float
+    """Step size of Adam (paper: 0.01 for the master, 0.0003 for the primitives)."""
+    epochs: int = 10
+    """Passes over the data of an iteration."""
+    clip: float = 0.2
+    """Clips the probability ratio to 1 -+ clip."""
+    gamma: float = 0.99
+    """Discount a step of this timescale."""
+    lam: float = 0.98
+    """Lambda of generalised advantage estimation."""
+    value_coefficient: float = 0.5
+    """Weight of the squared error of the value."""
+
+
+@dataclass(frozen=True)
+class MasterPPO(PPO):
+    """theta's learner, on the 1/N timescale."""
+
+    learning_rate: float = 0.01
+    minibatch_size: int = 64
+    """Decisions of one worker in a minibatch."""
+
+
+@dataclass(frozen=True)
+class PrimitivePPO(PPO):
+    """phi's learner, on the full timescale."""
+
+    learning_rate: float = 3e-4
+    minibatches: int = 15
+    """Minibatches of an epoch."""
+    min_samples: int = 64
+    """A primitive with fewer samples in an iteration, over all ranks, skips the update: Adam would make them a full step."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Policy and value network of the master and of each primitive."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the tanh layers."""
+    filter_observations: bool = False
+    """Standardise observations by their running moments and clip them to +-5."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long, from which seed, and what is kept."""
+
+    seed: int = 0
+    """Names every random stream of the run."""
+    iterations: int = 100
+    """Iterations, each one collect + update."""
+    folder: str | None = None
+    """Run folder; by default runs/PRESET-seedSEED."""
+    test_masters: int = 20
+    """Fresh masters that the final test trains over the finished primitives; at least one for each rank."""
+    sync_interval: int = 10
+    """Iterations between checks that phi is bitwise the same on all ranks."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a run."""
+
+    preset: tyro.conf.Suppress[str] = "moving-bandits"
+    environment: Annotated[Environment, flat] = field(default_factory=Environment)
+    hierarchy: Annotated[Hierarchy, flat] = field(default_factory=Hierarchy)
+    sampling: Annotated[Sampling, flat] = field(default_factory=Sampling)
+    network: Annotated[Network, flat] = field(default_factory=Network)
+    run: Annotated[Run, flat] = field(default_factory=Run)
+    master: MasterPPO = field(default_factory=MasterPPO)
+    primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
+
+    def check(self, episode_length: int) -> None:
+        """Refuses sizes that do not fit one another.
+
+        Args:
+            episode_length: T of the environment.
+
+        Raises:
+            UserError: the rule, the values and what to do.
+        """
+        for name in ("hierarchy", "sampling", "run", "master", "primitive"):
+            _check_ranges(getattr(self, name), f"{name}." if name in PREFIXED else "")
+        if self.sampling.steps < episode_length:
+            raise UserError(
+                f"an iteration must hold a whole episode, but --steps is {self.sampling.steps} and an episode has "
+                f"{episode_length} steps: use --steps {episode_length} or more"
+            )
+        if self.hierarchy.macro_length > episode_length:
+            raise UserError(
+                f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
+                f"has {episode_length} steps: use --macro-length {episode_length} or less"
+            )
+        forming = self.hierarchy.forming_iterations
+        if forming >= self.run.iterations:
+            raise UserError(
+                f"training must end at N = --macro-length {self.hierarchy.macro_length}, but all of --iterations "
+                f"{self.run.iterations} are --forming-iterations ({forming}): use --iterations {forming + 1} or more, or "
+                f"fewer --forming-iterations"
+            )
+        if any(width < 1 for width in self.network.hidden):
+            raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")
+
+
+_POSITIVE = {
+    *("primitives", "macro_length", "joint", "groups", "workers", "steps", "epochs"),
+    *(
+        "minibatch_size",
+        "minibatches",
+        "min_samples",
+        "iterations",
+        "test_masters",
+        "sync_interval",
+        "learning_rate",
+        "clip",
+    ),
+}
+_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient"}
+_FRACTIONS = {"exploration", "gamma", "lam"}
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check_ranges(concern: object, prefix: str) -> None:
+    for name, value in vars(concern).items():
+        option = _option(prefix + name)
+        if value is None or isinstance(value, (str, tuple, bool)):
+            continue
+        if name in _POSITIVE and not value > 0:
+            raise UserError(f"{option} must be greater than 0, but is {value}")
+        if name in _NOT_NEGATIVE and not value >= 0:
+            raise UserError(f"{option} must not be negative, but is {value}")
+        if name in _FRACTIONS and not 0 <= value <= 1:
+            raise UserError(f"{option} must be between 0 and 1, but is {value}")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point."""
+
+    summary: str
+    config: Config
+
+
+def _preset(name: str, summary: str, **concerns: object) -> tuple[str, Preset]:
+    return name, Preset(summary, dataclasses.replace(Config(preset=name), **concerns))  # type: ignore[arg-type]
+
+
+PRESETS: dict[str, Preset] = dict(
+    [
+        _preset(
+            "moving-bandits",
+            "2D Moving Bandits, settings that separate the primitives with every seed",
+            hierarchy=Hierarchy(forming_iterations=72, learn_from_explored=False),
+            sampling=Sampling(groups=30),
+            primitive=PrimitivePPO(learning_rate=7e-4),
+            run=Run(iterations=100),
+        ),
+        _preset(
+            "moving-bandits-paper",
+            "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
+            hierarchy=Hierarchy(credit="episode"),
+            sampling=Sampling(groups=10, workers=12),
+            run=Run(iterations=1000),
+        ),
+    ]
+)

@@ -1,0 +1,55 @@
+"""The observation filter: running moments, pooled over all ranks, through which every policy observes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, sum and sum of squares of each entry of the observation: additive over ranks and iterations. float64."""
+
+    count: float
+    total: Array
+    squares: Array
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+    @classmethod
+    def of(cls, observations: Array) -> Moments:
+        """Moments of (..., observation)."""
+        rows = observations.reshape(-1, observations.shape[-1]).astype(np.float64)
+        return cls(float(len(rows)), rows.sum(0), (rows**2).sum(0))
+
+
+class ObservationFilter:
+    """Standardises observations by the moments of all seen before this iteration and clips them to +-`CLIP` (paper's code)."""
+
+    CLIP = 5.0
+
+    def __init__(self, size: int) -> None:
+        self.moments = Moments(0.0, np.zeros(size), np.zeros(size))
+        self._set_scale()
+
+    def merge(self, seen: Moments) -> None:
+        """Takes in the observations of an iteration, pooled over all ranks."""
+        self.moments = self.moments + seen
+        self._set_scale()
+
+    def __call__(self, observation: Array) -> Array:
+        """(..., size) -> (..., size) float32."""
+        return np.clip((observation - self._mean) * self._scale, -self.CLIP, self.CLIP).astype(np.float32)
+
+    def _set_scale(self) -> None:
+        if self.moments.count < 2:
+            self._mean, self._scale = np.zeros_like(self.moments.total), np.ones_like(self.moments.total)
+            return
+        self._mean = self.moments.total / self.moments.count
+        variance = np.maximum(self.moments.squares / self.moments.count - self._mean**2, 1e-4)
+        self._scale = 1 / np.sqrt(variance)

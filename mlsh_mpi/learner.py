@@ -1,0 +1,245 @@
+"""What both timescales learn from a Rollout: batches for PPO, normalised over all who share a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi import advantage, ppo, seeding
+from mlsh_mpi.comm import Ranks
+from mlsh_mpi.config import PPO, Config, MasterPPO
+from mlsh_mpi.hosting import Hosting
+from mlsh_mpi.lanes import Spec
+from mlsh_mpi.policies import Exploring, Network, Stack, by_row, head_for
+from mlsh_mpi.rollout import Rollout, Step
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A stack, its update, and the ranks that share it."""
+
+    stack: Stack
+    update: ppo.PPOUpdate
+    ranks: Ranks
+
+    @classmethod
+    def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> Learner:
+        """A learner whose gradients are summed over `ranks`."""
+        return cls(stack, ppo.PPOUpdate(stack, config, lambda buffer: ranks.sum(buffer.numpy())), ranks)
+
+    def restart(self, row: int, rng: np.random.Generator) -> None:
+        """Fresh parameters and a fresh optimiser for one row."""
+        self.stack.initialise(row, rng)
+        self.update.optimiser.reset(row)
+
+
+def shared_primitives(config: Config, world: Ranks, spec: Spec) -> Learner:
+    """phi, the same on every rank."""
+    network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
+    learner = Learner.of(Stack(config.hierarchy.primitives, network), config.primitive, world)
+    for k in range(learner.stack.n):
+        learner.restart(k, seeding.stream(config.run.seed, "phi", k))
+    return learner
+
+
+def private_masters(config: Config, world: Ranks, spec: Spec, hosting: Hosting) -> Learner:
+    """A theta for each group hosted here, still to be initialised; shared with the ranks that host the rest of the group."""
+    head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
+    stack = Stack(len(hosting.groups), Network(spec.observation_size, head, config.network.hidden))
+    return Learner.of(stack, config.master, world.split(hosting.groups[0]))
+
+
+def learn_masters(
+    learner: Learner,
+    rollout: Rollout,
+    workers: Sequence[int],
+    iteration: int,
+    seed: int,
+    macro_length: int,
+    config: MasterPPO,
+) -> Array:
+    """theta by PPO on the 1/N timescale.
+
+    Args:
+        learner: masters of the groups hosted here, one a row.
+        rollout: of their workers.
+        workers: global numbers of the workers, as many for each master.
+        iteration: names the order of minibatches.
+        seed: the run's.
+        macro_length: N of the rollout.
+        config: the learner's settings.
+
+    Returns:
+        (groups here,) entropy in nats of each master's own choices before the update: mean of its workers here.
+    """
+    masters = learner.stack
+    steps = rollout.steps
+    view = advantage.master_view(
+        *(steps.observation, steps.reward, steps.end, steps.primitive, steps.decides),
+        *(rollout.final_observation, macro_length),
+    )
+    decisions, lanes = view.choice.shape
+    lanes_each = lanes // len(workers)
+    row_of_lane = np.repeat(np.arange(masters.n), lanes // masters.n)
+    with torch.no_grad():
+        blocks = torch.from_numpy(_lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1])
+        value = masters.value(blocks).view(lanes, decisions + 1).T.numpy()
+        outputs = masters.policy(blocks)
+        choice = np.concatenate((view.choice, np.zeros_like(view.choice[:1])))
+        log_prob = masters.network.head.log_prob(
+            outputs, masters.network.free(masters.parameters), torch.from_numpy(_lanes_first(choice)).view(masters.n, -1)
+        )
+        entropy = _entropy(outputs).view(lanes, decisions + 1)[:, :-1].numpy()
+    advantages = view.advantages(value, config.gamma, config.lam)
+    rows = np.where(view.valid, row_of_lane, -1)
+    normalised, counts = _normalise(advantages, rows, masters.n, learner.ranks)
+    batch = ppo.Batch(
+        observation=_samples(view.observation[:-1]),
+        action=_samples(view.choice),
+        log_prob=log_prob.view(lanes, decisions + 1)[:, :-1].reshape(-1),
+        advantage=_samples(normalised),
+        target=_samples(advantages + value[:-1]),
+    )
+    expected = lanes_each * (len(steps.reward) // macro_length)
+    count = max(1, round(expected / config.minibatch_size))
+    regular = -(-expected // count) * (len(workers) // masters.n)
+    keys = np.zeros((config.epochs, len(workers), lanes_each, decisions))
+    for w, worker in enumerate(workers):  # as many draws as this worker made decisions, whatever others here did
+        most = int(view.valid[:, w * lanes_each : (w + 1) * lanes_each].any(1).sum())
+        shape = (config.epochs, lanes_each, most)
+        keys[:, w, :, :most] = seeding.stream(seed, "master", iteration, worker).random(shape)
+    by_worker = _lanes_first(rows).reshape(len(workers), -1)
+    minibatches = ppo.plan(by_worker, masters.n, keys.reshape(*keys.shape[:2], -1), count, regular)
+    learner.update(batch, minibatches, [count > 0 for count in counts])
+    valid = _lanes_first(view.valid)
+    of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
+    means = of_worker[0] / np.maximum(of_worker[1], 1)
+    return means.reshape(masters.n, -1).mean(1)
+
+
+def learn_primitives(
+    learner: Learner,
+    rollout: Rollout,
+    columns: Array,
+    joint: Array,
+    workers: Sequence[int],
+    iteration: int,
+    config: Config,
+) -> Array:
+    """phi by PPO on the full timescale, for each sample only the primitive that was active.
+
+    Args:
+        learner: the primitives, shared by all ranks.
+        rollout: of this rank's workers.
+        columns: indices of the observation that primitives see.
+        joint: (W,) bool, which of the workers' groups are in their joint phase; the others' data are left out.
+        workers: global numbers of the W workers.
+        iteration: names the order of minibatches.
+        config: the run's.
+
+    Returns:
+        (K,) samples of each primitive, over all ranks.
+    """
+    primitives, settings = learner.stack, config.primitive
+    lanes_each = rollout.steps.reward.shape[1] // len(workers)
+    mine = np.repeat(joint, lanes_each)
+    steps = Step(*(values[:, mine] for values in rollout.steps))
+    active, observation = steps.primitive, steps.observation[..., columns]
+    value = _active_value(primitives, observation, active)
+    final_value = _active_value(primitives, rollout.final_observation[mine][None][..., columns], active[-1:])[0]
+    advantages = advantage.primitive_advantages(
+        *(steps.reward, steps.end, steps.decides, value, final_value),
+        through_macro_actions=config.hierarchy.credit == "episode",
+        gamma=settings.gamma,
+        lam=settings.lam,
+    )
+    learns = config.hierarchy.learn_from_explored | ~steps.explored
+    rows = np.where(learns, active, -1)
+    normalised, counts = _normalise(advantages, rows, primitives.n, learner.ranks)
+    batch = ppo.Batch(
+        observation=_samples(observation),
+        action=_samples(steps.action),
+        log_prob=_active_log_prob(primitives, _samples(observation), _samples(steps.action), _lanes_first(active).reshape(-1)),
+        advantage=_samples(normalised),
+        target=_samples(advantages + value),
+    )
+    joint_workers = [worker for worker, on in zip(workers, joint, strict=True) if on]
+    samples = lanes_each * len(active)
+    streams = [seeding.stream(config.run.seed, "primitive", iteration, worker) for worker in joint_workers]
+    keys = np.zeros((settings.epochs, len(streams), samples))
+    for w, stream in enumerate(streams):
+        keys[:, w] = stream.random((settings.epochs, samples))
+    by_worker = _lanes_first(rows).reshape(len(joint_workers), samples)
+    minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches)
+    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts])
+    return counts
+
+
+def choice_entropy(masters: Stack, observation: Array) -> Array:
+    """Mean entropy in nats of each master's own choices: (T, L, observation), L in equal blocks a master -> (n,)."""
+    with torch.no_grad():
+        blocks = torch.from_numpy(_lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
+        return _entropy(masters.policy(blocks)).mean(-1).numpy()
+
+
+def _entropy(outputs: Tensor) -> Tensor:
+    """(n, B, K) -> (n, B)."""
+    log_pi = torch.log_softmax(outputs, -1)
+    return -(log_pi.exp() * log_pi).sum(-1)
+
+
+def _lanes_first(values: Array) -> Array:
+    """(T, L, ...) -> (L, T, ...): a worker's samples become neighbours."""
+    return np.ascontiguousarray(values.swapaxes(0, 1))
+
+
+def _samples(values: Array) -> Tensor:
+    """(T, L, ...) -> (L * T, ...)."""
+    first = _lanes_first(values)
+    return torch.from_numpy(first.reshape(-1, *first.shape[2:]))
+
+
+def _normalise(advantages: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Array]:
+    """Zero mean and unit deviation for each row over the pooled samples of all ranks that share it.
+
+    Returns:
+        Normalised advantages (0 where the row is -1), and (n,) pooled sample counts.
+    """
+    used = rows >= 0
+    row, values = rows[used], advantages[used].astype(np.float64)
+    sums = np.zeros((3, n))  # of a type of its own: bincount returns integers where there is nothing to count
+    for power in range(3):
+        sums[power] = np.bincount(row, values**power, n)
+    ranks.sum(sums)
+    count = np.maximum(sums[0], 1)
+    mean = sums[1] / count
+    deviation = np.sqrt(np.maximum(sums[2] / count - mean**2, 0))
+    normalised = np.zeros_like(advantages)
+    normalised[used] = (values - mean[row]) / (deviation[row] + 1e-8)
+    return normalised, sums[0]
+
+
+def _active_value(primitives: Stack, observation: Array, active: Array) -> Array:
+    """(T, L, observation), (T, L) -> (T, L) values of the active primitive."""
+    if not active.size:
+        return np.zeros(active.shape, np.float32)
+    index, place = by_row(active.reshape(-1), primitives.n)
+    with torch.no_grad():
+        flat = torch.from_numpy(observation.reshape(-1, observation.shape[-1])[index])
+        return primitives.value(flat).view(-1).numpy()[place].reshape(active.shape)
+
+
+def _active_log_prob(primitives: Stack, observation: Tensor, action: Tensor, active: Array) -> Tensor:
+    """(S, observation), (S, ...), (S,) -> (S,) log-probabilities by the active primitive."""
+    if not active.size:
+        return torch.zeros(0)
+    index, place = by_row(active, primitives.n)
+    with torch.no_grad():
+        return primitives.log_prob(observation[index], action[index]).view(-1)[place]

@@ -1,0 +1,125 @@
+"""Rank 0's log of a run: metrics.jsonl, TensorBoard events, and progress for whoever watches."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mlsh_mpi.metrics import plain
+
+
+class Log:
+    """Writes each iteration down and shows how far the run is: a bar on a terminal, a plain line an iteration elsewhere.
+
+    Args:
+        folder: of the run.
+        iterations: planned.
+        steps: environment steps of an iteration, over all ranks.
+    """
+
+    def __init__(self, folder: Path, iterations: int, steps: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # only rank 0 pays for importing it
+
+        self._iterations, self._steps = iterations, steps
+        self._file = (folder / "metrics.jsonl").open("w", buffering=1)
+        self._events = SummaryWriter(str(folder))
+        self.progress = Bar("training", iterations)
+        self._started = time.perf_counter()
+        self.rows: list[dict[str, float]] = []
+
+    def iteration(self, metrics: Mapping[str, float]) -> None:
+        """Takes the metrics of one iteration; "iteration" counts from 1."""
+        iteration, seconds = int(metrics["iteration"]), time.perf_counter() - self._started
+        row: dict[str, float] = {
+            "iteration": iteration,
+            "environment_steps": iteration * self._steps,
+            "seconds": seconds,
+        }
+        row |= plain(metrics) | {"iteration": iteration, "seconds": round(seconds, 3)}
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        for name, value in row.items():
+            self._events.add_scalar(name if "/" in name else f"progress/{name}", value, row["environment_steps"])
+        self.progress.advance(self._line(row))
+
+    def close(self) -> None:
+        """Flushes everything to disk."""
+        self.progress.close()
+        self._file.close()
+        self._events.close()
+
+    def _line(self, row: Mapping[str, float]) -> str:
+        shown = [("return", "return/mean"), ("adapted", "return/adapted"), ("entropy", "master/entropy")]
+        text = "  ".join(f"{label} {row[name]:.2f}" for label, name in shown if name in row)
+        left = row["seconds"] / row["iteration"] * (self._iterations - row["iteration"])
+        return f"steps {row['environment_steps']:>11,}  N {row['schedule/macro_length']:<3.0f} {text}  {_clock(left)} left"
+
+
+class Bar:
+    """Progress of something long: a bar on a terminal, else a line a step on standard output."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total, self._done = title, total, 0
+        self._bar: Progress | None = None
+        terminal = _terminal()
+        if terminal is not None:
+            with terminal.open() as device:
+                width = os.get_terminal_size(device.fileno()).columns
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            console = Console(force_terminal=True, width=width or None)
+            self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
+            self._task = self._bar.add_task(title, total=total, note="")
+            self._bar.start()
+
+    def advance(self, note: str) -> None:
+        """One step further."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, note=note)
+        else:
+            print(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}", flush=True)
+
+    def close(self) -> None:
+        """Leaves the bar where it is."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _terminal() -> Path | None:
+    """The terminal where standard output ends up, if any: under mpirun a rank writes into a pipe, and mpirun to the terminal."""
+    launchers = ("mpirun", "mpiexec", "hydra_pmi_proxy", "mpiexec.hydra", "prterun", "prted", "orterun", "orted", "srun")
+    process = Path("/proc/self")
+    with contextlib.suppress(OSError, ValueError):
+        for _ in range(6):
+            output = (process / "fd/1").readlink()
+            if str(output).startswith(("/dev/pts/", "/dev/tty")):
+                return output
+            status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
+            process = Path("/proc") / status["PPid"]
+            if (process / "comm").read_text().strip() not in launchers:
+                return None
+    return None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def jsonable(value: Any) -> Any:
+    """Arrays as nested lists and numbers as Python's own, rounded for people."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value

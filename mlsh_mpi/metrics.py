@@ -1,0 +1,102 @@
+"""Pure: what one iteration did, as one table that is summed over the ranks, and as the flat metrics that are logged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.hosting import Hosting
+from mlsh_mpi.rollout import Rollout
+from mlsh_mpi.schedule import Phase
+
+Array = np.ndarray[Any, np.dtype[Any]]
+TIMES = ("environment", "policy", "learning", "communication", "cpu")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over one iteration; each rank fills its own rows, then `flat` is summed over the ranks. float64."""
+
+    flat: Array
+    groups: Array
+    """(G, 4 + K) view: episodes, their return, their steps, entropy of the master's choices (nats, a share of it on each
+    rank that hosts the group), and steps of each primitive."""
+    times: Array
+    """(R, 5) view: seconds of each rank, as named in TIMES."""
+
+    @classmethod
+    def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
+        """All zero."""
+        columns = 4 + primitives
+        flat = np.zeros(groups * columns + ranks * len(TIMES))
+        return cls(flat, flat[: groups * columns].reshape(groups, columns), flat[groups * columns :].reshape(ranks, -1))
+
+    def add_rollout(self, rollout: Rollout, hosting: Hosting) -> None:
+        """Counts the finished episodes and the primitives' steps of the groups hosted on this rank."""
+        steps = rollout.steps
+        lanes_each = steps.reward.shape[1] // len(hosting.groups)
+        for row, group in enumerate(hosting.groups):
+            lanes = slice(row * lanes_each, (row + 1) * lanes_each)
+            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes])
+            self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
+
+    def add_entropy(self, entropy: Array, hosting: Hosting, workers: int) -> None:
+        """Adds the entropies of the masters hosted here; ranks that share a group add up to its workers' mean."""
+        self.groups[list(hosting.groups), 3] += entropy * hosting.workers_per_group / workers
+
+    def returns(self) -> Array:
+        """(G,) mean return of each group's finished episodes; NaN where there was none."""
+        with np.errstate(invalid="ignore"):
+            return self.groups[:, 1] / np.where(self.groups[:, 0] > 0, self.groups[:, 0], np.nan)
+
+
+def finished(reward: Array, end: Array) -> tuple[int, float, int]:
+    """Number, summed return and summed length of the episodes of (T, L) steps that finished."""
+    last = np.where(end.any(0), len(end) - 1 - end[::-1].argmax(0), -1)
+    within = np.arange(len(end))[:, None] <= last
+    return int(end.sum()), float(reward[within].sum(dtype=np.float64)), int(within.sum())
+
+
+def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[str]) -> dict[str, float]:
+    """Flat metrics of one iteration.
+
+    Args:
+        tally: summed over the ranks.
+        phases: of each group.
+        labels: each group's task as text; empty where tasks are too many to be told apart.
+    """
+    returns = tally.returns()
+    adapted = np.array([phase.joint for phase in phases])
+    fresh = np.array([phase.updates == 0 for phase in phases])
+    metrics: dict[str, float] = {"return/mean": _mean(returns), "return/fresh_master": _mean(returns[fresh])}
+    metrics["return/adapted"] = _mean(returns[adapted])
+    for label in sorted(set(labels)):
+        here = adapted & np.array([other == label for other in labels])
+        metrics[f"return/adapted/{label}"] = _mean(returns[here])
+    metrics["episode/length"] = float(tally.groups[:, 2].sum() / max(tally.groups[:, 0].sum(), 1))
+    metrics["master/entropy"] = float(tally.groups[:, 3].mean())
+    usage = tally.groups[:, 4:].sum(0)
+    metrics |= {f"primitive/usage_{k}": share for k, share in enumerate((usage / usage.sum()).tolist())}
+    metrics["schedule/joint_groups"] = float(adapted.sum())
+    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.times[:, 4].sum())
+    metrics |= time_shares(tally.times)
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}
+
+
+def time_shares(times: Array) -> dict[str, float]:
+    """Shares of the ranks' wall time: (R, 5) seconds -> time/NAME. Waiting for other ranks counts as communication."""
+    seconds = times[:, :4].sum(0)
+    return {f"time/{name}": share for name, share in zip(TIMES, (seconds / max(seconds.sum(), 1e-9)).tolist(), strict=False)}
+
+
+def plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics rounded to six significant digits, for text files."""
+    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in metrics.items()}
+
+
+def _mean(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,0 +1,233 @@
+"""Pure: proximal policy optimisation for a stack of actor-critics. Never sees MPI: `reduce` sums over whoever shares them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.config import PPO
+from mlsh_mpi.policies import Network, Stack
+from mlsh_mpi.replay import record
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Reduce = Callable[[Tensor], None]
+"""Sums a flat tensor over the ranks that share the stack, in place."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """S samples of this rank, of all rows of the stack together."""
+
+    observation: Tensor
+    """(S, observation)."""
+    action: Tensor
+    """(S,) int64 or (S, action) float32."""
+    log_prob: Tensor
+    """(S,) of the action when it was taken."""
+    advantage: Tensor
+    """(S,) normalised."""
+    target: Tensor
+    """(S,) lambda-returns."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples make up each minibatch of each row: E epochs of M minibatches, n rows, at most B samples."""
+
+    index: Tensor
+    """(E, M, n, B) into the samples of a batch."""
+    weight: Tensor
+    """(E, M, n, B) float32: 1, or 0 for padding."""
+
+
+def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0) -> Plan:
+    """Minibatches that are unions of every worker's slices, so that they do not depend on where workers are hosted.
+
+    The samples of one worker for one row are cut, in the order of their keys, into `minibatches` slices whose sizes differ by
+    one at most.
+
+    Args:
+        rows: (W, S) row of the stack that each sample of each of W workers belongs to; -1 leaves it out.
+        n: rows of the stack.
+        keys: (E, W, S) uniform random numbers in [0, 1), drawn for each worker apart.
+        minibatches: M.
+        regular: B where nothing is irregular; others are rounded, so that few shapes have to be recorded.
+    """
+    epochs, (workers, samples) = len(keys), rows.shape
+    order = np.argsort(keys + rows, axis=-1)
+    sorted_rows = np.take_along_axis(np.broadcast_to(rows, keys.shape), order, -1)
+    counts = np.stack([(rows == row).sum(-1) for row in range(-1, n)], axis=-1)
+    starts = np.cumsum(counts, axis=-1) - counts
+    worker = np.arange(workers)[:, None]
+    position = np.arange(samples) - starts[worker, sorted_rows + 1]
+    minibatch = position * minibatches // counts[worker, sorted_rows + 1]
+    cell = np.where(sorted_rows < 0, minibatches * n, minibatch * n + sorted_rows).reshape(epochs, -1)
+    sample = (order + worker * samples).reshape(epochs, -1)
+
+    cells = minibatches * n
+    by_cell = np.argsort(cell, axis=-1, kind="stable")
+    cell, sample = np.take_along_axis(cell, by_cell, -1), np.take_along_axis(sample, by_cell, -1)
+    sizes = np.stack([np.bincount(epoch, minlength=cells + 1) for epoch in cell])
+    width = _width(int(sizes[:, :cells].max()), regular)
+    begins = np.cumsum(sizes, axis=-1) - sizes
+    slot = np.arange(cell.shape[1]) - np.take_along_axis(begins, cell, -1)
+    epoch, used = np.nonzero(cell < cells)
+    to = (epoch, cell[epoch, used], slot[epoch, used])
+    index = np.zeros((epochs, cells, width), np.int64)
+    weight = np.zeros((epochs, cells, width), np.float32)
+    index[to], weight[to] = sample[epoch, used], 1
+    shape = (epochs, minibatches, n, width)
+    return Plan(torch.from_numpy(index).view(shape), torch.from_numpy(weight).view(shape))
+
+
+def _width(size: int, regular: int) -> int:
+    """B for minibatches of up to `size` samples: the regular one if it fits well, else at most a quarter more than asked for."""
+    if 0.75 * regular < size <= regular:
+        return regular
+    step = max(4, 2 ** (max(size, 1).bit_length() - 3))
+    return -(-max(size, 1) // step) * step
+
+
+class Optimiser:
+    """Adam with moments of its own for each row of a stack."""
+
+    def __init__(self, stack: Stack, learning_rate: float) -> None:
+        self._rows, self._gradients = list(stack.flat), list(stack.gradient)
+        self._adam = torch.optim.Adam(self._rows, lr=learning_rate, fused=True)
+
+    def reset(self, row: int) -> None:
+        """Forgets the moments of one row."""
+        self._adam.state.pop(self._rows[row], None)
+
+    def step(self, active: Sequence[bool]) -> None:
+        """One step of the active rows along their gradients; the others keep parameters and moments."""
+        for row, gradient, moves in zip(self._rows, self._gradients, active, strict=True):
+            row.grad = gradient if moves else None
+        self._adam.step()
+
+
+class Minibatch(NamedTuple):
+    """n rows of B samples; fields as in Batch, with (n, B) instead of (S,)."""
+
+    observation: Tensor
+    action: Tensor
+    log_prob: Tensor
+    advantage: Tensor
+    target: Tensor
+    weight: Tensor
+    """(n, B) 1, or 0 for padding."""
+
+
+def losses(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Iterator[Tensor]:
+    """What is minimised, summed over samples: first the clipped surrogate's negative, then the value's squared error.
+
+    The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
+    clip range on the side that the advantage A asks for, and r A elsewhere. Only the second kind is summed: the gradient is the
+    same, in half the operations.
+
+    Args:
+        network: shape of the actor-critics.
+        parameters: theirs, n rows each.
+        minibatch: the samples of each row.
+        config: clip and value coefficient.
+    """
+    observation, action, log_prob, advantage, target, weight = minibatch
+    ratio = torch.exp(network.log_prob(parameters, observation, action) - log_prob)
+    moves = (ratio.detach() - 1) * torch.sign(advantage) < config.clip
+    yield -(ratio * (advantage * weight * moves)).sum()
+    error = torch.nn.functional.mse_loss(network.value(parameters, observation), target, reduction="none")
+    yield (error * (weight * config.value_coefficient)).sum()
+
+
+class Gradients:
+    """The gradient of the loss for one stack, added to its buffer; recorded once for each shape of a minibatch."""
+
+    def __init__(self, stack: Stack, config: PPO) -> None:
+        self._stack, self._config = stack, config
+        self._programs: dict[torch.Size, Callable[..., object]] = {}
+
+    def add(self, minibatch: Minibatch) -> None:
+        """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`."""
+        stack = self._stack
+        tensors = (*stack.parameters, *stack.gradients, stack.counts, *minibatch)
+        program = self._programs.get(minibatch.weight.shape)
+        if program is None:
+            kept = stack.buffer.clone()
+            program = self._programs[minibatch.weight.shape] = record(self.add_plainly, tensors)
+            stack.buffer.copy_(kept)
+        with torch.no_grad():
+            program(*tensors)
+
+    def add_plainly(self, *tensors: Tensor) -> None:
+        """The same as :meth:`add` on its flat arguments, by plain autograd."""
+        size = len(self._stack.parameters)
+        leaves = [parameter.detach().requires_grad_() for parameter in tensors[:size]]
+        minibatch = Minibatch(*tensors[2 * size + 1 :])
+        for loss in losses(self._stack.network, leaves, minibatch, self._config):
+            found = torch.autograd.grad(loss, leaves, allow_unused=True)
+            for gradient, new in zip(tensors[size : 2 * size], found, strict=True):
+                if new is not None:
+                    gradient.add_(new)
+        tensors[2 * size].add_(minibatch.weight.sum(-1))
+
+
+class PPOUpdate:
+    """Learns a stack by PPO, with Adam.
+
+    Args:
+        stack: n actor-critics, changed in place.
+        config: this timescale's settings.
+        reduce: see :data:`Reduce`.
+    """
+
+    def __init__(self, stack: Stack, config: PPO, reduce: Reduce) -> None:
+        self._stack, self._config, self._reduce = stack, config, reduce
+        self._gradients = Gradients(stack, config)
+        self.optimiser = Optimiser(stack, config.learning_rate)
+
+    def gradient(self, minibatch: Minibatch | None) -> list[float]:
+        """Sets `stack.gradient` to the mean gradient over the pooled samples of a minibatch.
+
+        One reduction carries the summed gradients of all rows and their sample counts.
+
+        Args:
+            minibatch: this rank's part; None if it has none.
+
+        Returns:
+            Pooled sample count of each row.
+        """
+        stack = self._stack
+        stack.buffer.zero_()
+        if minibatch is not None:
+            self._gradients.add(minibatch)
+        self._reduce(stack.buffer)
+        counts: list[float] = stack.counts.tolist()
+        stack.gradient /= stack.counts.clamp(min=1).unsqueeze(-1)
+        return counts
+
+    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool]) -> None:
+        """One iteration's update: every minibatch of every epoch, one reduction each.
+
+        Args:
+            batch: samples of this rank; may be empty.
+            plan: its minibatches.
+            active: for each row whether it learns in this iteration, the same on every rank that shares the stack.
+        """
+        for minibatch in _minibatches(batch, plan):
+            counts = self.gradient(minibatch)
+            self.optimiser.step([on and count > 0 for on, count in zip(active, counts, strict=True)])
+
+
+def _minibatches(batch: Batch, plan: Plan) -> Iterator[Minibatch | None]:
+    """The minibatches of every epoch, gathered an epoch at a time; None for each if this rank has no samples."""
+    for index, weight in zip(plan.index, plan.weight, strict=True):
+        if not len(batch.log_prob):
+            yield from [None] * len(index)
+            continue
+        fields = [values[index] for values in vars(batch).values()]
+        yield from map(Minibatch._make, zip(*fields, weight, strict=True))

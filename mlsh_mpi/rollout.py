@@ -1,0 +1,186 @@
+"""collect(): lanes of episodes in lock-step -> one frozen Rollout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mlsh_mpi import seeding
+from mlsh_mpi.lanes import Lanes
+from mlsh_mpi.policies import Array, Exploring, Skills, Stack, by_row
+
+
+class Step(NamedTuple):
+    """What happened at one step in every lane, (L, ...); or, stacked, at every step, (T, L, ...)."""
+
+    raw_observation: Array
+    """(L, observation) as the environment gave it."""
+    observation: Array
+    """(L, observation) float32, filtered: what policies saw."""
+    action: Array
+    """(L,) int64 or (L, action) float32, before clipping."""
+    reward: Array
+    """(L,)."""
+    end: Array
+    """(L,) bool: the last step of its episode, by the task's own end or its own horizon."""
+    primitive: Array
+    """(L,) int64, which primitive acted."""
+    decides: Array
+    """(L,) bool: a macro-action starts here."""
+    explored: Array
+    """(L,) bool: the macro-action of this step was exploration's choice, not the master's."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What this rank's lanes saw in one iteration. T steps, L lanes; a worker's lanes are neighbours.
+
+    An episode that ended before the last step was followed by another in the same lane.
+    """
+
+    steps: Step
+    """(T, L, ...)."""
+    final_observation: Array
+    """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
+    environment_seconds: float
+    policy_seconds: float
+
+
+class Decisions(NamedTuple):
+    """What a master (or something in its place) wants the lanes to run."""
+
+    primitive: Array
+    """(L,) int64."""
+    explored: Array
+    """(L,) bool."""
+
+
+Master = Callable[[Array, Array], Decisions]
+"""(L, observation), (L, 2) uniform noise -> decisions for all lanes."""
+
+
+def masters_decide(masters: Stack, exploration: float) -> Master:
+    """Decisions by private masters: the lanes of master g are the g-th of as many equal blocks."""
+    head = Exploring(masters.network.head.outputs, exploration)
+
+    def decide(observation: Array, noise: Array) -> Decisions:
+        with torch.inference_mode():
+            blocks = torch.from_numpy(observation).view(masters.n, -1, observation.shape[-1])
+            outputs = masters.policy(blocks).flatten(0, 1).numpy()
+        return Decisions(head.sample(outputs, outputs, noise), head.explores(noise))
+
+    return decide
+
+
+def always(primitive: int) -> Master:
+    """The same primitive everywhere: to see what one skill does alone."""
+    return lambda observation, _: Decisions(np.full(len(observation), primitive), np.zeros(len(observation), np.bool_))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Whose randomness a collection uses."""
+
+    seed: int
+    iteration: int
+    workers: Sequence[int]
+
+
+def collect(
+    lanes: Lanes,
+    master: Master,
+    skills: Skills,
+    tasks: Sequence[Any],
+    streams: Streams,
+    *,
+    episode_length: int,
+    macro_length: int,
+) -> Rollout:
+    """Runs every lane for `episode_length` steps from a fresh reset.
+
+    Args:
+        lanes: as many for each worker of `streams`.
+        master: decides which primitive runs next.
+        skills: the primitives, and how everyone observes.
+        tasks: one for each worker.
+        streams: names the random streams of each worker.
+        episode_length: T.
+        macro_length: N, steps between decisions; a new episode starts a new macro-action.
+    """
+    started = time.perf_counter()
+    lanes_each = lanes.count // len(streams.workers)
+    noise, decision_noise, seeds = _draw(skills.primitives, streams, episode_length, lanes_each)
+    episodes = _Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds)
+    clock = np.zeros(lanes.count, np.int64)
+    primitive, explored = np.zeros(lanes.count, np.int64), np.zeros(lanes.count, np.bool_)
+    steps = []
+    raw = episodes.start(np.ones(lanes.count, np.bool_))
+    for t in range(episode_length):
+        seen = skills.observe(raw)
+        decides = clock == 0
+        if decides.any():
+            decisions = master(seen, decision_noise[t])
+            primitive = np.where(decides, decisions.primitive, primitive)
+            explored = np.where(decides, decisions.explored, explored)
+            index, place = by_row(primitive, skills.primitives.n)
+        action = _act(skills.primitives, seen[:, skills.columns], index, place, primitive, noise[t])
+        following, reward, end = episodes.step(action)
+        steps.append(Step(raw, seen, action, reward.astype(np.float32), end, primitive, decides, explored))
+        clock = np.where(end, 0, (clock + 1) % macro_length)
+        raw = episodes.start(end) if end.any() and t + 1 < episode_length else following
+    return Rollout(
+        steps=Step(*(np.stack(values) for values in zip(*steps, strict=True))),
+        final_observation=skills.observe(raw),
+        environment_seconds=episodes.seconds,
+        policy_seconds=time.perf_counter() - started - episodes.seconds,
+    )
+
+
+class _Episodes:
+    """Lanes with their tasks and seeds; `seconds` is the time that environments took."""
+
+    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array) -> None:
+        self._lanes, self._tasks, self._first = lanes, tasks, first_seeds
+        self._seeds = first_seeds.tolist()
+        self._count = np.zeros(lanes.count, np.int64)
+        self.seconds = 0.0
+
+    def start(self, which: Array) -> Array:
+        """Starts the next episode in some lanes, each from a seed of its own."""
+        for lane in np.flatnonzero(which & (self._count > 0)):
+            self._seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
+        self._count += which
+        entered = time.perf_counter()
+        observation = self._lanes.reset(which, self._seeds, self._tasks)
+        self.seconds += time.perf_counter() - entered
+        return observation
+
+    def step(self, action: Array) -> tuple[Array, Array, Array]:
+        """Steps every lane."""
+        entered = time.perf_counter()
+        result = self._lanes.step(action)
+        self.seconds += time.perf_counter() - entered
+        return result
+
+
+def _draw(primitives: Stack, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:
+    """All noise of an iteration, drawn for each worker apart: (T, L, ...), (T, L, 2), (L,)."""
+    noise, decision_noise, seeds = [], [], []
+    for worker in streams.workers:
+        place = (streams.iteration, worker)
+        noise.append(primitives.network.head.noise(seeding.stream(streams.seed, "action", *place), (steps, lanes_each)))
+        decision_noise.append(seeding.stream(streams.seed, "decision", *place).random((steps, lanes_each, 2), np.float32))
+        seeds.append(seeding.episode_seeds(streams.seed, *place, lanes_each))
+    return np.concatenate(noise, axis=1), np.concatenate(decision_noise, axis=1), np.concatenate(seeds)
+
+
+def _act(primitives: Stack, seen: Array, index: Array, place: Array, primitive: Array, noise: Array) -> Array:
+    with torch.inference_mode():
+        outputs = primitives.policy(torch.from_numpy(seen[index])).flatten(0, 1).numpy()
+        free = primitives.network.free(primitives.parameters).numpy()[primitive]
+    return primitives.network.head.sample(outputs[place], free, noise)

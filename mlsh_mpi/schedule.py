@@ -1,0 +1,57 @@
+"""Pure: what each group does at each iteration. Owns the warm-up, the joint phase and the stagger (paper, Algorithm 1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one group does at one iteration."""
+
+    cycle: int
+    """Counts the group's tasks; -1 is the lead-in (see :func:`phase`)."""
+    new_task: bool
+    """This iteration starts on a new task with a fresh theta."""
+    joint: bool
+    """phi learns from this group's data; else only theta learns."""
+    updates: int
+    """How many updates theta has had on this task before this iteration collects."""
+
+
+def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> Phase:
+    """The phase of a group.
+
+    Groups start their first cycle evenly staggered over the W + U iterations of a cycle, so that phi receives gradients at
+    every iteration once the first warm-ups are over, if groups * U >= W + U. Until its first cycle starts, a group
+    practises on a lead-in task whose data never reach phi: every cycle has exactly W warm-up and U joint iterations.
+
+    Args:
+        iteration: from 0.
+        group: from 0 to `groups` - 1.
+        groups: number of groups.
+        warmup: W, iterations that train theta alone.
+        joint: U, iterations that train theta and phi.
+    """
+    length = warmup + joint
+    delay = _delay(group, groups, length)
+    if iteration < delay:
+        return Phase(cycle=-1, new_task=iteration == 0, joint=False, updates=iteration)
+    cycle, position = divmod(iteration - delay, length)
+    return Phase(cycle=cycle, new_task=position == 0, joint=position >= warmup, updates=position)
+
+
+def macro_length(iteration: int, final: int, forming: int, forming_iterations: int) -> int:
+    """N at an iteration: `forming` for the first iterations, while the primitives form; `final` afterwards."""
+    return forming if iteration < forming_iterations else final
+
+
+def _delay(group: int, groups: int, length: int) -> int:
+    """Iterations before a group's first cycle: even over the cycle's length, and neighbours far apart.
+
+    Ranks host neighbouring groups; were their phases neighbours too, one rank would do all the work of a joint update.
+    """
+    slots = min(groups, length)
+    stride = next(s for s in range(round(0.618 * slots), slots + 2) if s > 0 and math.gcd(s, slots) == 1)
+    return group * stride % slots * length // slots

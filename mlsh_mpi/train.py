@@ -1,0 +1,119 @@
+"""The main job: Algorithm 1 of the paper (Frans et al. 2018, section 5).
+
+mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi import schedule, seeding
+from mlsh_mpi.comm import Job, Ranks
+from mlsh_mpi.config import Config
+from mlsh_mpi.filters import Moments, ObservationFilter
+from mlsh_mpi.hosting import grown, host
+from mlsh_mpi.lanes import Maker, Spec
+from mlsh_mpi.learner import learn_masters, learn_primitives, private_masters, shared_primitives
+from mlsh_mpi.metrics import Tally, iteration_metrics
+from mlsh_mpi.policies import Skills
+from mlsh_mpi.rollout import Streams, collect, masters_decide
+from mlsh_mpi.schedule import Phase
+
+OnIteration = Callable[[dict[str, float], Skills], None]
+
+
+def train(config: Config, job: Job, maker: Maker, spec: Spec, on_iteration: OnIteration) -> Skills:
+    """Runs Algorithm 1.
+
+    Args:
+        config: checked against the environment.
+        job: this MPI job.
+        maker: makes the environments.
+        spec: what :meth:`Maker.spec` found.
+        on_iteration: receives the metrics of each iteration and the skills as they are, on every rank.
+
+    Returns:
+        The trained skills, the same on every rank.
+    """
+    seed, world, hierarchy = config.run.seed, job.world, config.hierarchy
+    groups = grown(config.sampling.groups, config.sampling.workers, world.size)
+    hosting = host(groups, config.sampling.workers, world.size, world.rank)
+    group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
+    lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
+    primitives = shared_primitives(config, world, spec)
+    masters = private_masters(config, world, spec, hosting)
+    observation_filter = ObservationFilter(spec.observation_size) if config.network.filter_observations else None
+    skills = Skills(primitives.stack, spec.primitive_columns, observation_filter)
+
+    for iteration in range(config.run.iterations):
+        clock = Clock(world, masters.ranks)
+        macro_length = schedule.macro_length(iteration, hierarchy.macro_length, spec.episode_length, hierarchy.forming_iterations)
+        phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
+        tasks = [task_of(spec, seed, group, phases[group]) for group in range(groups)]
+        for row, group in enumerate(hosting.groups):
+            if phases[group].new_task:
+                masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
+
+        rollout = collect(
+            lanes,
+            masters_decide(masters.stack, hierarchy.exploration),
+            skills,
+            [tasks[group] for group in group_of_worker],
+            Streams(seed, iteration, hosting.workers),
+            episode_length=spec.episode_length,
+            macro_length=macro_length,
+        )
+        entropy = learn_masters(masters, rollout, hosting.workers, iteration, seed, macro_length, config.master)
+        if any(phase.joint for phase in phases):
+            joint = np.array([phases[group].joint for group in group_of_worker])
+            learn_primitives(primitives, rollout, skills.columns, joint, hosting.workers, iteration, config)
+        if observation_filter is not None:
+            observation_filter.merge(pooled_moments(rollout.steps.raw_observation, job))
+
+        tally = Tally.empty(groups, hierarchy.primitives, world.size)
+        tally.add_rollout(rollout, hosting)
+        tally.add_entropy(entropy, hosting, config.sampling.workers)
+        tally.times[world.rank] = clock.seconds(rollout.environment_seconds, rollout.policy_seconds)
+        world.sum(tally.flat)
+        metrics = iteration_metrics(tally, phases, [spec.label(task) for task in tasks] if spec.tasks else [])
+        on_iteration({"iteration": iteration + 1, "schedule/macro_length": macro_length} | metrics, skills)
+    lanes.close()
+    return skills
+
+
+def task_of(spec: Spec, seed: int, group: int, phase: Phase) -> Any:
+    """The task of a group's cycle; any rank can name any group's."""
+    return spec.sample_task(seeding.stream(seed, "task", phase.cycle + 1, group))
+
+
+def pooled_moments(observations: Any, job: Job) -> Moments:
+    """Moments of the observations of all ranks."""
+    own = Moments.of(observations)
+    sums = np.concatenate(([own.count], own.total, own.squares))
+    job.world.sum(sums)
+    total, squares = np.split(sums[1:], 2)
+    return Moments(float(sums[0]), total, squares)
+
+
+class Clock:
+    """Where the time of an iteration goes on this rank."""
+
+    def __init__(self, *shared: Ranks) -> None:
+        self._shared = shared
+        self._wall, self._cpu, self._communication = time.perf_counter(), time.process_time(), sum(r.seconds for r in shared)
+
+    def seconds(self, environment: float, policy: float) -> tuple[float, float, float, float, float]:
+        """Since the start: environment, policy, learning, communication, and CPU time of this process."""
+        communication = sum(ranks.seconds for ranks in self._shared) - self._communication
+        learning = time.perf_counter() - self._wall - environment - policy - communication
+        return environment, policy, learning, communication, time.process_time() - self._cpu
+
+
+if __name__ == "__main__":
+    from mlsh_mpi.cli import main
+
+    main()

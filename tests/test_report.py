@@ -1,0 +1,115 @@
+"""What is counted in an iteration, and what the final tables say of it."""
+
+import numpy as np
+import pytest
+
+from mlsh_mpi.adapt import Adaptation
+from mlsh_mpi.config import PRESETS
+from mlsh_mpi.hosting import host
+from mlsh_mpi.lanes import Maker
+from mlsh_mpi.metrics import Tally, finished, iteration_metrics
+from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
+from mlsh_mpi.rollout import Rollout, Step
+from mlsh_mpi.schedule import Phase
+
+
+def rollout(reward, end, primitive):
+    """A rollout of which only what is counted is filled in."""
+    nothing = np.zeros(reward.shape, np.bool_)
+    steps = Step(nothing, nothing, nothing, reward, end, primitive, nothing, nothing)
+    return Rollout(steps, nothing[0], environment_seconds=0, policy_seconds=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_only_whole_episodes_are_counted(seed):
+    rng = np.random.default_rng(seed)
+    reward, end = rng.integers(0, 9, (12, 5)).astype(float), rng.random((12, 5)) < 0.2
+    episodes, total, steps = 0, 0.0, 0
+    for lane in range(5):
+        current, length = 0.0, 0
+        for t in range(12):
+            current, length = current + reward[t, lane], length + 1
+            if end[t, lane]:
+                episodes, total, steps = episodes + 1, total + current, steps + length
+                current, length = 0.0, 0
+    assert finished(reward, end) == (episodes, pytest.approx(total), steps)
+
+
+def test_the_tally_of_ranks_adds_up_to_that_of_one_rank():
+    rng = np.random.default_rng(0)
+    shape = (6, 8)
+    reward, end, primitive = rng.random(shape), rng.random(shape) < 0.4, rng.integers(0, 3, shape)
+    one = Tally.empty(groups=4, primitives=3, ranks=1)
+    one.add_rollout(rollout(reward, end, primitive), host(4, 1, 1, 0))
+    two = Tally.empty(groups=4, primitives=3, ranks=2)
+    for rank in range(2):
+        half = slice(4 * rank, 4 * rank + 4)
+        two.add_rollout(rollout(reward[:, half], end[:, half], primitive[:, half]), host(4, 1, 2, rank))
+    np.testing.assert_allclose(two.groups, one.groups)
+    assert one.groups[:, 4:].sum() == reward.size
+
+
+def test_the_entropy_of_a_shared_group_is_the_mean_over_its_workers():
+    tally = Tally.empty(groups=1, primitives=2, ranks=2)
+    tally.add_entropy(np.array([0.3]), host(1, 3, 2, 0), workers=3)
+    tally.add_entropy(np.array([0.6]), host(1, 3, 2, 1), workers=3)
+    assert tally.groups[0, 3] == pytest.approx((2 * 0.3 + 0.6) / 3)
+
+
+def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_none():
+    tally = Tally.empty(groups=3, primitives=2, ranks=1)
+    tally.groups[:] = [[2, 20, 100, 0.1, 30, 70], [1, 7, 50, 0.2, 50, 0], [0, 0, 0, 0.3, 0, 50]]
+    tally.times[:] = 1.0
+    phases = [Phase(0, False, True, 9), Phase(1, True, False, 0), Phase(0, False, False, 3)]
+    metrics = iteration_metrics(tally, phases, ["goal=0", "goal=1", "goal=1"])
+    assert metrics["return/mean"] == pytest.approx(8.5)
+    assert metrics["return/adapted"] == metrics["return/adapted/goal=0"] == pytest.approx(10)
+    assert metrics["return/fresh_master"] == pytest.approx(7)
+    assert "return/adapted/goal=1" not in metrics
+    assert metrics["primitive/usage_0"] == pytest.approx(80 / 200)
+    assert metrics["speed/steps_per_cpu_second"] == pytest.approx(200)
+    assert sum(metrics[f"time/{name}"] for name in ("environment", "policy", "learning", "communication")) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ([[42, 2], [4, 40]], 41 - 3),
+        ([[2, 42], [40, 4]], 41 - 3),
+        ([[1, 1], [42, 2], [3, 40]], 41 - 2.5),
+        ([[23, 22]], None),
+        (np.empty((2, 0)), None),
+    ],
+)
+def test_separation_takes_the_best_way_to_give_each_task_a_primitive_of_its_own(matrix, expected):
+    assert separation(np.asarray(matrix, float)) == (None if expected is None else pytest.approx(expected))
+
+
+def test_the_tables_hold_every_task_and_primitive():
+    maker = Maker("mlsh/MovingBandits-v0", None)
+    spec, config = maker.spec(), PRESETS["moving-bandits"].config
+    returns = np.array([[10.0, 12.0, 30.0], [40.0, 38.0, 31.0]])
+    adaptation = Adaptation(
+        tasks=(spec.tasks[0], spec.tasks[1], spec.tasks[1]),
+        returns=returns,
+        unexplored=np.array([41.0, 42.0, 43.0]),
+        entropy=np.zeros(3),
+        usage=np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]),
+    )
+    row = {"environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
+    row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
+    matrix = np.array([[42.0, 2.0], [4.0, 40.0]])
+    summary = summarise([row] * 5, adaptation, matrix, spec, config)
+    assert summary["tasks"]["goal=1"]["adapted"] == pytest.approx(34.5)
+    assert summary["tasks"]["goal=1"]["adapted_worst"] == pytest.approx(31)
+    assert summary["tasks"]["goal=1"]["forced"] == [2.0, 40.0]
+    assert summary["curve"] == [pytest.approx(52 / 3, abs=1e-4), pytest.approx(109 / 3, abs=1e-4)]
+    text = tables(summary)
+    for part in ("goal=0", "goal=1", "34.50", "primitive 1", "40.00", "25%", "1,000 environment steps"):
+        assert part in text
+
+
+def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():
+    config = PRESETS["moving-bandits-paper"].config
+    spec = Maker("mlsh/MovingBandits-v0", None).spec()
+    assert steps_per_iteration(config, spec, ranks=7) == 10 * 12 * 2000

@@ -32,15 +32,19 @@ MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
-NAP = 5e-4
-"""Seconds between two looks at a pending collective: long enough for another rank to work, short beside an iteration."""
+NAP = 25e-6
+"""Seconds between two looks at a pending collective, for each rank that a core has to carry: a look costs some 10 us, so that all
+waiting ranks together take a part of the cores that stays the same however many they are."""
 
 
 class Ranks:
-    """The ranks that share something, as one of them sees it. `seconds` is what sums have cost this rank, waiting included."""
+    """The ranks that share something, as one of them sees it.
 
-    def __init__(self, communicator: MPI.Comm, *, gives_way: bool) -> None:
-        self._comm, self._gives_way = communicator, gives_way
+    `crowd` is the number of ranks of this host for each core of it; `seconds` is what sums have cost this rank, waiting included.
+    """
+
+    def __init__(self, communicator: MPI.Comm, *, crowd: float) -> None:
+        self._comm, self._crowd = communicator, crowd
         self.rank: int = communicator.Get_rank()
         self.size: int = communicator.Get_size()
         self.seconds = 0.0
@@ -66,7 +70,7 @@ class Ranks:
     def split(self, colour: int) -> Ranks:
         """The ranks that pass the same colour."""
         self._meet()
-        return Ranks(self._comm.Split(colour, self.rank), gives_way=self._gives_way)
+        return Ranks(self._comm.Split(colour, self.rank), crowd=self._crowd)
 
     def agreed(self, attempt: Callable[[], T]) -> T:
         """Calls `attempt` on every rank; a user's mistake found on any of them is raised on all.
@@ -95,8 +99,8 @@ class Ranks:
 
     def _wait(self, request: MPI.Request) -> None:
         while not request.Test():
-            if self._gives_way:
-                time.sleep(NAP)
+            if self._crowd > 1:
+                time.sleep(NAP * self._crowd)
             else:
                 os.sched_yield()
 
@@ -113,7 +117,7 @@ class Job:
         """Cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
         """Ranks on this host."""
-        self.world = Ranks(world, gives_way=self.ranks_here > self.cores)
+        self.world = Ranks(world, crowd=self.ranks_here / self.cores)
         self.hosts = sorted(set(self.world.gather(socket.gethostname())))
         self.folder: Path | None = None
         """Where a traceback is kept, once there is a run folder."""

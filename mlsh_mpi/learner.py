@@ -110,13 +110,10 @@ def learn_masters(
     expected = lanes_each * (len(steps.reward) // macro_length)
     count = max(1, round(expected / config.minibatch_size))
     regular = -(-expected // count) * (len(workers) // masters.n)
-    keys = np.zeros((config.epochs, len(workers), lanes_each, decisions))
-    for w, worker in enumerate(workers):  # as many draws as this worker made decisions, whatever others here did
-        most = int(view.valid[:, w * lanes_each : (w + 1) * lanes_each].any(1).sum())
-        shape = (config.epochs, lanes_each, most)
-        keys[:, w, :, :most] = seeding.stream(seed, "master", iteration, worker).random(shape)
+    streams = [seeding.stream(seed, "master", iteration, worker) for worker in workers]
+    keys = _keys(streams, config.epochs, _lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
     by_worker = _lanes_first(rows).reshape(len(workers), -1)
-    minibatches = ppo.plan(by_worker, masters.n, keys.reshape(*keys.shape[:2], -1), count, regular)
+    minibatches = ppo.plan(by_worker, masters.n, keys, count, regular)
     learner.update(batch, minibatches, [count > 0 for count in counts])
     valid = _lanes_first(view.valid)
     of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
@@ -171,12 +168,9 @@ def learn_primitives(
         target=_samples(advantages + value),
     )
     joint_workers = [worker for worker, on in zip(workers, joint, strict=True) if on]
-    samples = lanes_each * len(active)
     streams = [seeding.stream(config.run.seed, "primitive", iteration, worker) for worker in joint_workers]
-    keys = np.zeros((settings.epochs, len(streams), samples))
-    for w, stream in enumerate(streams):
-        keys[:, w] = stream.random((settings.epochs, samples))
-    by_worker = _lanes_first(rows).reshape(len(joint_workers), samples)
+    keys = _keys(streams, settings.epochs, np.ones((len(streams), lanes_each, len(active)), np.bool_))
+    by_worker = _lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches)
     learner.update(batch, minibatches, [count >= settings.min_samples for count in counts])
     return counts
@@ -193,6 +187,18 @@ def _entropy(outputs: Tensor) -> Tensor:
     """(n, B, K) -> (n, B)."""
     log_pi = torch.log_softmax(outputs, -1)
     return -(log_pi.exp() * log_pi).sum(-1)
+
+
+def _keys(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> Array:
+    """Sorting keys, (epochs, W, lanes of a worker * M), for (W, lanes of a worker, M) samples that may be valid.
+
+    A worker's stream is asked for as many as its own longest lane needs, whatever other workers here did.
+    """
+    keys = np.zeros((epochs, *valid.shape))
+    for w, stream in enumerate(streams):
+        most = int(valid[w].any(0).sum())
+        keys[:, w, :, :most] = stream.random((epochs, valid.shape[1], most))
+    return keys.reshape(epochs, len(streams), valid.shape[1] * valid.shape[2])
 
 
 def _lanes_first(values: Array) -> Array:

@@ -16,7 +16,7 @@ def test_the_default_preset_finds_two_distinct_primitives(tmp_path):
     mpirun(2, "-m", "mlsh_mpi.train", *options, cwd=tmp_path, patience=600).succeeded()
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     forced = np.array([task["forced"] for task in summary["tasks"].values()])
-    own, other = np.sort(forced, axis=1).T
+    other, own = np.sort(forced, axis=1).T
     assert own.min() >= 35
     assert other.max() <= 8
     assert forced.argmax(1).tolist() in ([0, 1], [1, 0])

@@ -44,9 +44,9 @@ class Hierarchy:
     """Primitives also learn from macro-actions that exploration chose."""
     forming_iterations: int = 0
     """First iterations, in which a macro-action lasts the whole episode, so that a master can tell the primitives apart."""
-    credit: Literal["macro-action", "episode"] = "macro-action"
-    """How far a primitive's advantage looks: to the end of its macro-action, where the value of the primitive that takes
-    over stands for the rest, or through to the end of the episode (the released code)."""
+    credit: Literal["episode", "macro-action"] = "episode"
+    """How far a primitive's advantage looks: through to the end of the episode, whichever primitives act in the rest of it,
+    or to the end of its macro-action, where the value of the primitive that takes over stands for the rest."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class PrimitivePPO(PPO):
     """phi's learner, on the full timescale."""
 
     learning_rate: float = 3e-4
+    decay: float = 0.0
+    """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it as it is."""
     minibatches: int = 15
     """Minibatches of an epoch."""
     min_samples: int = 64
@@ -183,7 +185,7 @@ _POSITIVE = {
         "clip",
     ),
 }
-_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient"}
+_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay"}
 _FRACTIONS = {"exploration", "gamma", "lam"}
 
 
@@ -223,13 +225,12 @@ PRESETS: dict[str, Preset] = dict(
             "2D Moving Bandits, settings that separate the primitives with every seed",
             hierarchy=Hierarchy(forming_iterations=72, learn_from_explored=False),
             sampling=Sampling(groups=30),
-            primitive=PrimitivePPO(learning_rate=7e-4),
+            primitive=PrimitivePPO(learning_rate=7e-4, decay=2.0),
             run=Run(iterations=100),
         ),
         _preset(
             "moving-bandits-paper",
             "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
-            hierarchy=Hierarchy(credit="episode"),
             sampling=Sampling(groups=10, workers=12),
             run=Run(iterations=1000),
         ),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi import advantage, ppo, seeding
+from mlsh_mpi import advantage, ppo, schedule, seeding
 from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import PPO, Config, MasterPPO
 from mlsh_mpi.hosting import Hosting
@@ -114,7 +114,7 @@ def learn_masters(
     keys = _keys(streams, config.epochs, _lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
     by_worker = _lanes_first(rows).reshape(len(workers), -1)
     minibatches = ppo.plan(by_worker, masters.n, keys, count, regular)
-    learner.update(batch, minibatches, [count > 0 for count in counts])
+    learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate)
     valid = _lanes_first(view.valid)
     of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
     means = of_worker[0] / np.maximum(of_worker[1], 1)
@@ -172,7 +172,8 @@ def learn_primitives(
     keys = _keys(streams, settings.epochs, np.ones((len(streams), lanes_each, len(active)), np.bool_))
     by_worker = _lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches)
-    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts])
+    rate = schedule.decayed(iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
+    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate)
     return counts
 
 

@@ -97,11 +97,10 @@ def _width(size: int, regular: int) -> int:
 class Optimiser:
     """Adam (Kingma and Ba 2015) with moments of its own for each row of a stack: torch's, called as a function.
 
-    `torch.optim.Adam` does the same arithmetic, but its bookkeeping takes longer than the arithmetic does on parameters this small.
+    `torch.optim.Adam` does the same arithmetic, but on parameters this small its bookkeeping takes longer than the arithmetic.
     """
 
-    def __init__(self, stack: Stack, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+    def __init__(self, stack: Stack) -> None:
         self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
         """(n, P) running means of the gradient and of its square."""
         self.steps = torch.zeros(stack.n)
@@ -113,7 +112,7 @@ class Optimiser:
         for state in (self.mean, self.square, self.steps):
             state[row] = 0
 
-    def step(self, active: Sequence[bool]) -> None:
+    def step(self, active: Sequence[bool], learning_rate: float) -> None:
         """One step of the active rows along their gradients; the others keep parameters and moments."""
         moving = [row for row, moves in zip(self._rows, active, strict=True) if moves]
         if not moving:
@@ -121,8 +120,14 @@ class Optimiser:
         parameters, gradients, means, squares, steps = map(list, zip(*moving, strict=True))
         adam(
             *(parameters, gradients, means, squares, [], steps),
-            **{"lr": self.learning_rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
-            **{"amsgrad": False, "maximize": False, "fused": True},
+            lr=learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
         )
 
 
@@ -203,7 +208,7 @@ class PPOUpdate:
     def __init__(self, stack: Stack, config: PPO, reduce: Reduce) -> None:
         self._stack, self._config, self._reduce = stack, config, reduce
         self._gradients = Gradients(stack, config)
-        self.optimiser = Optimiser(stack, config.learning_rate)
+        self.optimiser = Optimiser(stack)
 
     def gradient(self, minibatch: Minibatch | None) -> list[float]:
         """Sets `stack.gradient` to the mean gradient over the pooled samples of a minibatch.
@@ -225,7 +230,7 @@ class PPOUpdate:
         stack.gradient /= stack.counts.clamp(min=1).unsqueeze(-1)
         return counts
 
-    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool]) -> None:
+    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float) -> None:
         """One iteration's update: every minibatch of every epoch, one reduction each.
 
         Args:
@@ -235,7 +240,7 @@ class PPOUpdate:
         """
         for minibatch in _minibatches(batch, plan):
             counts = self.gradient(minibatch)
-            self.optimiser.step([on and count > 0 for on, count in zip(active, counts, strict=True)])
+            self.optimiser.step([on and count > 0 for on, count in zip(active, counts, strict=True)], learning_rate)
 
 
 def _minibatches(batch: Batch, plan: Plan) -> Iterator[Minibatch | None]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,17 @@ def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> P
     return Phase(cycle=cycle, new_task=position == 0, joint=position >= warmup, updates=position)
 
 
-def macro_length(iteration: int, final: int, forming: int, forming_iterations: int) -> int:
-    """N at an iteration: `forming` for the first iterations, while the primitives form; `final` afterwards."""
-    return forming if iteration < forming_iterations else final
+def staged(iteration: int, forming_iterations: int, forming: T, settled: T) -> T:
+    """What holds at an iteration: `forming` for the first iterations, while the primitives form; `settled` afterwards."""
+    return forming if iteration < forming_iterations else settled
+
+
+def decayed(iteration: int, forming_iterations: int, rate: float, power: float) -> float:
+    """A learning rate at an iteration: constant while the primitives form, then falling as a power of the time gone by.
+
+    It does not depend on when training is to end, so a run that is extended goes on as if it had been meant to.
+    """
+    return rate * (forming_iterations / iteration) ** power if iteration > forming_iterations > 0 else rate
 
 
 def _delay(group: int, groups: int, length: int) -> int:

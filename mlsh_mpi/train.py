@@ -51,7 +51,7 @@ def train(config: Config, job: Job, maker: Maker, spec: Spec, on_iteration: OnIt
 
     for iteration in range(config.run.iterations):
         clock = Clock(world, masters.ranks)
-        macro_length = schedule.macro_length(iteration, hierarchy.macro_length, spec.episode_length, hierarchy.forming_iterations)
+        macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
         phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
         tasks = [task_of(spec, seed, group, phases[group]) for group in range(groups)]
         for row, group in enumerate(hosting.groups):

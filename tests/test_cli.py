@@ -68,7 +68,7 @@ def test_flags_stand_alone():
         ("--seed 3 --sed 4", ["no option --sed", "did you mean --seed?"]),
         ("--iterations many", ["--iterations", "'many'"]),
         ("--iterations", ["--iterations", "missing value"]),
-        ("--credit episod", ["--credit", "'episod'", "'macro-action', 'episode'"]),
+        ("--credit episod", ["--credit", "'episod'", "'episode', 'macro-action'"]),
         ("--hidden wide", ["--hidden", "'wide'"]),
         ("moving-bandits more", ["unrecognized", "more"]),
         ("--seed 3 moving-bandits", ["unrecognized", "moving-bandits"]),

@@ -55,15 +55,14 @@ def setting(**options):
 class Spy:
     """In place of a PPO update: keeps what it was given."""
 
-    def __call__(self, batch, plan, active):
-        self.batch, self.plan, self.active = batch, plan, active
+    def __call__(self, batch, plan, active, learning_rate):
+        self.batch, self.plan, self.active, self.learning_rate = batch, plan, active, learning_rate
 
 
-def primitives_given(config, primitives, rollout, joint):
+def primitives_given(config, primitives, rollout, joint, iteration=0):
     spy = Spy()
-    counts = learner.learn_primitives(
-        dataclasses.replace(primitives, update=spy), rollout, SPEC.primitive_columns, np.array(joint), range(WORKERS), 0, config
-    )
+    spied, seen = dataclasses.replace(primitives, update=spy), SPEC.primitive_columns
+    counts = learner.learn_primitives(spied, rollout, seen, np.array(joint), range(WORKERS), iteration, config)
     return spy, counts
 
 
@@ -108,9 +107,19 @@ def test_a_primitive_with_too_few_samples_sits_the_update_out():
     assert counts.tolist() == [790, 10]
     assert spy.active == [True, False]
     before = primitives.stack.flat.clone()
-    primitives.update(spy.batch, spy.plan, spy.active)
+    primitives.update(spy.batch, spy.plan, spy.active, 1e-3)
     torch.testing.assert_close(primitives.stack.flat[1], before[1], rtol=0, atol=0)
     assert not torch.equal(primitives.stack.flat[0], before[0])
+
+
+def test_primitives_step_more_carefully_once_they_have_formed():
+    config, primitives, _, rollout = setting()
+    settings = dataclasses.replace(config.primitive, learning_rate=0.5, decay=2.0)
+    for forming, rate in ((0, 0.5), (9, 0.5), (4, 0.125)):
+        hierarchy = dataclasses.replace(config.hierarchy, forming_iterations=forming)
+        changed = dataclasses.replace(config, hierarchy=hierarchy, primitive=settings)
+        spy, _ = primitives_given(changed, primitives, rollout, [True] * WORKERS, iteration=8)
+        assert spy.learning_rate == rate
 
 
 def test_masters_learn_from_one_sample_a_decision_normalised_within_their_group():
@@ -165,7 +174,7 @@ def reference_of(rollout, stack, row, policy):
 def test_each_sample_has_value_and_log_probability_of_the_primitive_that_acted():
     """With lambda = gamma = 1 the target is the return up to the end of the macro-action, then the successor's value."""
     perfect = dataclasses.replace(PRESETS["moving-bandits"].config.primitive, gamma=1.0, lam=1.0)
-    config, primitives, _, rollout = setting(learn_from_explored=True, primitive=perfect)
+    config, primitives, _, rollout = setting(learn_from_explored=True, credit="macro-action", primitive=perfect)
     primitives.stack.flat += 0.2 * torch.randn(primitives.stack.flat.shape, generator=torch.Generator().manual_seed(0))
     spy, _ = primitives_given(config, primitives, rollout, [True] * WORKERS)
     active = torch.from_numpy(rollout.steps.primitive.swapaxes(0, 1).reshape(1, -1).copy())

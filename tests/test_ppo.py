@@ -1,7 +1,5 @@
 """Proximal policy optimisation of stacks: which samples, which gradient, which step."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import textbook
@@ -125,7 +123,7 @@ def test_a_rank_without_samples_still_takes_part_in_the_reduction():
     empty = torch.zeros(0)
     batch = ppo.Batch(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), empty, empty, empty)
     before = stack.flat.clone()
-    update(batch, ppo.plan(np.zeros((0, 10), int), 2, np.zeros((3, 0, 10)), 5), [True, True])
+    update(batch, ppo.plan(np.zeros((0, 10), int), 2, np.zeros((3, 0, 10)), 5), [True, True], 1e-3)
     assert len(calls) == 3 * 5
     assert not any(call.any() for call in calls)
     torch.testing.assert_close(stack.flat, before, rtol=0, atol=0)
@@ -133,14 +131,14 @@ def test_a_rank_without_samples_still_takes_part_in_the_reduction():
 
 def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
     stack = stack_of(Categorical(3), n=3)
-    optimiser = ppo.Optimiser(stack, 0.01)
+    optimiser = ppo.Optimiser(stack)
     lone = [stack.flat[row].clone() for row in range(3)]
     adams = [torch.optim.Adam([parameter], lr=0.01) for parameter in lone]
     generator = torch.Generator().manual_seed(0)
     for step in range(6):
         stack.gradient.copy_(torch.randn(stack.gradient.shape, generator=generator))
         active = [True, step % 2 == 0, step > 3]
-        optimiser.step(active)
+        optimiser.step(active, 0.01)
         for row, moves in enumerate(active):
             if moves:
                 lone[row].grad = stack.gradient[row].clone()
@@ -149,7 +147,7 @@ def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
     optimiser.reset(0)
     adams[0] = torch.optim.Adam([lone[0]], lr=0.01)
     stack.gradient.fill_(0.5)
-    optimiser.step([True, False, False])
+    optimiser.step([True, False, False], 0.01)
     lone[0].grad = stack.gradient[0].clone()
     adams[0].step()
     torch.testing.assert_close(stack.flat, torch.stack(lone), rtol=1e-5, atol=1e-6)
@@ -158,11 +156,11 @@ def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
 def test_values_far_from_zero_are_learned_within_a_warm_up():
     """No clip around the old value holds the critic back: returns are in the tens."""
     stack = stack_of(Categorical(3), n=1, hidden=(64, 64))
-    update = ppo.PPOUpdate(stack, dataclasses.replace(CONFIG, learning_rate=0.01), lambda _: None)
+    update = ppo.PPOUpdate(stack, CONFIG, lambda _: None)
     observation = torch.randn(200, 4)
     action = torch.zeros(200, dtype=torch.int64)
     batch = ppo.Batch(observation, action, torch.zeros(200), torch.zeros(200), torch.full((200,), 30.0))
     for epoch in range(9):
         keys = np.random.default_rng(epoch).random((10, 1, 200))
-        update(batch, ppo.plan(np.zeros((1, 200), int), 1, keys, 3), [True])
+        update(batch, ppo.plan(np.zeros((1, 200), int), 1, keys, 3), [True], 0.01)
     assert (stack.value(observation[None]) - 30).abs().mean() < 3

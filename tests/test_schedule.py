@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mlsh_mpi.schedule import macro_length, phase
+from mlsh_mpi.schedule import phase, staged
 
 groups_ = st.integers(1, 130)
 warmups = st.integers(0, 40)
@@ -98,17 +98,6 @@ def test_ranks_share_the_joint_work(groups, warmup, joint, most, ranks):
         assert max(work) - min(work) <= most
 
 
-@given(
-    iteration=st.integers(0, 500),
-    final=st.integers(1, 50),
-    forming=st.integers(1, 50),
-    forming_iterations=st.integers(0, 300),
-)
-def test_macro_length_is_for_forming_first_and_then_final(iteration, final, forming, forming_iterations):
-    length = macro_length(iteration, final=final, forming=forming, forming_iterations=forming_iterations)
-    assert length == (forming if iteration < forming_iterations else final)
-
-
-def test_macro_length_of_a_run_that_shortens():
-    lengths = [macro_length(i, final=10, forming=50, forming_iterations=2) for i in range(4)]
-    assert lengths == [50, 50, 10, 10]
+def test_forming_comes_first_and_what_stays_follows():
+    assert [staged(i, 2, forming=50, settled=10) for i in range(4)] == [50, 50, 10, 10]
+    assert staged(0, 0, forming=50, settled=10) == 10

@@ -8,13 +8,14 @@ for each rank a nap would only cost time; giving up the core is enough, in case 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
 import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NAP = 25e-6
 """Seconds between two looks at a pending collective, for each rank that a core has to carry: a look costs some 10 us, so that all
 waiting ranks together take a part of the cores that stays the same however many they are."""
+
+CONTINUE = 75
+"""Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
+
+
+class Leave(Exception):  # noqa: N818  (no error)
+    """All ranks end the job in order, with exit code :data:`CONTINUE`; the message is the reason."""
 
 
 class Ranks:
@@ -61,6 +69,17 @@ class Ranks:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
         self._meet()
         return self._comm.allgather(value)
+
+    def collect(self, value: T) -> list[T] | None:
+        """One value from each rank, in rank order, to rank 0; None to the others. Pickles."""
+        self._meet()
+        return self._comm.gather(value)
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """For each flag whether any rank has raised it: how all ranks come to the same decision."""
+        raised = np.array(flags, np.int32)
+        self.sum(raised)
+        return (raised > 0).tolist()
 
     def first(self, value: T) -> T:
         """Rank 0's value, by cloudpickle: classes, functions and lambdas of a script reach ranks that never defined them."""
@@ -121,6 +140,29 @@ class Job:
         self.hosts = sorted(set(self.world.gather(socket.gethostname())))
         self.folder: Path | None = None
         """Where a traceback is kept, once there is a run folder."""
+        self.started = time.monotonic()
+        self.asked_to_leave = ""
+        """The signal that has asked this rank to leave at the next occasion."""
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, number: int, _: object) -> None:
+        if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
+            raise KeyboardInterrupt  # a second one means now
+        self.asked_to_leave = signal.Signals(number).name
+
+    def leave_if_asked(self, out_of_time: bool = False) -> None:
+        """The occasion to leave: all ranks call it together, and leave together if a signal has reached any of them.
+
+        Args:
+            out_of_time: another reason.
+
+        Raises:
+            Leave: on every rank.
+        """
+        if self.world.any([bool(self.asked_to_leave) or out_of_time])[0]:
+            reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
+            raise Leave(reasons[0] if reasons else "the time limit")
 
     @property
     def library(self) -> str:
@@ -133,12 +175,17 @@ def job() -> Iterator[Job]:
     """Runs the body as an MPI job in which one rank's failure ends all.
 
     A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with 2. Any other
-    exception, on any rank, is printed once with the rank's name and aborts the job with 1.
+    exception, on any rank, is printed once with the rank's name and aborts the job with 1. USR1, USR2, TERM and INT ask the job
+    to leave in order (:meth:`Job.leave_if_asked`); a second INT ends it at once.
     """
     current: Job | None = None
     try:
         current = Job()
         yield current
+    except Leave as reason:
+        if current is not None and current.world.rank == 0:
+            print(f"mlsh_mpi: left early ({reason}); the same command continues", flush=True)
+        sys.exit(CONTINUE)
     except UserError as error:
         alone = MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
         if _promised_rank() == 0 or alone:

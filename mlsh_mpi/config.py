@@ -113,7 +113,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Run:
-    """How long, from which seed, and what is kept."""
+    """How long, from which seed, and what is kept. All but the seed may change when a run is continued."""
 
     seed: int = 0
     """Names every random stream of the run."""
@@ -125,6 +125,16 @@ class Run:
     """Fresh masters that the final test trains over the finished primitives; at least one for each rank."""
     sync_interval: int = 10
     """Iterations between checks that phi is bitwise the same on all ranks."""
+    checkpoint_minutes: float = 1.0
+    """Minutes between checkpoints."""
+    checkpoint_interval: int | None = None
+    """Iterations between checkpoints, beside the minutes."""
+    time_limit: float | None = None
+    """Minutes after which the job leaves in order, with a checkpoint; the same command continues."""
+    stop_when: str | None = None
+    """Ends training early, once a logged metric has reached a value: "return/adapted>39"."""
+    patience: float = 600.0
+    """Seconds that one environment step or one wait for other ranks may take before the job is ended as hung."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +191,14 @@ _POSITIVE = {
         "iterations",
         "test_masters",
         "sync_interval",
+        "checkpoint_interval",
+        "time_limit",
+        "patience",
         "learning_rate",
         "clip",
     ),
 }
-_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay"}
+_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay", "checkpoint_minutes"}
 _FRACTIONS = {"exploration", "gamma", "lam"}
 
 

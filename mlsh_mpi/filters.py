@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -20,6 +23,15 @@ class Moments:
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a file: float64 tensors by name."""
+        return {name: torch.as_tensor(np.asarray(value)).clone() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_tensors(cls, saved: Mapping[str, Tensor]) -> Moments:
+        """The inverse of :meth:`tensors`."""
+        return cls(float(saved["count"]), saved["total"].numpy(), saved["squares"].numpy())
 
     @classmethod
     def of(cls, observations: Array) -> Moments:

@@ -23,21 +23,28 @@ class Log:
         folder: of the run.
         iterations: planned.
         steps: environment steps of an iteration, over all ranks.
+        done: iterations of an earlier job that this one continues; what was logged after them is cut off.
     """
 
-    def __init__(self, folder: Path, iterations: int, steps: int) -> None:
+    def __init__(self, folder: Path, iterations: int, steps: int, done: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # only rank 0 pays for importing it
 
-        self._iterations, self._steps = iterations, steps
-        self._file = (folder / "metrics.jsonl").open("w", buffering=1)
-        self._events = SummaryWriter(str(folder))
-        self.progress = Bar("training", iterations)
+        self._iterations, self._steps, self._first = iterations, steps, done
+        path = folder / "metrics.jsonl"
+        self.rows = [row for row in read_rows(path) if row["iteration"] <= done]
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        unfinished.replace(path)
+        self._file = path.open("a", buffering=1)
+        again = any(folder.glob("events.out.tfevents.*"))
+        self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
+        self.progress = Bar("training", iterations, done)
+        self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self._started = time.perf_counter()
-        self.rows: list[dict[str, float]] = []
 
     def iteration(self, metrics: Mapping[str, float]) -> None:
         """Takes the metrics of one iteration; "iteration" counts from 1."""
-        iteration, seconds = int(metrics["iteration"]), time.perf_counter() - self._started
+        iteration, seconds = int(metrics["iteration"]), self._earlier + time.perf_counter() - self._started
         row: dict[str, float] = {
             "iteration": iteration,
             "environment_steps": iteration * self._steps,
@@ -50,6 +57,11 @@ class Log:
             self._events.add_scalar(name if "/" in name else f"progress/{name}", value, row["environment_steps"])
         self.progress.advance(self._line(row))
 
+    def sync(self) -> None:
+        """Puts all lines safely on disk: before a checkpoint that counts on them."""
+        os.fsync(self._file.fileno())
+        self._events.flush()
+
     def close(self) -> None:
         """Flushes everything to disk."""
         self.progress.close()
@@ -59,15 +71,28 @@ class Log:
     def _line(self, row: Mapping[str, float]) -> str:
         shown = [("return", "return/mean"), ("adapted", "return/adapted"), ("entropy", "master/entropy")]
         text = "  ".join(f"{label} {row[name]:.2f}" for label, name in shown if name in row)
-        left = row["seconds"] / row["iteration"] * (self._iterations - row["iteration"])
+        a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
+        left = a_row * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  N {row['schedule/macro_length']:<3.0f} {text}  {_clock(left)} left"
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The whole lines of a metrics.jsonl, up to the first that is torn; none if there is no such file."""
+    rows: list[dict[str, float]] = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if not isinstance(row, dict) or "iteration" not in row:
+                break
+            rows.append(row)
+    return rows
 
 
 class Bar:
     """Progress of something long: a bar on a terminal, else a line a step on standard output."""
 
-    def __init__(self, title: str, total: int) -> None:
-        self._title, self._total, self._done = title, total, 0
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        self._title, self._total, self._done = title, total, done
         self._bar: Progress | None = None
         terminal = _terminal()
         if terminal is not None:
@@ -76,7 +101,7 @@ class Bar:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             console = Console(force_terminal=True, width=width or None)
             self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
-            self._task = self._bar.add_task(title, total=total, note="")
+            self._task = self._bar.add_task(title, total=total, completed=done, note="")
             self._bar.start()
 
     def advance(self, note: str) -> None:

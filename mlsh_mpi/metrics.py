@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import Hosting
 from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
@@ -51,6 +53,33 @@ class Tally:
         """(G,) mean return of each group's finished episodes; NaN where there was none."""
         with np.errstate(invalid="ignore"):
             return self.groups[:, 1] / np.where(self.groups[:, 0] > 0, self.groups[:, 0], np.nan)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value that a metric is to reach."""
+
+    metric: str
+    above: bool
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """``return/adapted>39`` or ``master/entropy<0.1``.
+
+        Raises:
+            UserError: it is of another form.
+        """
+        match = re.fullmatch(r"\s*([\w/=,.-]+)\s*([<>])=?\s*(\S+)\s*", text)
+        try:
+            return cls(match[1], match[2] == ">", float(match[3]))  # type: ignore[index]
+        except (TypeError, ValueError):
+            raise UserError(f"--stop-when {text!r} is not of the form METRIC>VALUE, such as 'return/adapted>39'") from None
+
+    def reached(self, metrics: Mapping[str, float]) -> bool:
+        """Whether this iteration's metrics have it."""
+        value = metrics.get(self.metric, float("nan"))
+        return value >= self.value if self.above else value <= self.value
 
 
 def finished(reward: Array, end: Array) -> tuple[int, float, int]:

@@ -15,7 +15,6 @@ from rich.table import Table
 from mlsh_mpi.adapt import Adaptation
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
-from mlsh_mpi.hosting import grown
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.logs import jsonable
 from mlsh_mpi.metrics import TIMES
@@ -23,17 +22,16 @@ from mlsh_mpi.metrics import TIMES
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def steps_per_iteration(config: Config, spec: Spec, ranks: int) -> int:
+def steps_per_iteration(config: Config, spec: Spec, groups: int) -> int:
     """Environment steps of one iteration, over all ranks."""
-    workers = grown(config.sampling.groups, config.sampling.workers, ranks) * config.sampling.workers
+    workers = groups * config.sampling.workers
     return workers * (config.sampling.steps // spec.episode_length) * spec.episode_length
 
 
-def header(config: Config, job: Job, spec: Spec, folder: Path) -> str:
-    """Who runs what, and how much of it there is to come."""
+def header(config: Config, job: Job, spec: Spec, groups: int, folder: Path, done: int) -> str:
+    """Who runs what, and how much of it there is to come after the iterations that are done."""
     ranks, hosts = job.world.size, len(job.hosts)
-    groups = grown(config.sampling.groups, config.sampling.workers, ranks)
-    steps = steps_per_iteration(config, spec, ranks)
+    steps = steps_per_iteration(config, spec, groups)
     hierarchy, iterations = config.hierarchy, config.run.iterations
     forming = ""
     if hierarchy.forming_iterations:
@@ -48,6 +46,8 @@ def header(config: Config, job: Job, spec: Spec, folder: Path) -> str:
         "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
         "folder": str(folder),
     }
+    if done:
+        lines["continues"] = f"from the checkpoint after iteration {done:,}; {iterations - done:,} to go"
     return "\n".join(f"{name:>10}  {text}" for name, text in lines.items())
 
 
@@ -71,6 +71,8 @@ def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: 
     shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES[:4]}
     return jsonable(
         {
+            "iterations": int(rows[-1]["iteration"]),
+            "stop_when": config.run.stop_when,
             "environment_steps": rows[-1]["environment_steps"],
             "seconds": rows[-1]["seconds"],
             "updates": config.hierarchy.warmup,

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from mlsh_mpi import checkpoint, runs
 from mlsh_mpi.adapt import Adaptation, adapt, forced_returns
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import Config
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import grown, host
 from mlsh_mpi.lanes import EnvFactory, Maker, Spec
+from mlsh_mpi.metrics import Target
 from mlsh_mpi.options import preset_config, with_options
 from mlsh_mpi.policies import Skills, head_for
+from mlsh_mpi.state import State
 from mlsh_mpi.train import train
 
 PHI_FORMAT = 1
@@ -59,66 +67,144 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     Raises:
         UserError: on every rank, for whatever does not fit.
     """
-    from mlsh_mpi import runs  # here and below: only what every rank needs is imported by every rank
-
     torch.set_num_threads(1)
     world = current.world
-
-    def checked() -> tuple[Maker, Spec]:
-        maker = Maker(env, config.environment.episode_length)
-        spec = maker.spec()
-        head_for(spec.action_space)
-        config.check(spec.episode_length)
-        host(
-            grown(config.sampling.groups, config.sampling.workers, world.size),
-            config.sampling.workers,
-            world.size,
-            world.rank,
-        )
-        return maker, spec
-
-    maker, spec = world.agreed(checked)
+    maker, spec = world.agreed(lambda: _checked(config, env))
     path = runs.default_folder(config)
-    folder = world.agreed(lambda: runs.RunFolder(path, fresh=fresh) if world.rank == 0 else None)
+    opened = world.agreed(lambda: _open(config, current, spec, path, fresh) if world.rank == 0 else None)
+    saved, tables = world.first((opened.saved, opened.tables) if opened else (None, None))
+    if tables is not None:
+        if opened:
+            print(f"{path} holds this run, finished. More --iterations extend it, --fresh starts over.\n\n{tables}", flush=True)
+        return path
     current.folder = path
-    report = _Report(config, current, spec, folder) if folder is not None else None
+    groups = saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
+    world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))
+    report = _Report(config, current, spec, groups, opened) if opened else None
 
-    def on_iteration(metrics: dict[str, float], skills: Skills) -> None:
-        if int(metrics["iteration"]) % config.run.sync_interval == 0:
-            odd = world.in_sync(skills.primitives.flat.detach().numpy())
-            if odd:
-                raise RuntimeError(f"phi differs from rank 0's on ranks {odd} after iteration {metrics['iteration']:.0f}")
-        if report is not None:
-            report.log.iteration(metrics)
-
-    skills = train(config, current, maker, spec, on_iteration)
+    skills = train(config, current, maker, spec, saved, _Keeper(config, current, spec, report))
     if report is not None:
         report.trained(skills)
     matrix = forced_returns(config, current, maker, spec, skills, spec.tasks)
-    advance = report.test_advance if report is not None else _silent
+
+    def advance(note: str) -> None:
+        current.leave_if_asked()
+        if report is not None:
+            report.test_advance(note)
+
     adaptation = adapt(config, current, maker, spec, skills, config.hierarchy.warmup, advance)
     if report is not None:
         report.finished(skills, matrix, adaptation)
-        report.folder.close()
     return path
+
+
+def _checked(config: Config, env: str | EnvFactory) -> tuple[Maker, Spec]:
+    maker = Maker(env, config.environment.episode_length)
+    spec = maker.spec()
+    head_for(spec.action_space)
+    config.check(spec.episode_length)
+    if config.run.stop_when is not None:
+        Target.parse(config.run.stop_when)
+    return maker, spec
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The run folder on rank 0, and what was there already."""
+
+    folder: runs.RunFolder
+    identity: Mapping[str, Any]
+    saved: dict[str, Any] | None
+    tables: str | None
+
+
+def _open(config: Config, current: Job, spec: Spec, path: Path, fresh: bool) -> _Opened:
+    folder = runs.RunFolder(path, fresh=fresh)
+    identity = runs.identity(spec, current.library)
+    saved = folder.continued(config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True))
+    return _Opened(folder, identity, saved, folder.finished(config, saved))
+
+
+class _Keeper:
+    """After each iteration: the checks, the log, the checkpoint, and every reason to leave the loop."""
+
+    def __init__(self, config: Config, current: Job, spec: Spec, report: _Report | None) -> None:
+        self._config, self._job, self._report = config, current, report
+        self._target = Target.parse(config.run.stop_when) if config.run.stop_when else None
+        self._entered = self._written = time.monotonic()
+        self._longest = 0.0
+
+    def __call__(self, metrics: dict[str, float], state: State) -> bool:
+        run, world, iteration = self._config.run, self._job.world, int(metrics["iteration"])
+        now = time.monotonic()
+        self._longest, self._entered = max(self._longest, now - self._entered), now
+        if iteration % run.sync_interval == 0:
+            odd = world.in_sync(state.primitives.stack.flat.detach().numpy())
+            if odd:
+                raise RuntimeError(f"phi differs from rank 0's on ranks {odd} after iteration {iteration}")
+        if self._report is not None:
+            with self._report.writing():
+                self._report.log.iteration(metrics)
+        reached = self._target is not None and self._target.reached(metrics)
+        last = reached or iteration == run.iterations
+        late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
+        due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0
+        leaving, due = world.any([bool(self._job.asked_to_leave) or late, due])
+        if leaving or due or last:
+            self._keep(iteration, state)
+        if leaving and not last:
+            self._job.leave_if_asked(late)
+        return reached
+
+    def _keep(self, iteration: int, state: State) -> None:
+        gathered = state.gathered(self._job.world)
+        self._job.world.agreed(lambda: self._report.keep(iteration, gathered) if self._report and gathered else None)
+        self._written = time.monotonic()
 
 
 class _Report:
     """Rank 0's side of a run: everything shown or written."""
 
-    def __init__(self, config: Config, current: Job, spec: Spec, folder: Any) -> None:
-        from mlsh_mpi import logs, report
+    def __init__(self, config: Config, current: Job, spec: Spec, groups: int, opened: _Opened) -> None:
+        from mlsh_mpi import logs, report  # only what every rank needs is imported by every rank
 
         self._config, self._spec, self._report, self._logs = config, spec, report, logs
-        self.folder = folder
-        folder.write_config(config)
-        print(report.header(config, current, spec, folder.path), flush=True)
-        self.log = logs.Log(folder.path, config.run.iterations, report.steps_per_iteration(config, spec, current.world.size))
+        self.folder, self._identity = opened.folder, opened.identity
+        done = opened.saved["iteration"] if opened.saved else 0
+        self._kept = done
+        print(report.header(config, current, spec, groups, self.folder.path, done), flush=True)
+        with self.writing():
+            steps = report.steps_per_iteration(config, spec, groups)
+            self.log = logs.Log(self.folder.path, config.run.iterations, steps, done)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns the system's refusal to write into a sentence.
+
+        Raises:
+            UserError: the disk is full, or the folder has become read-only.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.folder.path} cannot be written any more ({error.strerror}): make room there, then start again; the same "
+                f"command continues from iteration {self._kept}"
+            ) from None
+
+    def keep(self, iteration: int, gathered: Mapping[str, Any]) -> None:
+        """Writes a checkpoint, after everything that it counts on."""
+        with self.writing():
+            self.log.sync()
+            about = {"config": dataclasses.asdict(self._config), "identity": self._identity}
+            checkpoint.save(self.folder.checkpoints, iteration, {**gathered, **about})
+        self._kept = iteration
 
     def trained(self, skills: Skills) -> None:
         """Closes the log, keeps phi, and announces the test."""
-        self.log.close()
-        save_phi(self.folder.path / "phi.pt", skills, self._config, self._spec)
+        with self.writing():
+            self.log.close()
+            save_phi(self.folder.path / "phi.pt", skills, self._config, self._spec)
         self._test = self._logs.Bar("testing", self._config.hierarchy.warmup + 1)
 
     def test_advance(self, note: str) -> None:
@@ -132,23 +218,21 @@ class _Report:
         self._test.close()
         summary = self._report.summarise(self.log.rows, adaptation, matrix, self._spec, self._config)
         text = self._report.tables(summary)
-        (self.folder.path / "summary.txt").write_text(text)
         title = f"{self._config.preset}, seed {self._config.run.seed}"
-        draw(self.folder.path / "picture.png", self.log.rows, matrix, self._spec, skills, title)
-        self.folder.write_json("summary.json", summary)
+        with self.writing():
+            (self.folder.path / "summary.txt").write_text(text)
+            draw(self.folder.path / "picture.png", self.log.rows, matrix, self._spec, skills, title)
+            self.folder.write_json(runs.SUMMARY, summary)
         print(
             f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl, phi.pt",
             flush=True,
         )
+        self.folder.close()
 
 
 def save_phi(path: Path, skills: Skills, config: Config, spec: Spec) -> None:
     """Keeps the primitives in a form that ``torch.load(path, weights_only=True)`` reads: tensors by layer, plain values."""
     observation_filter = skills.observation_filter
-    filtered = None
-    if observation_filter is not None:
-        moments = observation_filter.moments
-        filtered = {name: torch.as_tensor(np.asarray(value)) for name, value in vars(moments).items()}
     torch.save(
         {
             "format": PHI_FORMAT,
@@ -156,11 +240,7 @@ def save_phi(path: Path, skills: Skills, config: Config, spec: Spec) -> None:
             "primitive_columns": skills.columns.tolist(),
             "config": dataclasses.asdict(config),
             "primitives": skills.primitives.named_parameters(),
-            "observation_filter": filtered,
+            "observation_filter": observation_filter and observation_filter.moments.tensors(),
         },
         path,
     )
-
-
-def _silent(_: str) -> None:
-    """Ranks other than 0 show nothing."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fcntl
+import hashlib
+import inspect
 import json
+import platform
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+import gymnasium as gym
+import numpy as np
+import torch
+
+from mlsh_mpi import checkpoint
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.lanes import Spec
 
 SUMMARY = "summary.json"
 
@@ -23,7 +32,7 @@ class RunFolder:
         fresh: move an earlier run in it aside, to path.1, path.2 and so on.
 
     Raises:
-        UserError: another process writes there, an earlier run is there, or the folder cannot be written.
+        UserError: another process writes there, or the folder cannot be written.
     """
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
@@ -35,15 +44,51 @@ class RunFolder:
                 path.rename(_free_name(path))
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
-            self.path = path
+            self.path, self.checkpoints = path, path / "checkpoints"
         except OSError as error:
             raise UserError(f"the run folder {path} cannot be written ({error.strerror}): choose another with --folder") from None
-        if (path / "config.json").exists():
+
+    def continued(self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any] | None:
+        """What the newest whole checkpoint holds, if there is one: the run goes on from there. Keeps the configuration.
+
+        Args:
+            config: of the job that starts.
+            identity: what :func:`identity` says of it.
+            tell: hears of damaged checkpoints and changed code.
+
+        Raises:
+            UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
+        """
+        try:
+            saved = checkpoint.newest(self.checkpoints, tell)
+            earlier = saved["config"] if saved else self._earlier_config()
+            if earlier is not None:
+                self._compare(earlier, config)
+            if saved is not None:
+                self._identify(saved["identity"], identity, tell)
+                if saved["iteration"] > config.run.iterations:
+                    raise UserError(
+                        f"{self.path} holds a run that has come to iteration {saved['iteration']}: ask for --iterations "
+                        f"{saved['iteration']} or more, or add --fresh to move it aside and start over"
+                    )
+            self._put_aside("traceback.txt")
+            self.write_config(config)
+        except BaseException:
             self.close()
-            raise UserError(
-                f"{path} already holds {_state(path)}: add --fresh to move it aside and start over, or choose another "
-                "--seed or --folder"
-            )
+            raise
+        return saved
+
+    def finished(self, config: Config, saved: Mapping[str, Any] | None) -> str | None:
+        """The final tables, if the run in this folder is done."""
+        try:
+            summary = json.loads((self.path / SUMMARY).read_text())
+            tables = (self.path / "summary.txt").read_text()
+        except (OSError, ValueError):
+            return None
+        if saved is None or summary.get("iterations") != saved["iteration"]:
+            return None
+        stopped = config.run.stop_when is not None and summary.get("stop_when") == config.run.stop_when
+        return tables if stopped or saved["iteration"] == config.run.iterations else None
 
     def close(self) -> None:
         """Lets others write there."""
@@ -54,8 +99,77 @@ class RunFolder:
         self.write_json("config.json", dataclasses.asdict(config))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file people can read."""
-        (self.path / name).write_text(json.dumps(value, indent=2) + "\n")
+        """Writes a JSON file people can read, whole or not at all."""
+        unfinished = self.path / f".{name}.tmp"
+        unfinished.write_text(json.dumps(value, indent=2) + "\n")
+        unfinished.replace(self.path / name)
+
+    def _earlier_config(self) -> Any:
+        try:
+            return json.loads((self.path / "config.json").read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            raise UserError(
+                f"{self.path}/config.json cannot be read: add --fresh to move that run aside and start over"
+            ) from None
+
+    def _compare(self, earlier: Any, config: Config) -> None:
+        before, now = (_flat(json.loads(json.dumps(value))) for value in (earlier, dataclasses.asdict(config)))
+        changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name) and not _may_change(name)]
+        if changed:
+            differences = ", ".join(f"{name} was {before.get(name)} and is now {now.get(name)}" for name in changed[:5])
+            differences += f", and {len(changed) - 5} more" if len(changed) > 5 else ""
+            raise UserError(
+                f"{self.path} holds a run with other settings ({differences}): start with those it had, add --fresh to move it "
+                "aside and start over, or choose another --folder"
+            )
+
+    def _identify(self, before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+        other = [
+            f"{name} was {value} and is now {now['environment'].get(name)}"
+            for name, value in before["environment"].items()
+            if now["environment"].get(name) != value
+        ]
+        if other:
+            raise UserError(
+                f"{self.path} holds a run of another environment ({', '.join(other)}): add --fresh to move it aside and start "
+                "over, or choose another --folder"
+            )
+        changed = [name for name, value in before["software"].items() if now["software"].get(name) != value]
+        if changed:
+            tell(f"the run continues with another version of {', '.join(changed)}: it need not equal an uninterrupted one")
+
+    def _put_aside(self, name: str) -> None:
+        if (self.path / name).exists():
+            (self.path / name).rename(_free_name(self.path / name))
+
+
+def identity(spec: Spec, library: str) -> dict[str, dict[str, str]]:
+    """What a checkpoint is good for: the shapes it fits, and the software that would continue it bit for bit."""
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        sources.update(path.read_bytes())
+    environment = type(spec.env.unwrapped)
+    file = inspect.getsourcefile(environment)
+    return {
+        "environment": {
+            "name": spec.name,
+            "observation_size": str(spec.observation_size),
+            "action_space": str(spec.action_space),
+            "episode_length": str(spec.episode_length),
+            "primitive_columns": str(spec.primitive_columns.tolist()),
+        },
+        "software": {
+            "mlsh_mpi": sources.hexdigest(),
+            "the environment": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "",
+            "Python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": str(torch.__version__),
+            "gymnasium": gym.__version__,
+            "MPI": library,
+        },
+    }
 
 
 def default_folder(config: Config) -> Path:
@@ -84,17 +198,15 @@ def _free_name(path: Path) -> Path:
     return next(name for i in range(1, 10_000) if not (name := path.with_name(f"{path.name}.{i}")).exists())
 
 
-def _state(path: Path) -> str:
-    try:
-        planned = json.loads((path / "config.json").read_text())["run"]["iterations"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "a run whose config.json cannot be read"
-    done, steps = 0, 0
-    with contextlib.suppress(OSError, ValueError, KeyError):  # the last line may be torn
-        for line in (path / "metrics.jsonl").read_text().splitlines():
-            row = json.loads(line)
-            done, steps = row["iteration"], row["environment_steps"]
-    finished = (path / SUMMARY).exists()
-    ending = "see summary.txt and picture.png there" if finished else "it did not finish"
-    kind = "a finished" if finished else "an unfinished"
-    return f"{kind} run ({done} of {planned} iterations, {steps:,} environment steps; {ending})"
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested object's settings by the names of their options' places: hierarchy.warmup."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        name: item for key, inner in value.items() for name, item in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def _may_change(name: str) -> bool:
+    """Whether a setting of a run may change when it is continued."""
+    return name.startswith("run.") and name != "run.seed"

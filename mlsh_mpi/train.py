@@ -6,7 +6,7 @@ mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,42 +14,48 @@ import numpy as np
 from mlsh_mpi import schedule, seeding
 from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
-from mlsh_mpi.filters import Moments, ObservationFilter
-from mlsh_mpi.hosting import grown, host
+from mlsh_mpi.filters import Moments
+from mlsh_mpi.hosting import grown
 from mlsh_mpi.lanes import Maker, Spec
-from mlsh_mpi.learner import learn_masters, learn_primitives, private_masters, shared_primitives
+from mlsh_mpi.learner import learn_masters, learn_primitives
 from mlsh_mpi.metrics import Tally, iteration_metrics
 from mlsh_mpi.policies import Skills
 from mlsh_mpi.rollout import Streams, collect, masters_decide
 from mlsh_mpi.schedule import Phase
+from mlsh_mpi.state import State
 
-OnIteration = Callable[[dict[str, float], Skills], None]
+OnIteration = Callable[[dict[str, float], State], bool]
 
 
-def train(config: Config, job: Job, maker: Maker, spec: Spec, on_iteration: OnIteration) -> Skills:
-    """Runs Algorithm 1.
+def train(
+    config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
+) -> Skills:
+    """Runs Algorithm 1, from its beginning or from where it was left.
 
     Args:
         config: checked against the environment.
         job: this MPI job.
         maker: makes the environments.
         spec: what :meth:`Maker.spec` found.
-        on_iteration: receives the metrics of each iteration and the skills as they are, on every rank.
+        saved: what a checkpoint holds; None starts a new run.
+        on_iteration: receives the metrics of each iteration and the state after it, on every rank; True stops.
 
     Returns:
         The trained skills, the same on every rank.
+
+    Raises:
+        ArithmeticError: a parameter became NaN or infinite.
     """
     seed, world, hierarchy = config.run.seed, job.world, config.hierarchy
-    groups = grown(config.sampling.groups, config.sampling.workers, world.size)
-    hosting = host(groups, config.sampling.workers, world.size, world.rank)
+    groups = saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
+    state = State.fresh(config, world, spec, groups)
+    if saved:
+        state.restore(saved)
+    hosting, primitives, masters, skills = state.hosting, state.primitives, state.masters, state.skills
     group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
     lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
-    primitives = shared_primitives(config, world, spec)
-    masters = private_masters(config, world, spec, hosting)
-    observation_filter = ObservationFilter(spec.observation_size) if config.network.filter_observations else None
-    skills = Skills(primitives.stack, spec.primitive_columns, observation_filter)
 
-    for iteration in range(config.run.iterations):
+    for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
         clock = Clock(world, masters.ranks)
         macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
         phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
@@ -71,8 +77,10 @@ def train(config: Config, job: Job, maker: Maker, spec: Spec, on_iteration: OnIt
         if any(phase.joint for phase in phases):
             joint = np.array([phases[group].joint for group in group_of_worker])
             learn_primitives(primitives, rollout, skills.columns, joint, hosting.workers, iteration, config)
-        if observation_filter is not None:
-            observation_filter.merge(pooled_moments(rollout.steps.raw_observation, job))
+        if skills.observation_filter is not None:
+            skills.observation_filter.merge(pooled_moments(rollout.steps.raw_observation, job))
+        if (name := state.not_finite()) is not None:
+            raise ArithmeticError(f"after the update of iteration {iteration + 1}, {name} is NaN or infinite")
 
         tally = Tally.empty(groups, hierarchy.primitives, world.size)
         tally.add_rollout(rollout, hosting)
@@ -80,7 +88,8 @@ def train(config: Config, job: Job, maker: Maker, spec: Spec, on_iteration: OnIt
         tally.times[world.rank] = clock.seconds(rollout.environment_seconds, rollout.policy_seconds)
         world.sum(tally.flat)
         metrics = iteration_metrics(tally, phases, [spec.label(task) for task in tasks] if spec.tasks else [])
-        on_iteration({"iteration": iteration + 1, "schedule/macro_length": macro_length} | metrics, skills)
+        if on_iteration({"iteration": iteration + 1, "schedule/macro_length": macro_length} | metrics, state):
+            break
     lanes.close()
     return skills
 

@@ -96,7 +96,7 @@ def test_the_tables_hold_every_task_and_primitive():
         entropy=np.zeros(3),
         usage=np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]),
     )
-    row = {"environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
+    row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
     matrix = np.array([[42.0, 2.0], [4.0, 40.0]])
     summary = summarise([row] * 5, adaptation, matrix, spec, config)
@@ -112,4 +112,4 @@ def test_the_tables_hold_every_task_and_primitive():
 def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():
     config = PRESETS["moving-bandits-paper"].config
     spec = Maker("mlsh/MovingBandits-v0", None).spec()
-    assert steps_per_iteration(config, spec, ranks=7) == 10 * 12 * 2000
+    assert steps_per_iteration(config, spec, groups=10) == 10 * 12 * 2000

@@ -1,5 +1,6 @@
 """The run folder: one writer at a time, and no earlier run is ever lost."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -7,12 +8,14 @@ import sys
 
 import pytest
 
+from mlsh_mpi import checkpoint
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.options import with_options
 from mlsh_mpi.runs import RunFolder, default_folder
 
-CONFIG = with_options(Config(), {"iterations": 40})
+CONFIG = with_options(Config(), {"iterations": 40, "groups": 30})
+IDENTITY = {"environment": {"name": "Here", "observation_size": "6"}, "software": {"torch": "9.9"}}
 
 HOLDER = """
 import sys, time
@@ -32,7 +35,7 @@ def said(path, fresh=False):
     return str(refusal.value)
 
 
-def earlier_run(path, *, finished=False, iterations=3, mark=""):
+def earlier_run(path, *, iterations=3, mark=""):
     """Leaves a run behind, as the trainer would."""
     folder = RunFolder(path, fresh=False)
     folder.write_config(CONFIG)
@@ -40,8 +43,6 @@ def earlier_run(path, *, finished=False, iterations=3, mark=""):
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if mark:
         (path / "mark").write_text(mark)
-    if finished:
-        folder.write_json("summary.json", {})
     folder.close()
 
 
@@ -73,40 +74,113 @@ def test_a_closed_folder_can_be_taken_again(tmp_path):
     RunFolder(tmp_path / "a" / "run", fresh=False).close()
 
 
+def continued(path, config=CONFIG, told=None, **other):
+    """What a job finds that starts in a folder, and the final tables if there is nothing left to do."""
+    folder = RunFolder(path, fresh=False)
+    told = [] if told is None else told
+    now = {"environment": IDENTITY["environment"] | other, "software": IDENTITY["software"]}
+    try:
+        saved = folder.continued(config, now, told.append)
+        return saved, folder.finished(config, saved)
+    finally:
+        folder.close()
+
+
+def kept_run(path, iteration=3, config=CONFIG):
+    """An earlier run with a checkpoint."""
+    earlier_run(path)
+    checkpoint.save(path / "checkpoints", iteration, {"config": dataclasses.asdict(config), "identity": IDENTITY})
+
+
+def summary_of(path, iterations, **more):
+    (path / "summary.json").write_text(json.dumps({"iterations": iterations, **more}))
+    (path / "summary.txt").write_text("tables")
+
+
+def test_a_run_without_a_checkpoint_starts_from_its_beginning(tmp_path):
+    earlier_run(tmp_path / "run", mark="a")
+    assert continued(tmp_path / "run") == (None, None)
+    assert (tmp_path / "run" / "mark").read_text() == "a"
+
+
+def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path):
+    kept_run(tmp_path / "run", iteration=3)
+    kept_run(tmp_path / "run", iteration=12)
+    saved, tables = continued(tmp_path / "run")
+    assert (saved["iteration"], tables) == (12, None)
+
+
+def test_a_finished_run_is_shown_and_more_iterations_extend_it(tmp_path):
+    path = tmp_path / "run"
+    kept_run(path, iteration=40)
+    assert continued(path)[1] is None, "trained, not yet tested"
+    summary_of(path, 40)
+    assert continued(path)[1] == "tables"
+    saved, tables = continued(path, with_options(CONFIG, {"iterations": 41}))
+    assert (saved["iteration"], tables) == (40, None)
+    assert json.loads((path / "config.json").read_text())["run"]["iterations"] == 41
+
+
+def test_a_run_that_reached_its_target_is_finished_for_that_target_alone(tmp_path):
+    path = tmp_path / "run"
+    kept_run(path, iteration=7)
+    summary_of(path, 7, stop_when="return/mean>5")
+    assert continued(path, with_options(CONFIG, {"stop_when": "return/mean>5"}))[1] == "tables"
+    assert continued(path, with_options(CONFIG, {"stop_when": "return/mean>6"}))[1] is None
+    assert continued(path)[1] is None
+
+
 @pytest.mark.parametrize(
-    ("finished", "iterations", "parts"),
+    ("options", "parts"),
     [
-        (True, 40, ["a finished run", "40 of 40 iterations", "40,000 environment steps", "summary.txt"]),
-        (False, 3, ["an unfinished run", "3 of 40 iterations", "3,000 environment steps", "did not finish"]),
-        (False, 0, ["an unfinished run", "0 of 40 iterations"]),
+        ({"seed": 4}, ["run.seed was 0 and is now 4"]),
+        ({"macro_length": 5, "groups": 7}, ["hierarchy.macro_length was 10 and is now 5", "sampling.groups was 30 and is now 7"]),
+        ({"iterations": 2}, ["has come to iteration 3", "--iterations 3 or more"]),
     ],
 )
-def test_an_earlier_run_is_refused_saying_what_is_there(tmp_path, finished, iterations, parts):
-    earlier_run(tmp_path / "run", finished=finished, iterations=iterations)
+def test_what_would_make_it_another_run_is_refused_and_named(tmp_path, options, parts):
+    kept_run(tmp_path / "run")
     for _ in range(2):
-        sentence = said(tmp_path / "run")
+        with pytest.raises(UserError) as refusal:
+            continued(tmp_path / "run", with_options(CONFIG, options))
         for part in [str(tmp_path / "run"), "--fresh", *parts]:
-            assert part in sentence
+            assert part in str(refusal.value)
+    assert continued(tmp_path / "run")[0]["iteration"] == 3
 
 
-def torn(path):
-    (path / "metrics.jsonl").write_text('{"iteration": 1, "envir')
+def test_what_does_not_change_the_run_may_change(tmp_path):
+    kept_run(tmp_path / "run")
+    options = {"iterations": 50, "sync_interval": 3, "checkpoint_minutes": 5.0, "time_limit": 60.0, "test_masters": 8}
+    assert continued(tmp_path / "run", with_options(CONFIG, options))[0]["iteration"] == 3
 
 
-def unstarted(path):
-    (path / "metrics.jsonl").unlink()
+def test_another_environment_is_refused_and_other_software_mentioned(tmp_path):
+    kept_run(tmp_path / "run")
+    with pytest.raises(UserError, match=r"another environment .*observation_size was 6 and is now 9"):
+        continued(tmp_path / "run", observation_size="9")
+    saved = checkpoint.newest(tmp_path / "run" / "checkpoints", print)
+    saved["identity"]["software"] = {"torch": "0.1"}
+    checkpoint.save(tmp_path / "run" / "checkpoints", 4, {k: v for k, v in saved.items() if k not in {"iteration"}})
+    told = []
+    assert continued(tmp_path / "run", told=told)[0]["iteration"] == 4
+    assert "another version of torch" in told[0]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [torn, unstarted, *(lambda path, text=text: (path / "config.json").write_text(text) for text in ("{", "{}", "[]"))],
-    ids=["torn line", "no line", "torn config", "empty config", "no config"],
-)
-def test_a_run_that_broke_off_anywhere_is_refused_too(tmp_path, damage):
+@pytest.mark.parametrize("text", ["{", "{}", "[]", ""])
+def test_a_folder_whose_config_says_nothing_is_refused(tmp_path, text):
     earlier_run(tmp_path / "run", mark="a")
-    damage(tmp_path / "run")
-    assert "already holds" in said(tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text(text)
+    with pytest.raises(UserError, match="--fresh"):
+        continued(tmp_path / "run")
     assert (tmp_path / "run" / "mark").read_text() == "a"
+
+
+def test_an_earlier_traceback_makes_room_for_the_next(tmp_path):
+    kept_run(tmp_path / "run")
+    (tmp_path / "run" / "traceback.txt").write_text("boom")
+    continued(tmp_path / "run")
+    assert (tmp_path / "run" / "traceback.txt.1").read_text() == "boom"
+    assert not (tmp_path / "run" / "traceback.txt").exists()
 
 
 def test_fresh_moves_every_earlier_run_aside_whole(tmp_path):

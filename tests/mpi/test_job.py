@@ -62,7 +62,7 @@ def test_it_ends_with_a_table_of_tasks_and_one_of_primitives(finished_job):
 def test_it_leaves_these_files_and_no_others(finished_job):
     names = {path.name for path in finished_job.folder.iterdir()}
     events = {name for name in names if name.startswith("events.out.tfevents.")}
-    files = {"config.json", "metrics.jsonl", "phi.pt", "picture.png", "summary.json", "summary.txt", "lock"}
+    files = {"checkpoints", "config.json", "metrics.jsonl", "phi.pt", "picture.png", "summary.json", "summary.txt", "lock"}
     assert names - events == files
     assert len(events) == 1
     assert [path.name for path in finished_job.cwd.iterdir()] == ["runs"]
@@ -143,14 +143,19 @@ def test_two_runs_with_one_seed_and_layout_are_identical(finished_job, same_job_
     assert one == other
 
 
-def test_starting_again_says_what_is_there(finished_job):
-    before = {path.name: path.stat().st_mtime_ns for path in finished_job.folder.iterdir()}
-    result = mpirun(2, *TRAIN, *ORDINARY, cwd=finished_job.cwd)
-    assert result.code == 2
-    (line,) = result.stderr.splitlines()
-    for part in ("runs/moving-bandits-seed3", "a finished run", f"{ITERATIONS} of {ITERATIONS} iterations", "--fresh", "--seed"):
-        assert part in line
-    assert {path.name: path.stat().st_mtime_ns for path in finished_job.folder.iterdir()} == before
+def test_starting_a_finished_run_again_shows_what_is_there(finished_job):
+    before = {path.name: path.read_bytes() for path in finished_job.folder.iterdir() if path.is_file()}
+    result = mpirun(2, *TRAIN, *ORDINARY, cwd=finished_job.cwd).succeeded()
+    for part in (
+        "runs/moving-bandits-seed3",
+        "finished",
+        "--iterations",
+        "--fresh",
+        (finished_job.folder / "summary.txt").read_text(),
+    ):
+        assert part in result.stdout
+    assert "training" not in result.stdout
+    assert {path.name: path.read_bytes() for path in finished_job.folder.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.parametrize(("ranks", "groups"), [(7, 9), (11, 4)])

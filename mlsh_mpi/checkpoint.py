@@ -1,0 +1,131 @@
+"""Checkpoint files: written whole or not at all, and never trusted unread. Knows files, not what is in them.
+
+A checkpoint is what torch.save writes, a zip archive in which every entry has a checksum; a file that was torn, cut or changed
+fails that check and is passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlsh_mpi.errors import UserError
+
+FORMAT, VERSION = "mlsh_mpi checkpoint", 1
+KEPT = 3
+"""Checkpoints that stay; older ones are removed once a newer one is safely on disk."""
+_NAME = re.compile(r"iteration-(\d{8})\.pt")
+
+
+def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
+    """Writes one checkpoint so that, whatever dies when, the folder holds it whole or not at all.
+
+    Args:
+        folder: created if missing.
+        iteration: finished so far.
+        state: tensors and plain values, as ``torch.load(weights_only=True)`` accepts them.
+
+    Raises:
+        OSError: it cannot be written; checkpoints that are there stay as they are.
+    """
+    folder.mkdir(exist_ok=True)
+    path = folder / f"iteration-{iteration:08}.pt"
+    unfinished = folder / f".{path.name}.tmp"
+    try:
+        with unfinished.open("wb") as file:
+            torch.save({"format": FORMAT, "version": VERSION, "iteration": iteration} | state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except (OSError, RuntimeError) as error:  # torch turns what a full disk says into a RuntimeError
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise error if isinstance(error, OSError) else OSError(*_reason(error)) from error
+    _sync(folder)
+    for _, old in _files(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest whole checkpoint of a folder; None if it holds none at all.
+
+    Args:
+        folder: need not exist.
+        tell: hears, in a sentence each, of files that had to be passed over.
+
+    Raises:
+        UserError: there are checkpoints, and none of them can be used.
+    """
+    faults = []
+    for iteration, path in reversed(_files(folder)):
+        try:
+            state = load(path)
+            if state["iteration"] != iteration:
+                raise UserError(f"it holds iteration {state['iteration']}")
+        except UserError as error:
+            faults.append(f"{path} cannot be used: {error}")
+            tell(faults[-1])
+        else:
+            return state
+    if faults:
+        raise UserError(
+            f"no checkpoint in {folder} can be used ({faults[0]}): put a whole one back, or add --fresh to move the run aside "
+            "and start over"
+        )
+    return None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """One checkpoint.
+
+    Raises:
+        UserError: the file is damaged, is no checkpoint, or was written by a newer version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise UserError(f"its part {damaged} is damaged")
+        state = torch.load(path, weights_only=True)
+    except OSError as error:
+        raise UserError(f"it cannot be read ({error.strerror})") from None
+    except UserError:
+        raise
+    except Exception:  # bytes that are no checkpoint can raise anything
+        raise UserError("it is cut short, damaged or no checkpoint") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError("it is not a checkpoint of mlsh_mpi")
+    if not isinstance(state.get("version"), int) or state["version"] > VERSION:
+        raise UserError(f"it has format {state.get('version')}, and this version of mlsh_mpi reads up to {VERSION}: update it")
+    return state
+
+
+def _files(folder: Path) -> list[tuple[int, Path]]:
+    """Checkpoints by iteration, oldest first."""
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def _sync(folder: Path) -> None:
+    """Makes a rename in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: RuntimeError) -> tuple[int, str]:
+    """Number and text of the system's error behind torch's."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return cause.errno, str(cause.strerror)
+    return 0, str(error).splitlines()[0]

@@ -1,0 +1,89 @@
+"""What training changes from iteration to iteration: all that a resume needs, for all else is drawn anew from the run's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlsh_mpi.comm import Ranks
+from mlsh_mpi.config import Config
+from mlsh_mpi.filters import Moments, ObservationFilter
+from mlsh_mpi.hosting import Hosting, host
+from mlsh_mpi.lanes import Spec
+from mlsh_mpi.learner import Learner, private_masters, shared_primitives
+from mlsh_mpi.policies import Skills, Stack
+
+
+@dataclass(frozen=True)
+class State:
+    """The learners of this rank and the filter."""
+
+    groups: int
+    hosting: Hosting
+    primitives: Learner
+    masters: Learner
+    skills: Skills
+
+    @classmethod
+    def fresh(cls, config: Config, world: Ranks, spec: Spec, groups: int) -> State:
+        """As training begins; masters are initialised when their first task starts."""
+        hosting = host(groups, config.sampling.workers, world.size, world.rank)
+        primitives = shared_primitives(config, world, spec)
+        observation_filter = ObservationFilter(spec.observation_size) if config.network.filter_observations else None
+        skills = Skills(primitives.stack, spec.primitive_columns, observation_filter)
+        return cls(groups, hosting, primitives, private_masters(config, world, spec, hosting), skills)
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """The state of all ranks in tensors and plain values, on rank 0; None on the others.
+
+        Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
+        """
+        parts = world.collect((self.hosting.groups, _of(self.masters)))
+        if parts is None:
+            return None
+        masters = {name: values.new_zeros(self.groups, *values.shape[1:]) for name, values in parts[0][1].items()}
+        for groups, part in parts:  # ranks that share a group hold the same bits
+            for name, values in part.items():
+                masters[name][list(groups)] = values
+        observation_filter = self.skills.observation_filter
+        return {
+            "groups": self.groups,
+            "primitives": {name: values.clone() for name, values in _of(self.primitives).items()},
+            "masters": masters,
+            "observation_filter": observation_filter and observation_filter.moments.tensors(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        for name, values in _of(self.primitives).items():
+            values.copy_(saved["primitives"][name])
+        for name, values in _of(self.masters).items():
+            values.copy_(saved["masters"][name][list(self.hosting.groups)])
+        if self.skills.observation_filter is not None:
+            self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
+
+    def not_finite(self) -> str | None:
+        """The name of a parameter here that is NaN or infinite, if there is one."""
+        return _not_finite("primitive", range(self.primitives.stack.n), self.primitives.stack) or _not_finite(
+            "master of group", self.hosting.groups, self.masters.stack
+        )
+
+
+def _of(learner: Learner) -> dict[str, Tensor]:
+    """Everything that learning changes, as views."""
+    optimiser = learner.update.optimiser
+    return {"parameters": learner.stack.flat, "mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps}
+
+
+def _not_finite(owner: str, numbers: range | tuple[int, ...], stack: Stack) -> str | None:
+    if torch.isfinite(stack.flat.sum()):  # a sum is NaN or infinite if any of its terms is
+        return None
+    for name, values in stack.named_parameters().items():
+        for row in range(stack.n):
+            if not torch.isfinite(values[row]).all():
+                return f"{name} of {owner} {numbers[row]}"
+    return None

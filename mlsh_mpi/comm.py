@@ -2,7 +2,8 @@
 
 Ranks that wait give way to ranks that work: every collective is entered without blocking and waited for by testing it, with a
 nap in between where a host has more ranks than cores. A blocking one spins and starves the very rank it waits for. With a core
-for each rank a nap would only cost time; giving up the core is enough, in case the kernel has put two ranks on one.
+for each rank the first looks are taken without a nap, which would only cost time; they give up the core all the same, in case the
+kernel has put two ranks on one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +38,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NAP = 25e-6
 """Seconds between two looks at a pending collective, for each rank that a core has to carry: a look costs some 10 us, so that all
 waiting ranks together take a part of the cores that stays the same however many they are."""
-
+SPIN = 2e-4
+"""Seconds for which a rank with a core of its own looks without napping: most waits are shorter, and a nap would prolong them."""
 CONTINUE = 75
 """Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
 
@@ -45,17 +48,25 @@ class Leave(Exception):  # noqa: N818  (no error)
     """All ranks end the job in order, with exit code :data:`CONTINUE`; the message is the reason."""
 
 
+@dataclass
+class Meter:
+    """What sums and broadcasts have cost this rank, waiting included."""
+
+    seconds: float = 0.0
+
+
 class Ranks:
     """The ranks that share something, as one of them sees it.
 
-    `crowd` is the number of ranks of this host for each core of it; `seconds` is what sums have cost this rank, waiting included.
+    `crowd` is the number of ranks of this host for each core of it.
     """
 
-    def __init__(self, communicator: MPI.Comm, *, crowd: float) -> None:
+    def __init__(self, communicator: MPI.Comm, *, crowd: float, meter: Meter | None = None) -> None:
         self._comm, self._crowd = communicator, crowd
+        self._among: dict[tuple[int, ...], Ranks | None] = {}
         self.rank: int = communicator.Get_rank()
         self.size: int = communicator.Get_size()
-        self.seconds = 0.0
+        self.meter = meter or Meter()
 
     def sum(self, values: Array) -> None:
         """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
@@ -63,7 +74,15 @@ class Ranks:
             return
         entered = time.perf_counter()
         self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
-        self.seconds += time.perf_counter() - entered
+        self.meter.seconds += time.perf_counter() - entered
+
+    def spread(self, values: Array, source: int) -> None:
+        """Replaces a contiguous array by that of one rank."""
+        if self.size == 1:
+            return
+        entered = time.perf_counter()
+        self._wait(self._comm.Ibcast(values, source))
+        self.meter.seconds += time.perf_counter() - entered
 
     def gather(self, value: T) -> list[T]:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
@@ -89,7 +108,17 @@ class Ranks:
     def split(self, colour: int) -> Ranks:
         """The ranks that pass the same colour."""
         self._meet()
-        return Ranks(self._comm.Split(colour, self.rank), crowd=self._crowd)
+        return Ranks(self._comm.Split(colour, self.rank), crowd=self._crowd, meter=self.meter)
+
+    def among(self, members: Sequence[int]) -> Ranks | None:
+        """Some of the ranks, made known to one another the first time they are asked for: None on the others. All must ask."""
+        if len(members) == self.size:
+            return self
+        key = tuple(members)
+        if key not in self._among:
+            part = self.split(int(self.rank in members))
+            self._among[key] = part if self.rank in members else None
+        return self._among[key]
 
     def agreed(self, attempt: Callable[[], T]) -> T:
         """Calls `attempt` on every rank; a user's mistake found on any of them is raised on all.
@@ -117,8 +146,9 @@ class Ranks:
         self._wait(self._comm.Ibarrier())
 
     def _wait(self, request: MPI.Request) -> None:
+        long_wait = time.perf_counter() + (0 if self._crowd > 1 else SPIN)
         while not request.Test():
-            if self._crowd > 1:
+            if time.perf_counter() > long_wait:
                 time.sleep(NAP * self._crowd)
             else:
                 os.sched_yield()

@@ -32,7 +32,13 @@ class Learner:
     @classmethod
     def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> Learner:
         """A learner whose gradients are summed over `ranks`."""
-        return cls(stack, ppo.PPOUpdate(stack, config, lambda buffer: ranks.sum(buffer.numpy())), ranks)
+        return cls(stack, ppo.PPOUpdate(stack, config), ranks)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that learning changes, as views."""
+        optimiser = self.update.optimiser
+        return {"parameters": self.stack.flat, "mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps}
 
     def restart(self, row: int, rng: np.random.Generator) -> None:
         """Fresh parameters and a fresh optimiser for one row."""
@@ -114,7 +120,7 @@ def learn_masters(
     keys = _keys(streams, config.epochs, _lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
     by_worker = _lanes_first(rows).reshape(len(workers), -1)
     minibatches = ppo.plan(by_worker, masters.n, keys, count, regular)
-    learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate)
+    learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate, _summed(learner.ranks))
     valid = _lanes_first(view.valid)
     of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
     means = of_worker[0] / np.maximum(of_worker[1], 1)
@@ -133,7 +139,7 @@ def learn_primitives(
     """phi by PPO on the full timescale, for each sample only the primitive that was active.
 
     Args:
-        learner: the primitives, shared by all ranks.
+        learner: the primitives, and the ranks that have data for them.
         rollout: of this rank's workers.
         columns: indices of the observation that primitives see.
         joint: (W,) bool, which of the workers' groups are in their joint phase; the others' data are left out.
@@ -142,7 +148,7 @@ def learn_primitives(
         config: the run's.
 
     Returns:
-        (K,) samples of each primitive, over all ranks.
+        (K,) samples of each primitive, over these ranks.
     """
     primitives, settings = learner.stack, config.primitive
     lanes_each = rollout.steps.reward.shape[1] // len(workers)
@@ -173,7 +179,7 @@ def learn_primitives(
     by_worker = _lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches)
     rate = schedule.decayed(iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
-    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate)
+    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate, _summed(learner.ranks))
     return counts
 
 
@@ -188,6 +194,10 @@ def _entropy(outputs: Tensor) -> Tensor:
     """(n, B, K) -> (n, B)."""
     log_pi = torch.log_softmax(outputs, -1)
     return -(log_pi.exp() * log_pi).sum(-1)
+
+
+def _summed(ranks: Ranks) -> ppo.Reduce:
+    return lambda buffer: ranks.sum(buffer.numpy())
 
 
 def _keys(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> Array:

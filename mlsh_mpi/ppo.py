@@ -202,21 +202,21 @@ class PPOUpdate:
     Args:
         stack: n actor-critics, changed in place.
         config: this timescale's settings.
-        reduce: see :data:`Reduce`.
     """
 
-    def __init__(self, stack: Stack, config: PPO, reduce: Reduce) -> None:
-        self._stack, self._config, self._reduce = stack, config, reduce
+    def __init__(self, stack: Stack, config: PPO) -> None:
+        self._stack, self._config = stack, config
         self._gradients = Gradients(stack, config)
         self.optimiser = Optimiser(stack)
 
-    def gradient(self, minibatch: Minibatch | None) -> list[float]:
+    def gradient(self, minibatch: Minibatch | None, reduce: Reduce) -> list[float]:
         """Sets `stack.gradient` to the mean gradient over the pooled samples of a minibatch.
 
         One reduction carries the summed gradients of all rows and their sample counts.
 
         Args:
             minibatch: this rank's part; None if it has none.
+            reduce: see :data:`Reduce`.
 
         Returns:
             Pooled sample count of each row.
@@ -225,21 +225,23 @@ class PPOUpdate:
         stack.buffer.zero_()
         if minibatch is not None:
             self._gradients.add(minibatch)
-        self._reduce(stack.buffer)
+        reduce(stack.buffer)
         counts: list[float] = stack.counts.tolist()
         stack.gradient /= stack.counts.clamp(min=1).unsqueeze(-1)
         return counts
 
-    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float) -> None:
+    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> None:
         """One iteration's update: every minibatch of every epoch, one reduction each.
 
         Args:
             batch: samples of this rank; may be empty.
             plan: its minibatches.
             active: for each row whether it learns in this iteration, the same on every rank that shares the stack.
+            learning_rate: step size of Adam.
+            reduce: see :data:`Reduce`.
         """
         for minibatch in _minibatches(batch, plan):
-            counts = self.gradient(minibatch)
+            counts = self.gradient(minibatch, reduce)
             self.optimiser.step([on and count > 0 for on, count in zip(active, counts, strict=True)], learning_rate)
 
 

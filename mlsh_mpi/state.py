@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import Config
@@ -42,7 +41,7 @@ class State:
 
         Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
         """
-        parts = world.collect((self.hosting.groups, _of(self.masters)))
+        parts = world.collect((self.hosting.groups, self.masters.tensors))
         if parts is None:
             return None
         masters = {name: values.new_zeros(self.groups, *values.shape[1:]) for name, values in parts[0][1].items()}
@@ -52,16 +51,16 @@ class State:
         observation_filter = self.skills.observation_filter
         return {
             "groups": self.groups,
-            "primitives": {name: values.clone() for name, values in _of(self.primitives).items()},
+            "primitives": {name: values.clone() for name, values in self.primitives.tensors.items()},
             "masters": masters,
             "observation_filter": observation_filter and observation_filter.moments.tensors(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
-        for name, values in _of(self.primitives).items():
+        for name, values in self.primitives.tensors.items():
             values.copy_(saved["primitives"][name])
-        for name, values in _of(self.masters).items():
+        for name, values in self.masters.tensors.items():
             values.copy_(saved["masters"][name][list(self.hosting.groups)])
         if self.skills.observation_filter is not None:
             self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
@@ -71,12 +70,6 @@ class State:
         return _not_finite("primitive", range(self.primitives.stack.n), self.primitives.stack) or _not_finite(
             "master of group", self.hosting.groups, self.masters.stack
         )
-
-
-def _of(learner: Learner) -> dict[str, Tensor]:
-    """Everything that learning changes, as views."""
-    optimiser = learner.update.optimiser
-    return {"parameters": learner.stack.flat, "mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps}
 
 
 def _not_finite(owner: str, numbers: range | tuple[int, ...], stack: Stack) -> str | None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mlsh_mpi import schedule, seeding
-from mlsh_mpi.comm import Job, Ranks
+from mlsh_mpi.comm import Job, Meter
 from mlsh_mpi.config import Config
 from mlsh_mpi.filters import Moments
-from mlsh_mpi.hosting import grown
+from mlsh_mpi.hosting import grown, host
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import learn_masters, learn_primitives
 from mlsh_mpi.metrics import Tally, iteration_metrics
@@ -52,11 +53,12 @@ def train(
     if saved:
         state.restore(saved)
     hosting, primitives, masters, skills = state.hosting, state.primitives, state.masters, state.skills
+    hosted_by = [host(groups, config.sampling.workers, world.size, rank).groups for rank in range(world.size)]
     group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
     lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
 
     for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
-        clock = Clock(world, masters.ranks)
+        clock = Clock(world.meter)
         macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
         phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
         tasks = [task_of(spec, seed, group, phases[group]) for group in range(groups)]
@@ -74,9 +76,15 @@ def train(
             macro_length=macro_length,
         )
         entropy = learn_masters(masters, rollout, hosting.workers, iteration, seed, macro_length, config.master)
-        if any(phase.joint for phase in phases):
-            joint = np.array([phases[group].joint for group in group_of_worker])
-            learn_primitives(primitives, rollout, skills.columns, joint, hosting.workers, iteration, config)
+        busy = [rank for rank, hosted in enumerate(hosted_by) if any(phases[group].joint for group in hosted)]
+        if busy:
+            if (ranks := world.among(busy)) is not None:
+                joint = np.array([phases[group].joint for group in group_of_worker])
+                learner = replace(primitives, ranks=ranks)
+                learn_primitives(learner, rollout, skills.columns, joint, hosting.workers, iteration, config)
+            if len(busy) < world.size:
+                for values in primitives.tensors.values():
+                    world.spread(values.numpy(), busy[0])
         if skills.observation_filter is not None:
             skills.observation_filter.merge(pooled_moments(rollout.steps.raw_observation, job))
         if (name := state.not_finite()) is not None:
@@ -111,13 +119,13 @@ def pooled_moments(observations: Any, job: Job) -> Moments:
 class Clock:
     """Where the time of an iteration goes on this rank."""
 
-    def __init__(self, *shared: Ranks) -> None:
-        self._shared = shared
-        self._wall, self._cpu, self._communication = time.perf_counter(), time.process_time(), sum(r.seconds for r in shared)
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._wall, self._cpu, self._communication = time.perf_counter(), time.process_time(), meter.seconds
 
     def seconds(self, environment: float, policy: float) -> tuple[float, float, float, float, float]:
         """Since the start: environment, policy, learning, communication, and CPU time of this process."""
-        communication = sum(ranks.seconds for ranks in self._shared) - self._communication
+        communication = self._meter.seconds - self._communication
         learning = time.perf_counter() - self._wall - environment - policy - communication
         return environment, policy, learning, communication, time.process_time() - self._cpu
 

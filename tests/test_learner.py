@@ -55,8 +55,8 @@ def setting(**options):
 class Spy:
     """In place of a PPO update: keeps what it was given."""
 
-    def __call__(self, batch, plan, active, learning_rate):
-        self.batch, self.plan, self.active, self.learning_rate = batch, plan, active, learning_rate
+    def __call__(self, batch, plan, active, learning_rate, reduce):
+        self.batch, self.plan, self.active, self.learning_rate, self.reduce = batch, plan, active, learning_rate, reduce
 
 
 def primitives_given(config, primitives, rollout, joint, iteration=0):
@@ -107,7 +107,7 @@ def test_a_primitive_with_too_few_samples_sits_the_update_out():
     assert counts.tolist() == [790, 10]
     assert spy.active == [True, False]
     before = primitives.stack.flat.clone()
-    primitives.update(spy.batch, spy.plan, spy.active, 1e-3)
+    primitives.update(spy.batch, spy.plan, spy.active, 1e-3, spy.reduce)
     torch.testing.assert_close(primitives.stack.flat[1], before[1], rtol=0, atol=0)
     assert not torch.equal(primitives.stack.flat[0], before[0])
 

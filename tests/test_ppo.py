@@ -87,7 +87,7 @@ def test_the_gradient_is_that_of_the_textbook_loss(kind):
     head, policy = HEADS[kind]
     stack = stack_of(head)
     minibatch = minibatch_of(stack, 60)
-    counts = ppo.PPOUpdate(stack, CONFIG, lambda _: None).gradient(minibatch)
+    counts = ppo.PPOUpdate(stack, CONFIG).gradient(minibatch, lambda _: None)
     ratio = torch.exp(stack.log_prob(minibatch.observation, minibatch.action) - minibatch.log_prob)
     assert (ratio > 1.2).any()
     assert (ratio < 0.8).any()
@@ -119,11 +119,17 @@ def test_the_replayed_gradient_is_that_of_plain_autograd(kind):
 def test_a_rank_without_samples_still_takes_part_in_the_reduction():
     stack = stack_of(Categorical(3))
     calls = []
-    update = ppo.PPOUpdate(stack, CONFIG, lambda buffer: calls.append(buffer.clone()))
+    update = ppo.PPOUpdate(stack, CONFIG)
     empty = torch.zeros(0)
     batch = ppo.Batch(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), empty, empty, empty)
     before = stack.flat.clone()
-    update(batch, ppo.plan(np.zeros((0, 10), int), 2, np.zeros((3, 0, 10)), 5), [True, True], 1e-3)
+    update(
+        batch,
+        ppo.plan(np.zeros((0, 10), int), 2, np.zeros((3, 0, 10)), 5),
+        [True, True],
+        1e-3,
+        lambda buffer: calls.append(buffer.clone()),
+    )
     assert len(calls) == 3 * 5
     assert not any(call.any() for call in calls)
     torch.testing.assert_close(stack.flat, before, rtol=0, atol=0)
@@ -156,11 +162,11 @@ def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
 def test_values_far_from_zero_are_learned_within_a_warm_up():
     """No clip around the old value holds the critic back: returns are in the tens."""
     stack = stack_of(Categorical(3), n=1, hidden=(64, 64))
-    update = ppo.PPOUpdate(stack, CONFIG, lambda _: None)
+    update = ppo.PPOUpdate(stack, CONFIG)
     observation = torch.randn(200, 4)
     action = torch.zeros(200, dtype=torch.int64)
     batch = ppo.Batch(observation, action, torch.zeros(200), torch.zeros(200), torch.full((200,), 30.0))
     for epoch in range(9):
         keys = np.random.default_rng(epoch).random((10, 1, 200))
-        update(batch, ppo.plan(np.zeros((1, 200), int), 1, keys, 3), [True], 0.01)
+        update(batch, ppo.plan(np.zeros((1, 200), int), 1, keys, 3), [True], 0.01, lambda _: None)
     assert (stack.value(observation[None]) - 30).abs().mean() < 3

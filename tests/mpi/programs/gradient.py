@@ -73,7 +73,7 @@ def record(world, space, workers):
     for epoch, number in np.ndindex(EPOCHS, MINIBATCHES):
         index, weight = plan.index[epoch, number], plan.weight[epoch, number]
         part = ppo.Minibatch(*(values[index] for values in vars(batch).values()), weight) if workers else None
-        counts = learner.update.gradient(part)
+        counts = learner.update.gradient(part, lambda buffer: world.sum(buffer.numpy()))
         own = [[workers[i // SAMPLES] * SAMPLES + i % SAMPLES for i in index[k][weight[k] > 0].tolist()] for k in range(stack.n)]
         samples = [list(itertools.chain(*parts)) for parts in zip(*world.gather(own), strict=True)]
         copies = world.gather(stack.gradient.numpy().tobytes())

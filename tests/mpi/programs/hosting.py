@@ -2,7 +2,7 @@
 
     mpirun -np N python hosting.py OUTPUT CASE...
 
-The trainer is the shipped one; three of the functions it calls are wrapped to look at what they get and give.
+The trainer is the shipped one; two of the functions it calls are wrapped to look at what they get and give.
 """
 
 import sys
@@ -37,30 +37,24 @@ class Spy:
     """What one rank's trainer did."""
 
     def __init__(self):
-        self.groups = self.workers = self.masters = self.tally = None
+        self.tally = None
         self.labels = []
         self.first = {}
-        self._masters, self._collect, self._metrics = train.private_masters, train.collect, train.iteration_metrics
-        train.private_masters, train.collect, train.iteration_metrics = self.make, self.watch, self.count
+        self._collect, self._metrics = train.collect, train.iteration_metrics
+        train.collect, train.iteration_metrics = self.watch, self.count
 
     def restore(self):
         """Gives the trainer its own functions back."""
-        train.private_masters, train.collect, train.iteration_metrics = self._masters, self._collect, self._metrics
-
-    def make(self, config, world, spec, hosting):
-        self.groups, self.workers = hosting.groups, hosting.workers
-        self.masters = self._masters(config, world, spec, hosting)
-        return self.masters
+        train.collect, train.iteration_metrics = self._collect, self._metrics
 
     def watch(self, lanes, master, skills, tasks, streams, **lengths):
         rollout = self._collect(lanes, master, skills, tasks, streams, **lengths)
         if streams.iteration == 0:
-            for worker, *values in zip(streams.workers, *(self.split(v) for v in rollout.steps), strict=True):
+            for worker, *values in zip(
+                streams.workers, *(np.split(v, len(streams.workers), axis=1) for v in rollout.steps), strict=True
+            ):
                 self.first[worker] = dict(zip(rollout.steps._fields, values, strict=True))
         return rollout
-
-    def split(self, values):
-        return np.split(values, len(self.workers), axis=1)
 
     def count(self, tally, phases, labels):
         self.tally, self.labels = tally.groups.copy(), list(labels)
@@ -76,10 +70,10 @@ def record(current, options):
     world, config, spy, iterations = current.world, with_options(Config(), options), Spy(), []
     maker = Maker(config.environment.env, config.environment.episode_length)
 
-    def on_iteration(metrics, skills):
-        phi = skills.primitives.flat.numpy()
-        theta = {group: row.numpy().copy() for group, row in zip(spy.groups, spy.masters.stack.flat, strict=True)}
-        moments = skills.observation_filter.moments if skills.observation_filter else None
+    def on_iteration(metrics, state):
+        phi = state.primitives.stack.flat.numpy()
+        theta = {group: row.numpy().copy() for group, row in zip(state.hosting.groups, state.masters.stack.flat, strict=True)}
+        moments = state.skills.observation_filter.moments if state.skills.observation_filter else None
         iterations.append(
             {
                 "metrics": metrics,
@@ -93,7 +87,7 @@ def record(current, options):
         )
 
     try:
-        train.train(config, current, maker, maker.spec(), on_iteration)
+        train.train(config, current, maker, maker.spec(), None, on_iteration)
     finally:
         spy.restore()
     return {

@@ -1,5 +1,6 @@
 """Environments that are quick to step: with early ends, discrete and Box actions, and with every kind of failure."""
 
+import resource
 import sys
 
 import gymnasium as gym
@@ -31,6 +32,18 @@ class Walk(gym.Env):
 
     def _observation(self):
         return np.array([np.clip(self.x, -1, 1), 100 + 10 * self.x], np.float32)  # the second needs the filter
+
+
+class Cramped(Walk):
+    """After a while no file may grow beyond 8 kB, as on a disk without room."""
+
+    resets = 0
+
+    def reset(self, *, seed=None, options=None):
+        Cramped.resets += 1
+        if Cramped.resets == 100:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+        return super().reset(seed=seed, options=options)
 
 
 class Push(gym.Env):

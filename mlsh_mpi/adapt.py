@@ -75,6 +75,7 @@ def adapt(
             Streams(seed, iteration, hosting.groups),
             episode_length=spec.episode_length,
             macro_length=config.hierarchy.macro_length,
+            watch=job.watch,
         )
         tally = Tally.empty(count, config.hierarchy.primitives, job.world.size)
         tally.add_rollout(rollout, hosting)
@@ -116,6 +117,7 @@ def forced_returns(config: Config, job: Job, maker: Maker, spec: Spec, skills: S
             Streams(config.run.seed + TEST_SEED, FORCED_ITERATION + k * len(tasks) + column, hosting.workers),
             episode_length=spec.episode_length,
             macro_length=spec.episode_length,
+            watch=job.watch,
         )
         sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
     lanes.close()

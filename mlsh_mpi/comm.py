@@ -30,6 +30,7 @@ with warnings.catch_warnings():
     from mpi4py import MPI
 
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.watch import WAITING, Watch
 
 MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
@@ -61,8 +62,8 @@ class Ranks:
     `crowd` is the number of ranks of this host for each core of it.
     """
 
-    def __init__(self, communicator: MPI.Comm, *, crowd: float, meter: Meter | None = None) -> None:
-        self._comm, self._crowd = communicator, crowd
+    def __init__(self, communicator: MPI.Comm, *, crowd: float, watch: Watch, meter: Meter | None = None) -> None:
+        self._comm, self._crowd, self._watch = communicator, crowd, watch
         self._among: dict[tuple[int, ...], Ranks | None] = {}
         self.rank: int = communicator.Get_rank()
         self.size: int = communicator.Get_size()
@@ -108,7 +109,7 @@ class Ranks:
     def split(self, colour: int) -> Ranks:
         """The ranks that pass the same colour."""
         self._meet()
-        return Ranks(self._comm.Split(colour, self.rank), crowd=self._crowd, meter=self.meter)
+        return Ranks(self._comm.Split(colour, self.rank), crowd=self._crowd, watch=self._watch, meter=self.meter)
 
     def among(self, members: Sequence[int]) -> Ranks | None:
         """Some of the ranks, made known to one another the first time they are asked for: None on the others. All must ask."""
@@ -146,12 +147,14 @@ class Ranks:
         self._wait(self._comm.Ibarrier())
 
     def _wait(self, request: MPI.Request) -> None:
+        self._watch.enter(lambda: f"{self.size - 1} other ranks", WAITING)
         long_wait = time.perf_counter() + (0 if self._crowd > 1 else SPIN)
         while not request.Test():
             if time.perf_counter() > long_wait:
                 time.sleep(NAP * self._crowd)
             else:
                 os.sched_yield()
+        self._watch.leave()
 
 
 class Job:
@@ -162,11 +165,12 @@ class Job:
         world = MPI.COMM_WORLD
         host = world.Split_type(MPI.COMM_TYPE_SHARED)
         cores = set().union(*host.allgather(os.sched_getaffinity(0)))
+        self.watch = Watch()
         self.cores = len(cores)
         """Cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
         """Ranks on this host."""
-        self.world = Ranks(world, crowd=self.ranks_here / self.cores)
+        self.world = Ranks(world, crowd=self.ranks_here / self.cores, watch=self.watch)
         self.hosts = sorted(set(self.world.gather(socket.gethostname())))
         self.folder: Path | None = None
         """Where a traceback is kept, once there is a run folder."""
@@ -175,6 +179,10 @@ class Job:
         """The signal that has asked this rank to leave at the next occasion."""
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
+
+    def be_patient(self, seconds: float) -> None:
+        """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
+        self.watch.start(seconds, lambda text: _say(text, self.folder))
 
     def _hear(self, number: int, _: object) -> None:
         if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
@@ -238,11 +246,15 @@ def _abort(code: int) -> None:
 
 def _report(error: BaseException, folder: Path | None) -> None:
     """Prints the traceback, unless another rank has: the first to create the file speaks, the others wait for its abort."""
+    _say(
+        "interrupted" if isinstance(error, KeyboardInterrupt) else "failed\n" + "".join(traceback.format_exception(error)), folder
+    )
+
+
+def _say(text: str, folder: Path | None) -> None:
+    """Prints what has befallen this rank, as :func:`_report` says."""
     rank = MPI.COMM_WORLD.Get_rank()
-    title = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} on {socket.gethostname()} failed"
-    text = title + "\n" + "".join(traceback.format_exception(error))
-    if isinstance(error, KeyboardInterrupt):
-        text = f"{title}: interrupted"
+    text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} on {socket.gethostname()} {text}"
     if folder is None:
         time.sleep(0.05 * min(rank, 60))
     else:

@@ -8,8 +8,9 @@ vector form is stepped as arrays.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,19 +108,31 @@ class Maker:
         return Lanes(ListEnv([self.single() for _ in range(count)]))
 
 
+class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
+    """What the environment of one lane did wrong."""
+
+    def __init__(self, lane: int, fault: str) -> None:
+        super().__init__(fault)
+        self.lane = lane
+
+
 class ListEnv:
-    """Single environments behind the vector interface with autoreset disabled, without copies or checks."""
+    """Single environments behind the vector interface with autoreset disabled; `lane` is the one at work."""
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
         self.envs, self.num_envs = list(envs), len(envs)
         self.single_action_space = envs[0].action_space
-        self._observation = np.zeros((len(envs), *envs[0].observation_space.shape), np.float32)  # type: ignore[misc]
+        self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
+        self._observation = np.zeros((len(envs), *self._shape), np.float32)
+        self.lane = 0
 
     def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
         """Resets the lanes of options["reset_mask"] to options["task"], a sequence with one for each lane."""
         for lane in np.flatnonzero(options["reset_mask"]).tolist():
             task = {"task": options["task"][lane]}
-            self._observation[lane], _ = self.envs[lane].reset(seed=seed[lane], options=task)
+            self.lane = lane
+            with self._blamed():
+                self._put(self.envs[lane].reset(seed=seed[lane], options=task)[0])
         return self._observation.copy(), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -127,8 +140,25 @@ class ListEnv:
         reward = np.zeros(self.num_envs)
         ends = np.zeros((2, self.num_envs), np.bool_)
         for lane, env in enumerate(self.envs):
-            self._observation[lane], reward[lane], *ends[:, lane], _ = env.step(actions[lane])
+            self.lane = lane
+            with self._blamed():
+                observation, reward[lane], *ends[:, lane], _ = env.step(actions[lane])
+                self._put(observation)
         return self._observation.copy(), reward, *ends, {}
+
+    def _put(self, observation: Any) -> None:
+        if np.shape(observation) != self._shape:
+            raise LaneFault(self.lane, f"gave an observation of shape {np.shape(observation)} where its space says {self._shape}")
+        self._observation[self.lane] = observation
+
+    @contextlib.contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except LaneFault:
+            raise
+        except Exception as error:
+            raise LaneFault(self.lane, f"raised {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Closes every environment."""
@@ -169,6 +199,11 @@ class Lanes:
             action = np.clip(action, *self._bounds)
         observation, reward, terminated, truncated, _ = self._vector.step(action)
         return observation, reward, terminated | truncated
+
+    @property
+    def at_work(self) -> int | None:
+        """The lane that is being stepped or reset, where they are not all one array."""
+        return getattr(self._vector, "lane", None)
 
     def close(self) -> None:
         """Frees the environments."""

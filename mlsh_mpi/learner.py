@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,18 @@ class Learner:
         """Everything that learning changes, as views."""
         optimiser = self.update.optimiser
         return {"parameters": self.stack.flat, "mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps}
+
+    @contextmanager
+    def shared_by(self, busy: Sequence[int]) -> Iterator[Learner | None]:
+        """The learner among those ranks that have data for it, None on the others; afterwards these take over the result.
+
+        All know from the schedule who is busy, so nothing has to be asked, and nobody waits in a sum to which it adds nothing.
+        """
+        ranks = self.ranks.among(busy) if busy else None
+        yield None if ranks is None else replace(self, ranks=ranks)
+        if busy and len(busy) < self.ranks.size:
+            for values in self.tensors.values():
+                self.ranks.spread(values.numpy(), busy[0])
 
     def restart(self, row: int, rng: np.random.Generator) -> None:
         """Fresh parameters and a fresh optimiser for one row."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from mlsh_mpi import seeding
-from mlsh_mpi.lanes import Lanes
+from mlsh_mpi.lanes import LaneFault, Lanes
 from mlsh_mpi.policies import Array, Exploring, Skills, Stack, by_row
+from mlsh_mpi.watch import Watch
+
+T = TypeVar("T")
 
 
 class Step(NamedTuple):
@@ -49,6 +52,10 @@ class Rollout:
     """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
     environment_seconds: float
     policy_seconds: float
+
+
+class EnvironmentFault(Exception):  # noqa: N818  (the faulty thing is the environment)
+    """An environment raised, or gave what nothing can be learned from."""
 
 
 class Decisions(NamedTuple):
@@ -100,6 +107,7 @@ def collect(
     *,
     episode_length: int,
     macro_length: int,
+    watch: Watch,
 ) -> Rollout:
     """Runs every lane for `episode_length` steps from a fresh reset.
 
@@ -111,11 +119,15 @@ def collect(
         streams: names the random streams of each worker.
         episode_length: T.
         macro_length: N, steps between decisions; a new episode starts a new macro-action.
+        watch: over the environments.
+
+    Raises:
+        EnvironmentFault: an environment raised, or observed or paid something that is no finite number.
     """
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
     noise, decision_noise, seeds = _draw(skills.primitives, streams, episode_length, lanes_each)
-    episodes = _Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds)
+    episodes = _Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
     clock = np.zeros(lanes.count, np.int64)
     primitive, explored = np.zeros(lanes.count, np.int64), np.zeros(lanes.count, np.bool_)
     steps = []
@@ -133,8 +145,11 @@ def collect(
         steps.append(Step(raw, seen, action, reward.astype(np.float32), end, primitive, decides, explored))
         clock = np.where(end, 0, (clock + 1) % macro_length)
         raw = episodes.start(end) if end.any() and t + 1 < episode_length else following
+    stacked = Step(*(np.stack(values) for values in zip(*steps, strict=True)))
+    episodes.refuse("observation", np.concatenate((stacked.raw_observation, raw[None])))
+    episodes.refuse("reward", stacked.reward)
     return Rollout(
-        steps=Step(*(np.stack(values) for values in zip(*steps, strict=True))),
+        steps=stacked,
         final_observation=skills.observe(raw),
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
@@ -144,8 +159,8 @@ def collect(
 class _Episodes:
     """Lanes with their tasks and seeds; `seconds` is the time that environments took."""
 
-    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array) -> None:
-        self._lanes, self._tasks, self._first = lanes, tasks, first_seeds
+    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watch) -> None:
+        self._lanes, self._tasks, self._first, self._streams, self._watch = lanes, tasks, first_seeds, streams, watch
         self._seeds = first_seeds.tolist()
         self._count = np.zeros(lanes.count, np.int64)
         self.seconds = 0.0
@@ -155,17 +170,36 @@ class _Episodes:
         for lane in np.flatnonzero(which & (self._count > 0)):
             self._seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
         self._count += which
-        entered = time.perf_counter()
-        observation = self._lanes.reset(which, self._seeds, self._tasks)
-        self.seconds += time.perf_counter() - entered
-        return observation
+        return self._timed(lambda: self._lanes.reset(which, self._seeds, self._tasks), "a reset")
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
         """Steps every lane."""
+        return self._timed(lambda: self._lanes.step(action), "a step")
+
+    def refuse(self, name: str, values: Array) -> None:
+        """Raises EnvironmentFault if (T, L, ...) values are not all finite."""
+        if not np.isfinite(values).all():
+            t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
+            value = values[t, lane]
+            raise EnvironmentFault(f"{self._place(lane)} has the {name} {value.tolist()} after {t} steps of the iteration")
+
+    def _timed(self, act: Callable[[], T], what: str) -> T:
         entered = time.perf_counter()
-        result = self._lanes.step(action)
-        self.seconds += time.perf_counter() - entered
-        return result
+        self._watch.enter(lambda: f"{what} of {self._place(self._lanes.at_work)}")
+        try:
+            return act()
+        except LaneFault as fault:
+            raise EnvironmentFault(f"{self._place(fault.lane)} {fault}") from fault.__cause__
+        finally:
+            self._watch.leave()
+            self.seconds += time.perf_counter() - entered
+
+    def _place(self, lane: int | None) -> str:
+        workers = self._streams.workers
+        if lane is None:
+            return f"the environments of workers {min(workers)} to {max(workers)} in iteration {self._streams.iteration + 1}"
+        worker = workers[int(lane) * len(workers) // self._lanes.count]
+        return f"the environment of worker {worker}, with task {self._tasks[lane]!r}, in iteration {self._streams.iteration + 1}"
 
 
 def _draw(primitives: Stack, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:

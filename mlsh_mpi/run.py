@@ -78,6 +78,7 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
             print(f"{path} holds this run, finished. More --iterations extend it, --fresh starts over.\n\n{tables}", flush=True)
         return path
     current.folder = path
+    current.be_patient(config.run.patience)
     groups = saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
     world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))
     report = _Report(config, current, spec, groups, opened) if opened else None

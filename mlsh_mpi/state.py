@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from mlsh_mpi.comm import Ranks
@@ -14,7 +15,7 @@ from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.hosting import Hosting, host
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.learner import Learner, private_masters, shared_primitives
-from mlsh_mpi.policies import Skills, Stack
+from mlsh_mpi.policies import Array, Skills, Stack
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,22 @@ class State:
         if self.skills.observation_filter is not None:
             self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
 
-    def not_finite(self) -> str | None:
-        """The name of a parameter here that is NaN or infinite, if there is one."""
-        return _not_finite("primitive", range(self.primitives.stack.n), self.primitives.stack) or _not_finite(
-            "master of group", self.hosting.groups, self.masters.stack
-        )
+    def merge(self, observations: Array, world: Ranks) -> None:
+        """Takes the observations of an iteration, pooled over all ranks, into the filter, if there is one."""
+        if self.skills.observation_filter is None:
+            return
+        own = Moments.of(observations)
+        sums = np.concatenate(([own.count], own.total, own.squares))
+        world.sum(sums)
+        total, squares = np.split(sums[1:], 2)
+        self.skills.observation_filter.merge(Moments(float(sums[0]), total, squares))
+
+    def check(self, iteration: int) -> None:
+        """Raises ArithmeticError if a parameter here is no longer a finite number."""
+        name = _not_finite("primitive", range(self.primitives.stack.n), self.primitives.stack)
+        name = name or _not_finite("master of group", self.hosting.groups, self.masters.stack)
+        if name:
+            raise ArithmeticError(f"after the update of iteration {iteration + 1}, {name} is NaN or infinite")
 
 
 def _not_finite(owner: str, numbers: range | tuple[int, ...], stack: Stack) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from mlsh_mpi import schedule, seeding
 from mlsh_mpi.comm import Job, Meter
 from mlsh_mpi.config import Config
-from mlsh_mpi.filters import Moments
 from mlsh_mpi.hosting import grown, host
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import learn_masters, learn_primitives
@@ -74,21 +72,16 @@ def train(
             Streams(seed, iteration, hosting.workers),
             episode_length=spec.episode_length,
             macro_length=macro_length,
+            watch=job.watch,
         )
         entropy = learn_masters(masters, rollout, hosting.workers, iteration, seed, macro_length, config.master)
-        busy = [rank for rank, hosted in enumerate(hosted_by) if any(phases[group].joint for group in hosted)]
-        if busy:
-            if (ranks := world.among(busy)) is not None:
-                joint = np.array([phases[group].joint for group in group_of_worker])
-                learner = replace(primitives, ranks=ranks)
-                learn_primitives(learner, rollout, skills.columns, joint, hosting.workers, iteration, config)
-            if len(busy) < world.size:
-                for values in primitives.tensors.values():
-                    world.spread(values.numpy(), busy[0])
-        if skills.observation_filter is not None:
-            skills.observation_filter.merge(pooled_moments(rollout.steps.raw_observation, job))
-        if (name := state.not_finite()) is not None:
-            raise ArithmeticError(f"after the update of iteration {iteration + 1}, {name} is NaN or infinite")
+        joint = np.array([phase.joint for phase in phases])
+        busy = [rank for rank, hosted in enumerate(hosted_by) if joint[list(hosted)].any()]
+        with primitives.shared_by(busy) as learner:
+            if learner is not None:
+                learn_primitives(learner, rollout, skills.columns, joint[group_of_worker], hosting.workers, iteration, config)
+        state.merge(rollout.steps.raw_observation, world)
+        state.check(iteration)
 
         tally = Tally.empty(groups, hierarchy.primitives, world.size)
         tally.add_rollout(rollout, hosting)
@@ -105,15 +98,6 @@ def train(
 def task_of(spec: Spec, seed: int, group: int, phase: Phase) -> Any:
     """The task of a group's cycle; any rank can name any group's."""
     return spec.sample_task(seeding.stream(seed, "task", phase.cycle + 1, group))
-
-
-def pooled_moments(observations: Any, job: Job) -> Moments:
-    """Moments of the observations of all ranks."""
-    own = Moments.of(observations)
-    sums = np.concatenate(([own.count], own.total, own.squares))
-    job.world.sum(sums)
-    total, squares = np.split(sums[1:], 2)
-    return Moments(float(sums[0]), total, squares)
 
 
 class Clock:

@@ -14,6 +14,7 @@ from mlsh_mpi.lanes import Maker
 from mlsh_mpi.options import with_options
 from mlsh_mpi.policies import Skills
 from mlsh_mpi.rollout import Streams, collect, masters_decide
+from mlsh_mpi.watch import Watch
 
 SPEC = Maker("mlsh/MovingBandits-v0", None).spec()
 WORKERS = 4
@@ -48,6 +49,7 @@ def setting(**options):
         Streams(0, 0, hosting.workers),
         episode_length=50,
         macro_length=10,
+        watch=Watch(),
     )
     return base, primitives, masters, rollout
 

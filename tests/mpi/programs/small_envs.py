@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -105,3 +106,48 @@ class FailsAtOnce(Walk):
 
     def __init__(self):
         raise ArithmeticError("the simulator has no licence")
+
+
+class NotANumber(FailsOnRankOne):
+    """Observes NaN once, on one rank."""
+
+    def fail(self):
+        self.x = float("nan")
+
+
+class Priceless(FailsOnRankOne):
+    """Pays infinity, on one rank."""
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, float("inf") if self.steps > 7 and RANK == 1 else reward, *rest
+
+    def fail(self):
+        pass
+
+
+class Reshaped(FailsOnRankOne):
+    """Observes one number more than it should, on one rank."""
+
+    wide = False
+
+    def fail(self):
+        self.wide = True
+
+    def _observation(self):
+        return np.zeros(3, np.float32) if self.wide else super()._observation()
+
+
+class Hangs(FailsOnRankOne):
+    """Never comes back from a step, on one rank."""
+
+    def fail(self):
+        time.sleep(1000)
+
+
+class EndsAtOnce(Walk):
+    """Every episode is over after its first step."""
+
+    def step(self, action):
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, True, False, info

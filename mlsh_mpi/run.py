@@ -18,12 +18,12 @@ from mlsh_mpi.adapt import Adaptation, adapt, forced_returns
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.hosting import grown, host
+from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import EnvFactory, Maker, Spec
 from mlsh_mpi.metrics import Target
 from mlsh_mpi.options import preset_config, with_options
 from mlsh_mpi.policies import Skills, head_for
-from mlsh_mpi.state import State
+from mlsh_mpi.state import State, groups_of
 from mlsh_mpi.train import train
 
 PHI_FORMAT = 1
@@ -79,7 +79,7 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
         return path
     current.folder = path
     current.be_patient(config.run.patience)
-    groups = saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
+    groups = groups_of(config, world, saved)
     world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))
     report = _Report(config, current, spec, groups, opened) if opened else None
 

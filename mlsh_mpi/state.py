@@ -12,7 +12,7 @@ import torch
 from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.filters import Moments, ObservationFilter
-from mlsh_mpi.hosting import Hosting, host
+from mlsh_mpi.hosting import Hosting, grown, host
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.learner import Learner, private_masters, shared_primitives
 from mlsh_mpi.policies import Array, Skills, Stack
@@ -29,13 +29,17 @@ class State:
     skills: Skills
 
     @classmethod
-    def fresh(cls, config: Config, world: Ranks, spec: Spec, groups: int) -> State:
-        """As training begins; masters are initialised when their first task starts."""
+    def begin(cls, config: Config, world: Ranks, spec: Spec, saved: Mapping[str, Any] | None) -> State:
+        """As training begins or, with what a checkpoint holds, goes on. Masters are initialised when their first task starts."""
+        groups = groups_of(config, world, saved)
         hosting = host(groups, config.sampling.workers, world.size, world.rank)
         primitives = shared_primitives(config, world, spec)
         observation_filter = ObservationFilter(spec.observation_size) if config.network.filter_observations else None
         skills = Skills(primitives.stack, spec.primitive_columns, observation_filter)
-        return cls(groups, hosting, primitives, private_masters(config, world, spec, hosting), skills)
+        state = cls(groups, hosting, primitives, private_masters(config, world, spec, hosting), skills)
+        if saved is not None:
+            state.restore(saved)
+        return state
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
         """The state of all ranks in tensors and plain values, on rank 0; None on the others.
@@ -82,6 +86,11 @@ class State:
         name = name or _not_finite("master of group", self.hosting.groups, self.masters.stack)
         if name:
             raise ArithmeticError(f"after the update of iteration {iteration + 1}, {name} is NaN or infinite")
+
+
+def groups_of(config: Config, world: Ranks, saved: Mapping[str, Any] | None) -> int:
+    """The number of groups: a run that continues keeps what it began with, on however many ranks."""
+    return saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
 def _not_finite(owner: str, numbers: range | tuple[int, ...], stack: Stack) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 from mlsh_mpi import schedule, seeding
 from mlsh_mpi.comm import Job, Meter
 from mlsh_mpi.config import Config
-from mlsh_mpi.hosting import grown, host
+from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import learn_masters, learn_primitives
 from mlsh_mpi.metrics import Tally, iteration_metrics
@@ -46,11 +46,8 @@ def train(
         ArithmeticError: a parameter became NaN or infinite.
     """
     seed, world, hierarchy = config.run.seed, job.world, config.hierarchy
-    groups = saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
-    state = State.fresh(config, world, spec, groups)
-    if saved:
-        state.restore(saved)
-    hosting, primitives, masters, skills = state.hosting, state.primitives, state.masters, state.skills
+    state = State.begin(config, world, spec, saved)
+    groups, hosting, masters, skills = state.groups, state.hosting, state.masters, state.skills
     hosted_by = [host(groups, config.sampling.workers, world.size, rank).groups for rank in range(world.size)]
     group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
     lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
@@ -77,9 +74,9 @@ def train(
         entropy = learn_masters(masters, rollout, hosting.workers, iteration, seed, macro_length, config.master)
         joint = np.array([phase.joint for phase in phases])
         busy = [rank for rank, hosted in enumerate(hosted_by) if joint[list(hosted)].any()]
-        with primitives.shared_by(busy) as learner:
-            if learner is not None:
-                learn_primitives(learner, rollout, skills.columns, joint[group_of_worker], hosting.workers, iteration, config)
+        with state.primitives.shared_by(busy) as phi:
+            if phi is not None:
+                learn_primitives(phi, rollout, skills.columns, joint[group_of_worker], hosting.workers, iteration, config)
         state.merge(rollout.steps.raw_observation, world)
         state.check(iteration)
 

@@ -7,13 +7,17 @@ autograd ran, and from then on replayed by TorchScript's interpreter: the same o
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, Node
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch._ops import OpOverload
+from torch.fx import Graph, GraphModule, Node
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 
 def record(function: Callable[..., None], arguments: Sequence[Tensor]) -> Callable[..., object]:
@@ -23,9 +27,11 @@ def record(function: Callable[..., None], arguments: Sequence[Tensor]) -> Callab
         function: changes some of its arguments in place; what it calls may use autograd. It is run twice.
         arguments: examples; shapes are fixed from here on.
     """
-    operations = make_fx(function)(*arguments)
-    _simplify(operations.graph)
-    operations.recompile()
+    with _Recorder(arguments) as recorder:
+        function(*arguments)
+    recorder.graph.output(None)
+    _simplify(recorder.graph)
+    operations = GraphModule({}, recorder.graph)
 
     def replayed(*given: Tensor) -> Tensor:
         operations(*given)
@@ -35,6 +41,46 @@ def record(function: Callable[..., None], arguments: Sequence[Tensor]) -> Callab
         warnings.simplefilter("ignore")  # the tracer warns that shapes are fixed, which is meant
         program: Callable[..., object] = torch.jit.trace(replayed, tuple(arguments), check_trace=False)
     return program
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every tensor operation while it is entered, those of autograd's backward pass included.
+
+    What make_fx does, without the second and a half that importing make_fx's compiler costs each rank.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self._alive: list[Tensor] = []  # so that no tensor gets the identity of an earlier one
+        self._nodes: dict[int, Node] = {}
+        for number, argument in enumerate(arguments):
+            self._name(argument, self.graph.placeholder(f"argument_{number}"))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No compiler looks in here; to be kept out of its sight would import it."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        node = self.graph.call_function(func, *tree_map(self._node, (args, kwargs)))
+        if isinstance(result, Tensor):
+            self._name(result, node)
+        else:
+            for number, part in enumerate(result):
+                self._name(part, self.graph.call_function(operator.getitem, (node, number)))
+        return result
+
+    def _name(self, tensor: Tensor, node: Node) -> None:
+        self._alive.append(tensor)
+        self._nodes[id(tensor)] = node
+
+    def _node(self, value: Any) -> Any:
+        return self._nodes[id(value)] if isinstance(value, Tensor) else value
 
 
 def _simplify(graph: Graph) -> None:

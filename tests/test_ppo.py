@@ -1,5 +1,8 @@
 """Proximal policy optimisation of stacks: which samples, which gradient, which step."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import textbook
@@ -114,6 +117,24 @@ def test_the_replayed_gradient_is_that_of_plain_autograd(kind):
         stack.buffer.zero_()
         gradients.add_plainly(*stack.parameters, *stack.gradients, stack.counts, *minibatch)
         torch.testing.assert_close(replayed, stack.buffer, rtol=1e-6, atol=1e-6)
+
+
+def test_recording_loads_no_compiler():
+    """It would cost every rank more than a second at its start."""
+    program = """
+import sys, torch
+from mlsh_mpi.replay import record
+def step(x, y):
+    leaf = x.detach().requires_grad_()
+    y.add_(torch.autograd.grad((leaf**2).sum(), leaf)[0])
+y = torch.zeros(3)
+program = record(step, [torch.ones(3), y])
+y.zero_()
+program(torch.tensor([1.0, 2.0, 3.0]), y)
+assert y.tolist() == [2, 4, 6]
+assert not {"sympy", "torch._dynamo", "torch._inductor"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_rank_without_samples_still_takes_part_in_the_reduction():

@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 
 def test_the_default_preset_finds_two_distinct_primitives(tmp_path):
-    """A shortened run, 4.8 million steps: collapsed, one column would be low and a fresh master's mean near 23."""
-    options = ["--iterations", "80", "--forming-iterations", "60", "--folder", "run"]
+    """A shortened run, 4.2 million steps: collapsed, one column would be low and a fresh master's mean near 23."""
+    options = ["--iterations", "70", "--forming-iterations", "55", "--folder", "run"]
     mpirun(2, "-m", "mlsh_mpi.train", *options, cwd=tmp_path, patience=600).succeeded()
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     forced = np.array([task["forced"] for task in summary["tasks"].values()])

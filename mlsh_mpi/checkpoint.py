@@ -49,7 +49,7 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
             unfinished.unlink()
         raise error if isinstance(error, OSError) else OSError(*_reason(error)) from error
     _sync(folder)
-    for _, old in _files(folder)[:-KEPT]:
+    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".*.tmp")):  # those of writers that were killed
         old.unlink(missing_ok=True)
     return path
 

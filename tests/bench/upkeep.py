@@ -1,0 +1,81 @@
+"""What checkpoints and in-sync checks cost the default preset, as parts of the time of a run at their default intervals.
+
+python tests/bench/upkeep.py [--check] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+GOALS = {"checkpoints": 0.01, "in-sync checks": 0.001}
+
+
+def measure(folder: Path, repeats: int) -> None:
+    """Under mpirun: medians of seconds for one of each, and of an iteration of the default preset, to a JSON file."""
+    import torch
+
+    from mlsh_mpi import checkpoint
+    from mlsh_mpi.comm import job
+    from mlsh_mpi.config import PRESETS
+    from mlsh_mpi.lanes import Maker
+    from mlsh_mpi.options import with_options
+    from mlsh_mpi.state import State
+    from mlsh_mpi.train import train
+
+    torch.set_num_threads(1)
+    with job() as current:
+        world, config = current.world, with_options(PRESETS["moving-bandits"].config, {"iterations": 40, "forming_iterations": 0})
+        maker = Maker(config.environment.env, None)
+        seconds: dict[str, list[float]] = {"iteration": [], "checkpoints": [], "in-sync checks": []}
+        entered = time.perf_counter()
+
+        def on_iteration(metrics: dict[str, float], state: State) -> bool:
+            nonlocal entered
+            seconds["iteration"].append(time.perf_counter() - entered)
+            if metrics["iteration"] == config.run.iterations:
+                for repeat in range(repeats):
+                    begun = time.perf_counter()
+                    gathered = state.gathered(world)
+                    world.agreed(lambda: gathered and checkpoint.save(folder / "checkpoints", repeat, gathered) and None)  # noqa: B023
+                    kept = time.perf_counter()
+                    world.in_sync(state.primitives.stack.flat.numpy())
+                    seconds["checkpoints"].append(kept - begun)
+                    seconds["in-sync checks"].append(time.perf_counter() - kept)
+            entered = time.perf_counter()
+            return False
+
+        train(config, current, maker, maker.spec(), None, on_iteration)
+        if world.rank == 0:
+            (folder / "seconds.json").write_text(json.dumps({name: float(np.median(s[10:])) for name, s in seconds.items()}))
+
+
+def main() -> None:
+    """Prints the shares in the last line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats: to try it out")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    repeats = 15 if arguments.quick else 60
+    if arguments.measure:
+        return measure(arguments.measure, repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["mpirun", "-np", "2", sys.executable, __file__, "--measure", folder]
+        subprocess.run([*command, "--quick"] if arguments.quick else command, check=True)
+        seconds = json.loads((Path(folder) / "seconds.json").read_text())
+    every = {"checkpoints": 60.0, "in-sync checks": 10 * seconds["iteration"]}
+    shares = {name: seconds[name] / every[name] for name in GOALS}
+    print(json.dumps({"seconds": seconds, "shares": {name: f"{share:.4%}" for name, share in shares.items()}}))
+    sys.exit(1 if arguments.check and any(shares[name] > goal for name, goal in GOALS.items()) else 0)
+
+
+if __name__ == "__main__":
+    main()

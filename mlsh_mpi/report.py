@@ -72,7 +72,6 @@ def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: 
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
-            "stop_when": config.run.stop_when,
             "environment_steps": rows[-1]["environment_steps"],
             "seconds": rows[-1]["seconds"],
             "updates": config.hierarchy.warmup,

@@ -76,7 +76,10 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     if tables is not None:
         if opened:
             print(f"{path} holds this run, finished. More --iterations extend it, --fresh starts over.\n\n{tables}", flush=True)
+            opened.folder.close()
         return path
+    if saved and runs.stopped(saved, config):  # trained, and left while it was tested
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved["iteration"]))
     current.folder = path
     current.be_patient(config.run.patience)
     groups = groups_of(config, world, saved)
@@ -152,14 +155,14 @@ class _Keeper:
         due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0
         leaving, due = world.any([bool(self._job.asked_to_leave) or late, due])
         if leaving or due or last:
-            self._keep(iteration, state)
+            self._keep(iteration, state, reached)
         if leaving and not last:
             self._job.leave_if_asked(late)
         return reached
 
-    def _keep(self, iteration: int, state: State) -> None:
+    def _keep(self, iteration: int, state: State, reached: bool) -> None:
         gathered = state.gathered(self._job.world)
-        self._job.world.agreed(lambda: self._report.keep(iteration, gathered) if self._report and gathered else None)
+        self._job.world.agreed(lambda: self._report.keep(iteration, gathered, reached) if self._report and gathered else None)
         self._written = time.monotonic()
 
 
@@ -193,11 +196,15 @@ class _Report:
                 f"command continues from iteration {self._kept}"
             ) from None
 
-    def keep(self, iteration: int, gathered: Mapping[str, Any]) -> None:
+    def keep(self, iteration: int, gathered: Mapping[str, Any], reached: bool) -> None:
         """Writes a checkpoint, after everything that it counts on."""
         with self.writing():
             self.log.sync()
-            about = {"config": dataclasses.asdict(self._config), "identity": self._identity}
+            about = {
+                "config": dataclasses.asdict(self._config),
+                "identity": self._identity,
+                "stopped_by": self._config.run.stop_when if reached else None,
+            }
             checkpoint.save(self.folder.checkpoints, iteration, {**gathered, **about})
         self._kept = iteration
 

@@ -87,8 +87,7 @@ class RunFolder:
             return None
         if saved is None or summary.get("iterations") != saved["iteration"]:
             return None
-        stopped = config.run.stop_when is not None and summary.get("stop_when") == config.run.stop_when
-        return tables if stopped or saved["iteration"] == config.run.iterations else None
+        return tables if stopped(saved, config) or saved["iteration"] == config.run.iterations else None
 
     def close(self) -> None:
         """Lets others write there."""
@@ -196,6 +195,11 @@ def _refuse_if_locked(path: Path) -> None:
 
 def _free_name(path: Path) -> Path:
     return next(name for i in range(1, 10_000) if not (name := path.with_name(f"{path.name}.{i}")).exists())
+
+
+def stopped(saved: Mapping[str, Any], config: Config) -> bool:
+    """Whether a checkpoint is of the moment at which the target of the configuration was reached."""
+    return saved["stopped_by"] is not None and saved["stopped_by"] == config.run.stop_when
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -86,14 +86,15 @@ def continued(path, config=CONFIG, told=None, **other):
         folder.close()
 
 
-def kept_run(path, iteration=3, config=CONFIG):
+def kept_run(path, iteration=3, stopped_by=None):
     """An earlier run with a checkpoint."""
     earlier_run(path)
-    checkpoint.save(path / "checkpoints", iteration, {"config": dataclasses.asdict(config), "identity": IDENTITY})
+    state = {"config": dataclasses.asdict(CONFIG), "identity": IDENTITY, "stopped_by": stopped_by}
+    checkpoint.save(path / "checkpoints", iteration, state)
 
 
-def summary_of(path, iterations, **more):
-    (path / "summary.json").write_text(json.dumps({"iterations": iterations, **more}))
+def summary_of(path, iterations):
+    (path / "summary.json").write_text(json.dumps({"iterations": iterations}))
     (path / "summary.txt").write_text("tables")
 
 
@@ -123,8 +124,8 @@ def test_a_finished_run_is_shown_and_more_iterations_extend_it(tmp_path):
 
 def test_a_run_that_reached_its_target_is_finished_for_that_target_alone(tmp_path):
     path = tmp_path / "run"
-    kept_run(path, iteration=7)
-    summary_of(path, 7, stop_when="return/mean>5")
+    kept_run(path, iteration=7, stopped_by="return/mean>5")
+    summary_of(path, 7)
     assert continued(path, with_options(CONFIG, {"stop_when": "return/mean>5"}))[1] == "tables"
     assert continued(path, with_options(CONFIG, {"stop_when": "return/mean>6"}))[1] is None
     assert continued(path)[1] is None

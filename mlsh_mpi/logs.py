@@ -119,18 +119,22 @@ class Bar:
 
 
 def _terminal() -> Path | None:
-    """The terminal where standard output ends up, if any: under mpirun a rank writes into a pipe, and mpirun to the terminal."""
+    """The terminal where standard output ends up, if any.
+
+    Under mpirun a rank writes into a pipe or a terminal of the launcher's own making, and the launcher to where people look.
+    """
     launchers = ("mpirun", "mpiexec", "hydra_pmi_proxy", "mpiexec.hydra", "prterun", "prted", "orterun", "orted", "srun")
     process = Path("/proc/self")
     with contextlib.suppress(OSError, ValueError):
         for _ in range(6):
-            output = (process / "fd/1").readlink()
-            if str(output).startswith(("/dev/pts/", "/dev/tty")):
-                return output
             status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
-            process = Path("/proc") / status["PPid"]
-            if (process / "comm").read_text().strip() not in launchers:
-                return None
+            parent = Path("/proc") / status["PPid"]
+            if (parent / "comm").read_text().strip() not in launchers:
+                break
+            process = parent
+        output = (process / "fd/1").readlink()
+        if str(output).startswith(("/dev/pts/", "/dev/tty")):
+            return output
     return None
 
 

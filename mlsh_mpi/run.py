@@ -15,7 +15,7 @@ import torch
 
 from mlsh_mpi import checkpoint, runs
 from mlsh_mpi.adapt import Adaptation, adapt, forced_returns
-from mlsh_mpi.comm import Job, job
+from mlsh_mpi.comm import Job, Ranks, job
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
@@ -69,7 +69,7 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     """
     torch.set_num_threads(1)
     world = current.world
-    maker, spec = world.agreed(lambda: _checked(config, env))
+    maker, spec = world.agreed(lambda: _checked(config, env, world))
     path = runs.default_folder(config)
     opened = world.agreed(lambda: _open(config, current, spec, path, fresh) if world.rank == 0 else None)
     saved, tables = world.first((opened.saved, opened.tables) if opened else (None, None))
@@ -83,7 +83,7 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     current.folder = path
     current.be_patient(config.run.patience)
     groups = groups_of(config, world, saved)
-    world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))
+    world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
     report = _Report(config, current, spec, groups, opened) if opened else None
 
     skills = train(config, current, maker, spec, saved, _Keeper(config, current, spec, report))
@@ -102,11 +102,12 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     return path
 
 
-def _checked(config: Config, env: str | EnvFactory) -> tuple[Maker, Spec]:
+def _checked(config: Config, env: str | EnvFactory, world: Ranks) -> tuple[Maker, Spec]:
     maker = Maker(env, config.environment.episode_length)
     spec = maker.spec()
     head_for(spec.action_space)
     config.check(spec.episode_length)
+    host(groups_of(config, world, None), config.sampling.workers, world.size, world.rank)
     if config.run.stop_when is not None:
         Target.parse(config.run.stop_when)
     return maker, spec

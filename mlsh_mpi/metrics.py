@@ -26,15 +26,18 @@ class Tally:
     groups: Array
     """(G, 4 + K) view: episodes, their return, their steps, entropy of the master's choices (nats, a share of it on each
     rank that hosts the group), and steps of each primitive."""
+    samples: Array
+    """(K,) view: samples each primitive had to learn from."""
     times: Array
     """(R, 5) view: seconds of each rank, as named in TIMES."""
 
     @classmethod
     def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
         """All zero."""
-        columns = 4 + primitives
-        flat = np.zeros(groups * columns + ranks * len(TIMES))
-        return cls(flat, flat[: groups * columns].reshape(groups, columns), flat[groups * columns :].reshape(ranks, -1))
+        sizes = (groups * (4 + primitives), primitives, ranks * len(TIMES))
+        flat = np.zeros(sum(sizes))
+        by_group, samples, times = np.split(flat, np.cumsum(sizes)[:-1])
+        return cls(flat, by_group.reshape(groups, -1), samples, times.reshape(ranks, -1))
 
     def add_rollout(self, rollout: Rollout, hosting: Hosting) -> None:
         """Counts the finished episodes and the primitives' steps of the groups hosted on this rank."""
@@ -48,6 +51,10 @@ class Tally:
     def add_entropy(self, entropy: Array, hosting: Hosting, workers: int) -> None:
         """Adds the entropies of the masters hosted here; ranks that share a group add up to its workers' mean."""
         self.groups[list(hosting.groups), 3] += entropy * hosting.workers_per_group / workers
+
+    def add_samples(self, samples: Array, ranks: int) -> None:
+        """Adds this rank's share of what `ranks` ranks learned from together."""
+        self.samples[:] += samples / ranks
 
     def returns(self) -> Array:
         """(G,) mean return of each group's finished episodes; NaN where there was none."""
@@ -89,13 +96,14 @@ def finished(reward: Array, end: Array) -> tuple[int, float, int]:
     return int(end.sum()), float(reward[within].sum(dtype=np.float64)), int(within.sum())
 
 
-def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[str]) -> dict[str, float]:
+def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[str], min_samples: int) -> dict[str, float]:
     """Flat metrics of one iteration.
 
     Args:
         tally: summed over the ranks.
         phases: of each group.
         labels: each group's task as text; empty where tasks are too many to be told apart.
+        min_samples: with fewer, a primitive sat the update out.
     """
     returns = tally.returns()
     adapted = np.array([phase.joint for phase in phases])
@@ -110,6 +118,10 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     usage = tally.groups[:, 4:].sum(0)
     metrics |= {f"primitive/usage_{k}": share for k, share in enumerate((usage / usage.sum()).tolist())}
     metrics["schedule/joint_groups"] = float(adapted.sum())
+    metrics["schedule/groups_without_an_end"] = float(np.isnan(returns).sum())
+    if adapted.any():
+        metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
+        metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
     metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.times[:, 4].sum())
     metrics |= time_shares(tally.times)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}

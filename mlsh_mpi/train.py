@@ -53,7 +53,7 @@ def train(
     lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
 
     for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
-        clock = Clock(world.meter)
+        clock, tally = Clock(world.meter), Tally.empty(groups, hierarchy.primitives, world.size)
         macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
         phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
         tasks = [task_of(spec, seed, group, phases[group]) for group in range(groups)]
@@ -76,16 +76,18 @@ def train(
         busy = [rank for rank, hosted in enumerate(hosted_by) if joint[list(hosted)].any()]
         with state.primitives.shared_by(busy) as phi:
             if phi is not None:
-                learn_primitives(phi, rollout, skills.columns, joint[group_of_worker], hosting.workers, iteration, config)
+                mine = joint[group_of_worker]
+                samples = learn_primitives(phi, rollout, skills.columns, mine, hosting.workers, iteration, config)
+                tally.add_samples(samples, len(busy))
         state.merge(rollout.steps.raw_observation, world)
         state.check(iteration)
 
-        tally = Tally.empty(groups, hierarchy.primitives, world.size)
         tally.add_rollout(rollout, hosting)
         tally.add_entropy(entropy, hosting, config.sampling.workers)
         tally.times[world.rank] = clock.seconds(rollout.environment_seconds, rollout.policy_seconds)
         world.sum(tally.flat)
-        metrics = iteration_metrics(tally, phases, [spec.label(task) for task in tasks] if spec.tasks else [])
+        labels = [spec.label(task) for task in tasks] if spec.tasks else []
+        metrics = iteration_metrics(tally, phases, labels, config.primitive.min_samples)
         if on_iteration({"iteration": iteration + 1, "schedule/macro_length": macro_length} | metrics, state):
             break
     lanes.close()

@@ -61,14 +61,27 @@ def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_n
     tally.groups[:] = [[2, 20, 100, 0.1, 30, 70], [1, 7, 50, 0.2, 50, 0], [0, 0, 0, 0.3, 0, 50]]
     tally.times[:] = 1.0
     phases = [Phase(0, False, True, 9), Phase(1, True, False, 0), Phase(0, False, False, 3)]
-    metrics = iteration_metrics(tally, phases, ["goal=0", "goal=1", "goal=1"])
+    metrics = iteration_metrics(tally, phases, ["goal=0", "goal=1", "goal=1"], min_samples=64)
     assert metrics["return/mean"] == pytest.approx(8.5)
     assert metrics["return/adapted"] == metrics["return/adapted/goal=0"] == pytest.approx(10)
     assert metrics["return/fresh_master"] == pytest.approx(7)
     assert "return/adapted/goal=1" not in metrics
+    assert metrics["schedule/groups_without_an_end"] == 1
     assert metrics["primitive/usage_0"] == pytest.approx(80 / 200)
     assert metrics["speed/steps_per_cpu_second"] == pytest.approx(200)
     assert sum(metrics[f"time/{name}"] for name in ("environment", "policy", "learning", "communication")) == pytest.approx(1)
+
+
+def test_a_primitive_that_sits_an_update_out_is_counted():
+    """Two ranks learned from 30 and 200 samples together; the third had none."""
+    tally = Tally.empty(groups=3, primitives=2, ranks=3)
+    tally.groups[:], tally.times[:] = 1.0, 1.0
+    for _ in range(2):
+        tally.add_samples(np.array([30, 200]), ranks=2)
+    joint, warm = Phase(0, False, True, 9), Phase(0, False, False, 3)
+    metrics = iteration_metrics(tally, [joint, warm, warm], [], min_samples=64)
+    assert [metrics[f"primitive/{name}"] for name in ("samples_0", "samples_1", "sat_out")] == [30, 200, 1]
+    assert "primitive/sat_out" not in iteration_metrics(tally, [warm] * 3, [], min_samples=64)
 
 
 @pytest.mark.parametrize(

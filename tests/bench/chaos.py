@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     kills = 5 if arguments.quick else arguments.kills
-    chance, iterations = random.Random(arguments.seed), 16 * kills
+    chance, iterations = random.Random(arguments.seed), 40 * kills
     with tempfile.TemporaryDirectory() as root:
         peaceful, troubled = Path(root) / "peaceful", Path(root) / "troubled"
         entered = time.perf_counter()

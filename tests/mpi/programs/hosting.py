@@ -56,9 +56,9 @@ class Spy:
                 self.first[worker] = dict(zip(rollout.steps._fields, values, strict=True))
         return rollout
 
-    def count(self, tally, phases, labels):
+    def count(self, tally, phases, labels, min_samples):
         self.tally, self.labels = tally.groups.copy(), list(labels)
-        return self._metrics(tally, phases, labels)
+        return self._metrics(tally, phases, labels, min_samples)
 
 
 def bits(values):

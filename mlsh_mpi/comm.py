@@ -177,8 +177,13 @@ class Job:
         self.started = time.monotonic()
         self.asked_to_leave = ""
         """The signal that has asked this rank to leave at the next occasion."""
-        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
+        signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.signal(number, self._hear) for number in signals}
+
+    def stop_hearing(self) -> None:
+        """Signals mean again what they meant before the job."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def be_patient(self, seconds: float) -> None:
         """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
@@ -236,6 +241,9 @@ def job() -> Iterator[Job]:
             raise
         _report(error, current.folder if current else None)
         _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
+    finally:
+        if current is not None:
+            current.stop_hearing()
 
 
 def _abort(code: int) -> None:

@@ -165,7 +165,7 @@ class Job:
         world = MPI.COMM_WORLD
         host = world.Split_type(MPI.COMM_TYPE_SHARED)
         cores = set().union(*host.allgather(os.sched_getaffinity(0)))
-        self.watch = Watch()
+        self.watch, self.library = Watch(), _library()
         self.cores = len(cores)
         """Cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
@@ -206,11 +206,6 @@ class Job:
         if self.world.any([bool(self.asked_to_leave) or out_of_time])[0]:
             reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
             raise Leave(reasons[0] if reasons else "the time limit")
-
-    @property
-    def library(self) -> str:
-        """Name and version of the MPI library."""
-        return _library()
 
 
 @contextmanager

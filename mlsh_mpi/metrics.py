@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlsh_mpi.errors import UserError
+from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.hosting import Hosting
 from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
@@ -82,6 +82,18 @@ class Target:
             return cls(match[1], match[2] == ">", float(match[3]))  # type: ignore[index]
         except (TypeError, ValueError):
             raise UserError(f"--stop-when {text!r} is not of the form METRIC>VALUE, such as 'return/adapted>39'") from None
+
+    def check(self, logged: Collection[str]) -> None:
+        """Refuses a metric that a whole cycle has not logged; that of a rare task may still come.
+
+        Raises:
+            UserError: it will never be logged.
+        """
+        if self.metric not in logged and not self.metric.startswith("return/adapted/"):
+            raise UserError(
+                f"--stop-when waits for {self.metric!r}, which is never logged{nearest(self.metric, sorted(logged))}: "
+                "see metrics.jsonl for what is"
+            )
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
         """Whether this iteration's metrics have it."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ class _Keeper:
         self._target = Target.parse(config.run.stop_when) if config.run.stop_when else None
         self._entered = self._written = time.monotonic()
         self._longest = 0.0
+        self._seen: set[str] = set()
+        self._calls = 0
 
     def __call__(self, metrics: dict[str, float], state: State) -> bool:
         run, world, iteration = self._config.run, self._job.world, int(metrics["iteration"])
@@ -151,6 +154,10 @@ class _Keeper:
             with self._report.writing():
                 self._report.log.iteration(metrics)
         reached = self._target is not None and self._target.reached(metrics)
+        self._calls += 1
+        self._seen |= metrics.keys()
+        if self._target is not None and self._calls == self._config.hierarchy.warmup + self._config.hierarchy.joint:
+            world.agreed(partial(self._target.check, self._seen))
         last = reached or iteration == run.iterations
         late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
         due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0

@@ -132,6 +132,17 @@ def test_json_gives_back_every_configuration(config):
     assert from_dict(json.loads(json.dumps(dataclasses.asdict(config))), "file") == config
 
 
+POSITIVE = "primitives macro_length joint groups workers steps iterations test_masters sync_interval patience".split()
+
+
+@given(name=st.sampled_from(POSITIVE), value=st.integers(-1000, 0))
+def test_sizes_that_are_not_positive_are_refused_by_name_and_value(name, value):
+    value = float(value) if name == "patience" else value
+    sentence = said(lambda: with_options(Config(), {name: value}).check(T))
+    assert f"--{name.replace('_', '-')} must be greater than 0" in sentence
+    assert f"is {value}" in sentence
+
+
 def test_what_a_file_leaves_out_has_its_default():
     config = from_dict({"run": {"iterations": 7}}, "file")
     assert config == with_options(Config(), {"iterations": 7})

@@ -5,9 +5,10 @@ import pytest
 
 from mlsh_mpi.adapt import Adaptation
 from mlsh_mpi.config import PRESETS
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker
-from mlsh_mpi.metrics import Tally, finished, iteration_metrics
+from mlsh_mpi.metrics import Tally, Target, finished, iteration_metrics
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.rollout import Rollout, Step
 from mlsh_mpi.schedule import Phase
@@ -70,6 +71,20 @@ def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_n
     assert metrics["primitive/usage_0"] == pytest.approx(80 / 200)
     assert metrics["speed/steps_per_cpu_second"] == pytest.approx(200)
     assert sum(metrics[f"time/{name}"] for name in ("environment", "policy", "learning", "communication")) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "reached"),
+    [("return/mean>5", 5.0, True), ("return/mean >= 5", 4.9, False), ("return/mean<1e-1", 0.05, True), ("other>0", 9.0, False)],
+)
+def test_a_target_is_reached_by_its_metric(text, value, reached):
+    assert Target.parse(text).reached({"return/mean": value}) == reached
+
+
+@pytest.mark.parametrize("text", ["", "return/mean", ">5", "return/mean>", "return/mean=5", "return/mean>five"])
+def test_a_target_of_another_form_is_refused(text):
+    with pytest.raises(UserError, match="METRIC>VALUE"):
+        Target.parse(text)
 
 
 def test_a_primitive_that_sits_an_update_out_is_counted():

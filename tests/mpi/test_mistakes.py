@@ -123,6 +123,36 @@ def test_a_parameter_that_is_not_finite_ends_the_job_before_it_is_kept(tmp_path)
         assert torch.load(path, weights_only=True)["masters"]["parameters"].isfinite().all()
 
 
+def test_a_target_that_is_never_logged_is_refused_after_a_cycle(tmp_path):
+    result = mpirun(2, *TRAIN, *SMALL, "--stop-when", "return/adopted>5", "--folder", "run", cwd=tmp_path)
+    assert result.code == 2
+    assert "return/adopted" in result.stderr
+    assert "did you mean return/adapted?" in result.stderr
+
+
+ODD = """
+from mpi4py import MPI
+import mlsh_mpi
+from mlsh_mpi.state import State
+check = State.check
+def spoil(state, iteration):
+    check(state, iteration)
+    if MPI.COMM_WORLD.rank == 2 and iteration == 3:
+        state.primitives.stack.flat[0, 5] += 1e-6
+State.check = spoil
+sizes = {"iterations": 9, "forming_iterations": 0, "warmup": 1, "groups": 3, "steps": 50}
+mlsh_mpi.run(**sizes, sync_interval=2, checkpoint_interval=1, folder="run")
+"""
+
+
+def test_a_rank_whose_phi_has_gone_astray_is_named(tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    result = mpirun(3, "odd.py", cwd=tmp_path, patience=90)
+    assert result.code not in (0, 2)
+    assert "phi differs from rank 0's on ranks [2] after iteration 4" in result.stderr
+    assert max(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == "iteration-00000003.pt"
+
+
 def test_episodes_that_end_with_their_first_step_are_episodes(tmp_path):
     options = [*SMALL, *SHORT, "--folder", tmp_path / "run"]
     mpirun(2, *TRAIN, "--env", "small_envs:EndsAtOnce", *options, cwd=PROGRAMS).succeeded()

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_path
 
@@ -92,13 +93,18 @@ def ranks_of(job):
 
 
 def continues(tmp_path, ranks=2):
-    """The same command goes on from a whole checkpoint, and its log has every iteration once."""
+    """The same command goes on from a whole checkpoint, and its logs have every iteration once."""
     done = last_checkpoint(tmp_path / "run")["iteration"]
     options = [*TRAIN, *LASTING, "--stop-when", f"iteration>{done + 2}"]
     result = mpirun(ranks, *options, cwd=tmp_path).succeeded()
     assert f"from the checkpoint after iteration {done}; " in result.stdout
-    assert [row["iteration"] for row in logged(tmp_path / "run")] == list(range(1, done + 3))
-    return result
+    rows = logged(tmp_path / "run")
+    assert [row["iteration"] for row in rows] == list(range(1, done + 3))
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"scalars": 0})
+    events.Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("return/mean")]
+    assert [step for step, _ in shown] == [row["environment_steps"] for row in rows]
+    assert [value for _, value in shown] == pytest.approx([row["return/mean"] for row in rows], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -112,9 +113,10 @@ def listing() -> str:
 
 def _sentence(box: str, arguments: Sequence[str]) -> str:
     """Tyro's boxed message as one sentence, with the nearest option where one is mistyped."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # a launcher may give its ranks a terminal, and tyro then colours
+    lines = [line.strip("│| ") for line in plain.splitlines() if line.startswith(("│", "|"))]
     end = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
-    sentence = " ".join(lines[:end]).rstrip(".")
+    sentence = " ".join(lines[:end]).rstrip(".") or " ".join(plain.split())
     names = list(_options(CommandLine, ""))
     known = {name.lower() for name in names}
     for argument in arguments:

@@ -259,7 +259,7 @@ def _say(text: str, folder: Path | None) -> None:
     rank = MPI.COMM_WORLD.Get_rank()
     text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} on {socket.gethostname()} {text}"
     if folder is None:
-        time.sleep(0.05 * min(rank, 60))
+        time.sleep(2 * min(rank, 1) + 0.05 * min(rank, 60))  # the lowest that fails speaks; its abort takes a moment
     else:
         try:
             with (folder / "traceback.txt").open("x") as file:

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
@@ -85,6 +89,21 @@ def test_mistakes_get_one_line_that_names_what_is_meant(arguments, parts):
     assert "│" not in sentence
     for part in parts:
         assert part in sentence
+
+
+def test_on_a_terminal_the_line_is_the_same():
+    """Open MPI gives every rank a terminal, and there messages come coloured."""
+    program = (
+        "from mlsh_mpi.cli import parse\ntry:\n    parse(['--iterations', 'many'])\nexcept Exception as error:\n    print(error)"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+    said = os.read(ours, 4096).decode().split()
+    os.close(ours)
+    os.close(theirs)
+    with pytest.raises(UserError) as refusal:
+        parse(["--iterations", "many"])
+    assert said == str(refusal.value).split()
 
 
 def test_hints_name_only_options_that_exist():

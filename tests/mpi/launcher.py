@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,12 @@ class Result:
     stdout: str
     stderr: str
     seconds: float
+
+    @property
+    def told(self) -> list[str]:
+        """Lines of standard error, without the block in which Open MPI's launcher repeats the exit code."""
+        rule = r"^-{60,}\n"
+        return re.sub(rf"{rule}(?s:.*?){rule}", "", self.stderr, flags=re.MULTILINE).splitlines()
 
     def succeeded(self) -> Result:
         """Itself, if the job did; else all it said is in the error."""

@@ -185,7 +185,7 @@ def test_a_second_job_in_a_folder_in_use_is_refused(tmp_path):
         assert first.process.poll() is None
     for result in results:
         assert result.code == 2
-        (line,) = result.stderr.splitlines()
+        (line,) = result.told
         for part in ("another process is writing to run", "--seed or --folder"):
             assert part in line
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -17,7 +17,7 @@ SHORT = "--episode-length 20 --macro-length 5".split()
 def refused(result, parts):
     """The job said one line, and ended as it should."""
     assert result.code == 2, result.stderr
-    (line,) = result.stderr.splitlines()
+    (line,) = result.told
     assert line.startswith("mlsh_mpi: ")
     for part in parts:
         assert part in line

@@ -179,7 +179,7 @@ def test_damaged_checkpoints_are_named_and_passed_over_or_refused(tmp_path):
     result = mpirun(2, *TRAIN, *RUN, "--folder", "run", "--iterations", "7", cwd=tmp_path)
     assert result.code == 2
     for part in ("no checkpoint in run/checkpoints can be used", "--fresh"):
-        assert part in result.stderr.splitlines()[-1]
+        assert part in result.told[-1]
 
 
 def test_a_full_disk_gets_a_sentence_and_what_was_kept_stays(tmp_path):

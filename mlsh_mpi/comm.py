@@ -243,6 +243,7 @@ def job() -> Iterator[Job]:
 
 def _abort(code: int) -> None:
     """Ends every rank. The launcher may take a moment to end this one, which has nothing more to say."""
+    time.sleep(0.3)  # and a moment before to read what this one has said, or it is lost
     MPI.COMM_WORLD.Abort(code)
     os._exit(code)
 

@@ -51,6 +51,7 @@ class Watch:
                         f"has waited {patience * entered[1]:.0f} s for {entered[2]()}: it hangs, or --patience is too short\n"
                         + "".join(traceback.format_stack(frame))
                     )
+                    time.sleep(0.3)  # the launcher reads it
                     os._exit(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks
 
         threading.Thread(target=look, name="watch", daemon=True).start()

@@ -114,7 +114,7 @@ def listing() -> str:
 def _sentence(box: str, arguments: Sequence[str]) -> str:
     """Tyro's boxed message as one sentence, with the nearest option where one is mistyped."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # a launcher may give its ranks a terminal, and tyro then colours
-    lines = [line.strip("│| ") for line in plain.splitlines() if line.startswith(("│", "|"))]
+    lines = [line.strip("│ ") for line in plain.splitlines() if line.startswith("│")]
     end = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
     sentence = " ".join(lines[:end]).rstrip(".") or " ".join(plain.split())
     names = list(_options(CommandLine, ""))

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cloudpickle
 import numpy as np
@@ -73,17 +73,13 @@ class Ranks:
         """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
         if self.size == 1:
             return
-        entered = time.perf_counter()
-        self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
-        self.meter.seconds += time.perf_counter() - entered
+        self._metered(lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
 
     def spread(self, values: Array, source: int) -> None:
         """Replaces a contiguous array by that of one rank."""
         if self.size == 1:
             return
-        entered = time.perf_counter()
-        self._wait(self._comm.Ibcast(values, source))
-        self.meter.seconds += time.perf_counter() - entered
+        self._metered(lambda: self._comm.Ibcast(values, source))
 
     def gather(self, value: T) -> list[T]:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
@@ -143,6 +139,11 @@ class Ranks:
         hashes = self.gather(zlib.crc32(values.tobytes()))
         return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
 
+    def _metered(self, begin: Callable[[], MPI.Request]) -> None:
+        entered = time.perf_counter()
+        self._wait(begin())
+        self.meter.seconds += time.perf_counter() - entered
+
     def _meet(self) -> None:
         self._wait(self._comm.Ibarrier())
 
@@ -194,18 +195,15 @@ class Job:
             raise KeyboardInterrupt  # a second one means now
         self.asked_to_leave = signal.Signals(number).name
 
-    def leave_if_asked(self, out_of_time: bool = False) -> None:
-        """The occasion to leave: all ranks call it together, and leave together if a signal has reached any of them.
+    def leave_if_asked(self) -> None:
+        """The occasion to leave: all ranks call it together, and leave together if a signal has reached any of them."""
+        if self.world.any([bool(self.asked_to_leave)])[0]:
+            self.leave()
 
-        Args:
-            out_of_time: another reason.
-
-        Raises:
-            Leave: on every rank.
-        """
-        if self.world.any([bool(self.asked_to_leave) or out_of_time])[0]:
-            reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
-            raise Leave(reasons[0] if reasons else "the time limit")
+    def leave(self) -> NoReturn:
+        """Raises Leave on every rank, once all have agreed: for the signal of the lowest rank that got one, else for the time."""
+        reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
+        raise Leave(reasons[0] if reasons else "the time limit")
 
 
 @contextmanager

@@ -128,10 +128,10 @@ class ListEnv:
 
     def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
         """Resets the lanes of options["reset_mask"] to options["task"], a sequence with one for each lane."""
-        for lane in np.flatnonzero(options["reset_mask"]).tolist():
-            task = {"task": options["task"][lane]}
-            self.lane = lane
-            with self._blamed():
+        with self._blamed():
+            for lane in np.flatnonzero(options["reset_mask"]).tolist():
+                self.lane = lane
+                task = {"task": options["task"][lane]}
                 self._put(self.envs[lane].reset(seed=seed[lane], options=task)[0])
         return self._observation.copy(), {}
 
@@ -139,9 +139,9 @@ class ListEnv:
         """Steps every lane."""
         reward = np.zeros(self.num_envs)
         ends = np.zeros((2, self.num_envs), np.bool_)
-        for lane, env in enumerate(self.envs):
-            self.lane = lane
-            with self._blamed():
+        with self._blamed():
+            for lane, env in enumerate(self.envs):
+                self.lane = lane
                 observation, reward[lane], *ends[:, lane], _ = env.step(actions[lane])
                 self._put(observation)
         return self._observation.copy(), reward, *ends, {}

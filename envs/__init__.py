@@ -1,18 +1,60 @@
-"""Gymnasium environments with task distributions: what the MLSH paper trained on.
+"""Gymnasium environments with task distributions: what the MLSH paper and its released code trained on.
 
-Importing this package registers every environment under the ``mlsh/`` namespace. Nothing here knows of torch or MPI.
+Importing this package registers every environment under the ``mlsh/`` namespace. Nothing here knows of torch or MPI, and
+MuJoCo is loaded only by the environments that need it.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 from gymnasium.envs.registration import register, registry
 
-from mlsh_envs.moving_bandits import MovingBandits, MovingBanditsTask, MovingBanditsVector
+FAMILIES = {
+    "MovingBandits": ("moving_bandits", 50),
+    "KeyDoor": ("key_door", 100),
+    "Allwalk": ("allwalk", 50),
+    "FourRooms": ("four_rooms", 100),
+    "AntTwowalk": ("ant_twowalk", 1000),
+    "AntMovement": ("ant_movement", 600),
+    "AntMaze": ("ant_maze", 1000),
+    "AntObstacleCourse": ("ant_course", 2000),
+    "AntBigCourse": ("ant_course", 3000),
+    "HumanoidWalkCrawl": ("humanoid_walk_crawl", 1000),
+    "HumanoidCombination": ("humanoid_walk_crawl", 3000),
+    "WalkerObstacles": ("walker_obstacles", 1000),
+    "SwimmerBandits": ("swimmer_bandits", 1000),
+}
+"""The module of each family and the steps of its episodes. The vector form and the task are called NameVector and NameTask."""
 
-__all__ = ["MovingBandits", "MovingBanditsTask", "MovingBanditsVector"]
+_HOME = {name + kind: module for name, (module, _) in FAMILIES.items() for kind in ("", "Vector", "Task")}
+__all__ = list(_HOME)
 
-if "mlsh/MovingBandits-v0" not in registry:
-    register(
-        id="mlsh/MovingBandits-v0",
-        entry_point="mlsh_envs.moving_bandits:MovingBandits",
-        vector_entry_point="mlsh_envs.moving_bandits:MovingBanditsVector",
-        max_episode_steps=50,
-    )
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+def _register(id_: str, name: str, **settings: Any) -> None:
+    module, steps = FAMILIES[name]
+    if id_ not in registry:
+        register(
+            id=id_,
+            entry_point=f"{__name__}.{module}:{name}",
+            vector_entry_point=f"{__name__}.{module}:{name}Vector",
+            max_episode_steps=steps,
+            kwargs=settings,
+        )
+
+
+for _name in FAMILIES:
+    _register(f"mlsh/{_name}-v0", _name)
+# Not FourRooms-v1: Gymnasium would tell everybody who makes v0 that it is out of date.
+_register("mlsh/FourRoomsPublished-v0", "FourRooms", noise="published")

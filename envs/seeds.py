@@ -8,22 +8,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
-def uniforms(seeds: Sequence[int], count: int) -> NDArray[np.floating[Any]]:
-    """Uniform numbers in [0, 1) by SplitMix64 (Steele, Lea and Flood 2014): (L,) seeds -> (L, count).
+
+def keys(seeds: Sequence[int]) -> NDArray[np.uint64]:
+    """What an episode's numbers are counted from: (L,) non-negative integers of any size, of which the last 64 bits count."""
+    return np.array([seed & 0xFFFFFFFFFFFFFFFF for seed in seeds], np.uint64)
+
+
+def uniforms(key: NDArray[np.uint64], count: int, first: NDArray[np.integer[Any]] | int = 0) -> NDArray[np.floating[Any]]:
+    """Uniform numbers in [0, 1) by SplitMix64 (Steele, Lea and Flood 2014): (L,) keys -> (L, count).
 
     A NumPy generator for each lane of a vector environment would take longer to set up than the lane takes to run.
 
     Args:
-        seeds: non-negative integers of any size; only their last 64 bits count.
-        count: numbers for each seed.
+        key: of each lane, from :func:`keys`.
+        count: numbers for each lane.
+        first: how many numbers of each lane's sequence to pass over; one for all, or (L,).
     """
-    golden = np.uint64(0x9E3779B97F4A7C15)
     with np.errstate(over="ignore"):
-        # Mixing the seed first keeps the numbers of neighbouring seeds from being those of neighbouring counters.
-        words = np.array([seed & 0xFFFFFFFFFFFFFFFF for seed in seeds], np.uint64)
-        state = _mix(words + golden)[:, None] + golden * np.arange(1, count + 1, dtype=np.uint64)
-        return (_mix(state) >> np.uint64(11)) * 2.0**-53
+        # Mixing the key first keeps the numbers of neighbouring seeds from being those of neighbouring counters.
+        counter = np.arange(1, count + 1, dtype=np.uint64) + np.asarray(first, np.uint64)[..., None]
+        return (_mix(_mix(key + _GOLDEN)[:, None] + _GOLDEN * counter) >> np.uint64(11)) * 2.0**-53
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

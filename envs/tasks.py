@@ -7,33 +7,75 @@ A task is one MDP of the family: a small frozen dataclass that prints, compares 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 Task = TypeVar("Task")
 
 
-class FiniteTasks(Generic[Task]):
-    """The protocol for a family that can list its tasks. Mixed into the single and the vector form alike."""
+class Tasks(ABC, Generic[Task]):
+    """The protocol for any family. Mixed into the single and the vector form alike."""
+
+    first_task: Task
+    """What an environment runs until it is given a task."""
+
+    @abstractmethod
+    def sample_task(self, rng: np.random.Generator, split: str = "train") -> Task:
+        """A task of the distribution; the environment itself stays as it is.
+
+        Args:
+            rng: what it is drawn with.
+            split: ``"train"``, or ``"held-out"`` for tasks that training never draws.
+
+        Raises:
+            ValueError: there is no such split, or it is empty.
+        """
+
+    @abstractmethod
+    def checked(self, task: Any) -> Task:
+        """The task itself.
+
+        Raises:
+            ValueError: it is not one of this family.
+        """
+
+    @abstractmethod
+    def task_from_json(self, value: Any) -> Task:
+        """The task that a JSON object of :meth:`task_to_json` stands for.
+
+        Raises:
+            ValueError: no task of this family looks like that.
+        """
+
+    def task_to_json(self, task: Task) -> dict[str, Any]:
+        """The task as a JSON object."""
+        return dataclasses.asdict(self.checked(task))  # type: ignore[call-overload]
+
+
+class FiniteTasks(Tasks[Task]):
+    """The protocol for a family that can list its tasks."""
 
     train_tasks: tuple[Task, ...]
     held_out_tasks: tuple[Task, ...] = ()
 
+    @property
+    def first_task(self) -> Task:  # type: ignore[override]
+        """The first that is listed."""
+        return self.train_tasks[0]
+
     def tasks(self, split: str = "train") -> tuple[Task, ...]:
         """Every task of a split.
-
-        Args:
-            split: ``"train"``, or ``"held-out"`` for tasks that training never draws.
 
         Raises:
             ValueError: there is no such split, or it is empty.
         """
         splits = {"train": self.train_tasks, "held-out": self.held_out_tasks}
         if not splits.get(split):
-            choices = ", ".join(name for name, tasks in splits.items() if tasks)
-            raise ValueError(f"{type(self).__name__} has no tasks in split {split!r}; it has: {choices}")
+            raise no_split(self, split, [name for name, tasks in splits.items() if tasks])
         return splits[split]
 
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Task:
@@ -41,31 +83,56 @@ class FiniteTasks(Generic[Task]):
         tasks = self.tasks(split)
         return tasks[int(rng.integers(len(tasks)))]
 
-    def task_to_json(self, task: Task) -> dict[str, Any]:
-        """The task as a JSON object."""
-        return dataclasses.asdict(self.checked(task))  # type: ignore[call-overload]
-
-    def task_from_json(self, value: Mapping[str, Any]) -> Task:
-        """The task that a JSON object of :meth:`task_to_json` stands for.
-
-        Raises:
-            ValueError: no task of this family looks like that.
-        """
-        for task in (*self.train_tasks, *self.held_out_tasks):
-            if dataclasses.asdict(task) == value:  # type: ignore[call-overload]
-                return task
-        raise ValueError(f"{type(self).__name__} has no task {value!r}; it has: {self._choices()}")
+    def task_from_json(self, value: Any) -> Task:
+        return self._known(value, {task: dataclasses.asdict(task) for task in self._all})  # type: ignore[call-overload]
 
     def checked(self, task: Any) -> Task:
-        """The task itself.
+        return self._known(task, {known: known for known in self._all})
 
-        Raises:
-            ValueError: it is not one of this family.
-        """
-        for known in (*self.train_tasks, *self.held_out_tasks):
-            if known == task:
-                return known
-        raise ValueError(f"{type(self).__name__} has no task {task!r}; it has: {self._choices()}")
+    @property
+    def _all(self) -> tuple[Task, ...]:
+        return (*self.train_tasks, *self.held_out_tasks)
 
-    def _choices(self) -> str:
-        return ", ".join(map(str, (*self.train_tasks, *self.held_out_tasks)))
+    def _known(self, value: Any, forms: Mapping[Task, Any]) -> Task:
+        for task, form in forms.items():
+            if form == value:
+                return task
+        raise ValueError(f"{type(self).__name__} has no task {value!r}; it has: {', '.join(map(str, forms))}")
+
+
+@dataclass(frozen=True)
+class PlaceTask:
+    """A task that is a hidden place."""
+
+    x: float
+    y: float
+
+
+class PlaceTasks(Tasks[PlaceTask]):
+    """The protocol for a family with a task for every place in the square from 0 to `side`."""
+
+    task_type: ClassVar[type[PlaceTask]]
+    side: ClassVar[float]
+
+    def sample_task(self, rng: np.random.Generator, split: str = "train") -> PlaceTask:
+        if split != "train":
+            raise no_split(self, split, ["train"])
+        return self.task_type(*(self.side * rng.random(2)).tolist())
+
+    def checked(self, task: Any) -> PlaceTask:
+        if type(task) is self.task_type and all(self._inside(value) for value in (task.x, task.y)):
+            return task
+        known = f"{self.task_type.__name__}(x, y) with x and y from 0 to {self.side:g}"
+        raise ValueError(f"{type(self).__name__} has no task {task!r}; it has {known}")
+
+    def task_from_json(self, value: Any) -> PlaceTask:
+        fits = isinstance(value, dict) and value.keys() == {"x", "y"}
+        return self.checked(self.task_type(**value) if fits else value)
+
+    def _inside(self, value: Any) -> bool:
+        return isinstance(value, (int, float)) and 0 <= value <= self.side
+
+
+def no_split(family: object, split: str, there: list[str]) -> ValueError:
+    """The error for a split that a family does not have."""
+    return ValueError(f"{type(family).__name__} has no tasks in split {split!r}; it has: {', '.join(there)}")

@@ -14,15 +14,13 @@ from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
-from mlsh_mpi.metrics import Tally, finished
+from mlsh_mpi.metrics import Tally, finished, shown
 from mlsh_mpi.policies import Skills
 from mlsh_mpi.rollout import Rollout, Streams, always, collect, masters_decide
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TEST_SEED = 2**20
 """Added to the run's seed, so that tests meet episodes training never saw."""
-FORCED_EPISODES = 20
-"""Episodes of each test worker that measure a primitive on a task; 20 workers' 400 have a standard error of 0.4 on bandits."""
 FORCED_ITERATION = 10_000
 """Where the forced episodes' random streams begin, beyond any number of updates of a fresh master."""
 
@@ -89,7 +87,7 @@ def adapt(
             learn_masters(masters, rollout, hosting.workers, update, seed, length, config.master)
         job.world.sum(tally.flat)
         returns.append(tally.returns())
-        advance(f"fresh masters after {update} updates: return {np.nanmean(returns[-1]):.2f}")
+        advance(f"fresh masters after {update} updates: return {shown(float(np.nanmean(returns[-1])))}")
     rollout, unexplored = collected(updates + 1, 0.0)
     unexplored.add_entropy(choice_entropy(masters.stack, rollout.steps.observation), hosting, 1)
     job.world.sum(unexplored.flat)
@@ -98,15 +96,26 @@ def adapt(
     return Adaptation(tasks, np.stack(returns), unexplored.returns(), unexplored.groups[:, 3], usage)
 
 
-def forced_returns(config: Config, job: Job, maker: Maker, spec: Spec, skills: Skills, tasks: Sequence[Any]) -> Array:
+def forced_returns(
+    config: Config, job: Job, maker: Maker, spec: Spec, skills: Skills, tasks: Sequence[Any], advance: Callable[[str], None]
+) -> Array:
     """The separation matrix: mean return of each primitive run alone on each task, actions sampled.
+
+    Args:
+        config: of the run; `test_masters` workers run `test_episodes` each.
+        job: this MPI job; the workers are dealt to its ranks.
+        maker: makes the environments.
+        spec: theirs.
+        skills: frozen.
+        tasks: columns of the matrix.
+        advance: told after each primitive on each task.
 
     Returns:
         (K, tasks).
     """
     count = max(config.run.test_masters, job.world.size)
     hosting = host(count, 1, job.world.size, job.world.rank)
-    lanes = maker.lanes(len(hosting.workers) * FORCED_EPISODES)
+    lanes = maker.lanes(len(hosting.workers) * config.run.test_episodes)
     sums = np.zeros((2, skills.primitives.n, len(tasks)))
     for k, column in np.ndindex(sums.shape[1:]):
         rollout = collect(
@@ -120,6 +129,7 @@ def forced_returns(config: Config, job: Job, maker: Maker, spec: Spec, skills: S
             watch=job.watch,
         )
         sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
+        advance(f"primitive {k} alone on {spec.label(tasks[column])}")
     lanes.close()
     job.world.sum(sums)
     return sums[1] / np.maximum(sums[0], 1)

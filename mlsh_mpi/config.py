@@ -123,6 +123,8 @@ class Run:
     """Run folder; by default runs/PRESET-seedSEED."""
     test_masters: int = 20
     """Fresh masters that the final test trains over the finished primitives; at least one for each rank."""
+    test_episodes: int = 20
+    """Episodes for each of these in which the final test runs a primitive alone on a task."""
     sync_interval: int = 10
     """Iterations between checks that phi is bitwise the same on all ranks."""
     checkpoint_minutes: float = 1.0
@@ -190,6 +192,7 @@ _POSITIVE = {
         "min_samples",
         "iterations",
         "test_masters",
+        "test_episodes",
         "sync_interval",
         "checkpoint_interval",
         "time_limit",
@@ -231,6 +234,17 @@ def _preset(name: str, summary: str, **concerns: object) -> tuple[str, Preset]:
     return name, Preset(summary, dataclasses.replace(Config(preset=name), **concerns))  # type: ignore[arg-type]
 
 
+def _mujoco(env: str, iterations: int, primitives: int = 2, steps: int = 2000) -> dict[str, object]:
+    """The paper's settings for its ants and humanoids: 10 groups of 12 workers, N = 200, W = 20, U = 40."""
+    return {
+        "environment": Environment(env=env),
+        "hierarchy": Hierarchy(primitives=primitives, macro_length=200, warmup=20, joint=40),
+        "sampling": Sampling(groups=10, workers=12, steps=steps),
+        "network": Network(filter_observations=True),
+        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
+    }
+
+
 PRESETS: dict[str, Preset] = dict(
     [
         _preset(
@@ -246,6 +260,35 @@ PRESETS: dict[str, Preset] = dict(
             "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
             sampling=Sampling(groups=10, workers=12),
             run=Run(iterations=1000),
+        ),
+        _preset(
+            "four-rooms",
+            "Four Rooms, the paper's settings: N = 25, K = 4, W = 20, U = 30",
+            environment=Environment(env="mlsh/FourRooms-v0"),
+            hierarchy=Hierarchy(primitives=4, macro_length=25, warmup=20, joint=30),
+            sampling=Sampling(groups=10, workers=12),
+            run=Run(iterations=500),
+        ),
+        _preset("ant-twowalk", "Ant Twowalk, the paper's settings", **_mujoco("mlsh/AntTwowalk-v0", iterations=1020)),
+        _preset(
+            "ant-mazes",
+            "the nine ant mazes, the paper's settings",
+            **_mujoco("mlsh/AntMaze-v0", iterations=600, primitives=3),
+        ),
+        _preset(
+            "ant-obstacle-course",
+            "the ant's obstacle course from nothing, where a reward is hard to come by",
+            **_mujoco("mlsh/AntObstacleCourse-v0", iterations=240),
+        ),
+        _preset(
+            "humanoid-walk-crawl",
+            "Humanoid Walk/Crawl, the paper's settings",
+            **_mujoco("mlsh/HumanoidWalkCrawl-v0", iterations=240),
+        ),
+        _preset(
+            "humanoid-combination",
+            "the humanoid's walk there and crawl back from nothing",
+            **_mujoco("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
         ),
     ]
 )

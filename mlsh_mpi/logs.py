@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mlsh_mpi.metrics import plain
+from mlsh_mpi.metrics import plain, shown
 
 
 class Log:
@@ -69,8 +69,8 @@ class Log:
         self._events.close()
 
     def _line(self, row: Mapping[str, float]) -> str:
-        shown = [("return", "return/mean"), ("adapted", "return/adapted"), ("entropy", "master/entropy")]
-        text = "  ".join(f"{label} {row[name]:.2f}" for label, name in shown if name in row)
+        columns = [("return", "return/mean"), ("adapted", "return/adapted"), ("entropy", "master/entropy")]
+        text = "  ".join(f"{label} {shown(row[name])}" for label, name in columns if name in row)
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
         left = a_row * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  N {row['schedule/macro_length']:<3.0f} {text}  {_clock(left)} left"

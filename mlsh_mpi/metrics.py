@@ -150,6 +150,11 @@ def plain(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in metrics.items()}
 
 
+def shown(value: float) -> str:
+    """A return as text, with as many decimals as its size asks for: 14333, 39.72, -0.7451."""
+    return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 1000 else 0}f}"
+
+
 def _mean(values: Array) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

@@ -17,7 +17,7 @@ from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.logs import jsonable
-from mlsh_mpi.metrics import TIMES
+from mlsh_mpi.metrics import TIMES, shown
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -113,9 +113,9 @@ def tables(summary: Any, width: int = 110) -> str:
         table.add_column(name, justify="left" if name == "task" else "right")
     for label, task in summary["tasks"].items():
         numbers = (task[key] for key in ("fresh", "adapted", "adapted_worst", "unexplored", "entropy"))
-        table.add_row(label, *(f"{number:.2f}" for number in numbers), _shares(task["usage"]))
+        table.add_row(label, *map(shown, numbers), _shares(task["usage"]))
     table.add_section()
-    table.add_row(*("all", f"{summary['curve'][0]:.2f}", f"{summary['adapted']:.2f}", "", f"{summary['unexplored']:.2f}", "", ""))
+    table.add_row("all", *map(shown, (summary["curve"][0], summary["adapted"])), "", shown(summary["unexplored"]), "", "")
     console.print(table)
     forced = {label: task["forced"] for label, task in summary["tasks"].items() if "forced" in task}
     if forced:
@@ -123,9 +123,9 @@ def tables(summary: Any, width: int = 110) -> str:
         for name in ("", *forced):
             table.add_column(name, justify="right")
         for k in range(len(next(iter(forced.values())))):
-            table.add_row(f"primitive {k}", *(f"{values[k]:.2f}" for values in forced.values()))
+            table.add_row(f"primitive {k}", *(shown(values[k]) for values in forced.values()))
         console.print(table)
-    console.print("learning curve of the fresh masters: " + " ".join(f"{value:.1f}" for value in summary["curve"]))
+    console.print("learning curve of the fresh masters: " + " ".join(map(shown, summary["curve"])))
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
     console.print(

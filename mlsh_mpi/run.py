@@ -90,13 +90,13 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     skills = train(config, current, maker, spec, saved, _Keeper(config, current, spec, report))
     if report is not None:
         report.trained(skills)
-    matrix = forced_returns(config, current, maker, spec, skills, spec.tasks)
 
     def advance(note: str) -> None:
         current.leave_if_asked()
         if report is not None:
             report.test_advance(note)
 
+    matrix = forced_returns(config, current, maker, spec, skills, spec.tasks, advance)
     adaptation = adapt(config, current, maker, spec, skills, config.hierarchy.warmup, advance)
     if report is not None:
         report.finished(skills, matrix, adaptation)
@@ -221,7 +221,8 @@ class _Report:
         with self.writing():
             self.log.close()
             save_phi(self.folder.path / "phi.pt", skills, self._config, self._spec)
-        self._test = self._logs.Bar("testing", self._config.hierarchy.warmup + 1)
+        hierarchy = self._config.hierarchy
+        self._test = self._logs.Bar("testing", hierarchy.primitives * len(self._spec.tasks) + hierarchy.warmup + 1)
 
     def test_advance(self, note: str) -> None:
         """One step of the test further."""

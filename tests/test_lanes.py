@@ -153,7 +153,7 @@ def test_tasks_are_labelled_by_their_json_form():
             ["no environment 'mlsh/MovingBandit-v0'", f"mean {ID}?", "module:Class"],
         ),
         ("mlsh/MovingBandits-v7", None, ["no environment", f"did you mean {ID}?"]),
-        ("zzz", None, ["no environment 'zzz'", ID]),
+        ("zzz", None, ["no environment 'zzz'", "such as mlsh/Allwalk-v0"]),
         ("CartPole-v1", None, ["CartPole-v1 has no sample_task"]),
         ("no_such_module:Thing", 10, ["'no_such_module'", "cannot find", "install it or start where it lies"]),
         ("mlsh_envs.nothing:Thing", 10, ["'mlsh_envs.nothing'", "cannot find"]),

@@ -22,8 +22,8 @@ coordinate = st.floats(0, 400)
 def with_goals(env, goals, **reset):
     """The environment at the start of an episode, with the goals where a test wants them."""
     env.reset(**reset)
-    inner = env.unwrapped
-    inner._goals = np.array(goals, float).reshape(inner._goals.shape)
+    world = env.unwrapped.world
+    world.goals = np.array(goals, float).reshape(world.goals.shape)
     return env
 
 
@@ -109,7 +109,7 @@ def test_truncates_after_50_steps():
     env = gym.make(ID)
     env.reset(seed=0)
     assert [env.step(np.int64(0))[2:4] for _ in range(STEPS)] == [(False, False)] * 49 + [(False, True)]
-    vector = MovingBanditsVector(3)
+    vector = gym.make_vec(ID, 3)
     vector.reset(seed=0)
     ends = np.stack([np.stack(vector.step(np.zeros(3, int))[2:4]) for _ in range(STEPS)])
     assert not ends[:-1].any()
@@ -189,7 +189,7 @@ def test_vector_refuses_other_actions(actions):
 
 
 def test_refuses_another_render_mode():
-    with pytest.raises(ValueError, match="None or 'rgb_array', not 'ansi'"):
+    with pytest.raises(ValueError, match="None, 'human' or 'rgb_array', not 'ansi'"):
         MovingBandits(render_mode="ansi")
 
 

@@ -13,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi import seeding
 from mlsh_mpi.lanes import Spec
+from mlsh_mpi.metrics import shown
 from mlsh_mpi.policies import Skills
 
 Array = np.ndarray[Any, np.dtype[Any]]
-COLOURS = ("#c1442e", "#2c7fb8", "#5a9e3d", "#8e6bb0", "#c78a1e", "#4d4d4d", "#d36ba5", "#17a398")
 
 
 def draw(path: Path, rows: Sequence[dict[str, float]], matrix: Array, spec: Spec, skills: Skills, title: str) -> None:
@@ -83,6 +84,6 @@ def _arrows(axis: Axes, k: int, spec: Spec, skills: Skills) -> None:
 def _matrix(axis: Axes, matrix: Array, labels: Sequence[str]) -> None:
     axis.imshow(matrix, cmap="viridis")
     for (k, task), value in np.ndenumerate(matrix):
-        axis.annotate(f"{value:.1f}", (task, k), ha="center", va="center", color="white")
+        axis.annotate(shown(value), (task, k), ha="center", va="center", color="white")
     axis.set(title="return of each primitive alone", xlabel="task", ylabel="primitive", yticks=range(len(matrix)))
     axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right", fontsize=8)

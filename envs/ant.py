@@ -1,0 +1,128 @@
+"""The ant of all ant families: one body, one observation, one set of settings."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from mlsh_envs.forms import Array
+from mlsh_envs.physics import PhysicsWorld
+from mlsh_envs.scenery import Integrator, add_cameras, asset, settings
+
+OBSERVATION = 29
+ACTION = 8
+PLACE = 2
+"""Entries of the observation that say where in the world the ant is; they come first."""
+
+PARTS = {
+    "ACTIONS": """ `Box(-1, 1, (8,), float32)`, torques in units of 150 Nm. What is beyond the bounds is clipped by the
+    motors, but charged in full where actions cost something.
+
+        | index | motor |
+        |---|---|
+        | 0, 1 | hip and ankle of the back right leg |
+        | 2, 3 | hip and ankle of the front left leg |
+        | 4, 5 | hip and ankle of the front right leg |
+        | 6, 7 | hip and ankle of the back left leg |
+        """,
+    "OBSERVATIONS": """
+        `Box(-inf, inf, (29,), float32)`, the same in every ant environment. Primitives see it from index 2 on
+        (`primitive_observation`): all but where in the world the ant is.
+
+        | index | observation | unit |
+        |---|---|---|
+        | 0-2 | x, y, z of the torso | m |
+        | 3-6 | orientation of the torso, a quaternion w, x, y, z | |
+        | 7-14 | angles: hip and ankle of the front left, front right, back left and back right leg | rad |
+        | 15-17 | velocity of the torso along x, y, z | m/s |
+        | 18-20 | angular velocity of the torso | rad/s |
+        | 21-28 | angular velocities of hips and ankles, in the order of the angles | rad/s |
+        """,
+    "SETTINGS": settings(skip=5, timestep=0.01),
+}
+"""For the pages of the environments."""
+
+
+class AntWorld(PhysicsWorld):
+    """An ant, and what it is paid for, which a subclass says.
+
+    The body is that of Gymnasium's Ant (0.88 kg, motors of gear 150, timestep 0.01 s): the lightest of the released code's five,
+    the one that everybody knows, and the paper's for Figure 7. A gait by hand walks 2 m/s on it, as on those of 40 kg.
+
+    Args:
+        lanes: L.
+        upright_interval: steps between two times that the ant is set upright where it is; None for never.
+        settings: of :class:`PhysicsWorld`.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (ACTION,), np.float32)
+    render_fps = 20
+    qpos_noise = 0.1
+    frame_skip = 5
+    first_position: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    first_height: ClassVar[float] = 0.75
+
+    def __init__(self, lanes: int, *, upright_interval: int | None = None, **settings: Any) -> None:
+        if upright_interval is not None and upright_interval < 1:
+            raise ValueError(f"upright_interval must be at least 1, or None, not {upright_interval}")
+        super().__init__(lanes, **settings)
+        self.upright_interval = upright_interval
+        self.start_qpos[:3] = *self.first_position, self.first_height
+
+    def qvel_noise(self, rng: np.random.Generator) -> Array:
+        return 0.1 * rng.standard_normal((self.qvel.shape[1],))
+
+    def step(self, actions: Array) -> tuple[Array, Array]:
+        if self.upright_interval is not None:
+            for lane in np.flatnonzero((self.steps + 1) % self.upright_interval == 0).tolist():
+                self._set_upright(lane)
+        before = self.state[:, :2].copy()
+        diverged = self.advance(actions)
+        return self.reward(before, actions) * ~diverged, diverged
+
+    def _set_upright(self, lane: int) -> None:
+        """Everything but x and y back to the pose of the start, with its noise."""
+        rng = self._generators[lane]
+        qpos = self.start_qpos + rng.uniform(-self.qpos_noise, self.qpos_noise, len(self.start_qpos))
+        qpos[:2] = self.qpos[lane, :2]
+        self.place(lane, qpos, self.qvel_noise(rng))
+
+    def reward(self, before: Array, actions: Array) -> Array:
+        """(L,) for the step that has just been taken.
+
+        Args:
+            before: (L, 2) x and y of the torso at its beginning.
+            actions: (L, 8) as they were given.
+        """
+        raise NotImplementedError
+
+    def observe(self) -> Array:
+        return self.state.astype(np.float32)
+
+
+def ant(integrator: Integrator, overview: tuple[float, float, float]) -> mujoco.MjSpec:
+    """The ant on an endless floor, for a family to add to.
+
+    Args:
+        integrator: of MuJoCo.
+        overview: x, y and height of the camera that sees all of the family's world.
+    """
+    spec = asset("ant.xml", integrator)
+    add_cameras(spec, "torso", distance=3.5, overview=overview)
+    return spec
+
+
+class AntFamily:
+    """What the trainer is told of every ant family."""
+
+    primitive_observation: ClassVar[slice] = slice(PLACE, None)
+    """Primitives do not see where in the world the ant is, so that they work where they were not trained."""
+    clips_actions: ClassVar[bool] = True
+    """The actuators clip, and costs are for the action as it was given."""

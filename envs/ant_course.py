@@ -1,0 +1,270 @@
+"""Two obstacle courses for the ant: walls, an enemy that guards its territory, and a corner that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+
+from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
+from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.pages import page
+from mlsh_envs.scenery import Colour, Integrator, add_box, add_mark
+from mlsh_envs.tasks import FiniteTasks
+
+TERRITORY = 15.0
+"""Metres around its first place within which the enemy chases the ant."""
+ENEMY_RADIUS = 3.0
+ENEMY_HEIGHT = 1.0
+THICKNESS = 0.3
+"""Half of it, of all walls."""
+HEIGHT = 2.0
+"""Half of it, of all walls."""
+ENEMY: Colour = (0.55, 0.16, 0.45, 1)
+DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where everything is, in metres."""
+
+    walls: Mapping[str, tuple[float, float, float, float]]
+    """By name: from x, y to x, y, along an axis."""
+    start: tuple[float, float]
+    enemy: tuple[float, float]
+    goal: tuple[float, float]
+    overview: tuple[float, float, float]
+
+
+OBSTACLES = Course(
+    walls={
+        "west": (-3, -3, -3, 40),
+        "east": (40, -3, 40, 40),
+        "south": (-3, -3, 40, -3),
+        "north": (-3, 40, 40, 40),
+        "bar_north": (30, 25, 40, 25),
+        "bar_south": (30, 5, 40, 5),
+        "bar_west": (30, 5, 30, 25),
+    },
+    start=(0.0, 0.0),
+    enemy=(0.0, 20.0),
+    goal=(38.0, 38.0),
+    overview=(18.5, 18.5, 58.0),
+)
+BIG = Course(
+    walls={
+        "west": (-40, -40, -40, 40),
+        "east": (40, -40, 40, 40),
+        "south": (-40, -40, 40, -40),
+        "north": (-40, 40, 40, 40),
+        "room_east": (-15, 3, -15, 37),
+        "room_north": (-40, 20, -30, 20),
+        "upper_bar": (-30, -20, 10, -20),
+        "lower_bar": (-30, -30, 10, -30),
+        "bar_east": (10, -40, 10, 0),
+    },
+    start=(-35.0, 15.0),
+    enemy=(25.0, 30.0),
+    goal=(35.0, -35.0),
+    overview=(0.0, 0.0, 105.0),
+)
+GOAL_HALF = 1.0
+"""Half the side of the square that pays in the smaller course."""
+GOAL_SQUARED = 30.0
+"""Squared distance within which the bigger course pays."""
+
+
+@dataclass(frozen=True)
+class AntObstacleCourseTask:
+    """There is one task: the course."""
+
+
+@dataclass(frozen=True)
+class AntBigCourseTask:
+    """There is one task: the course."""
+
+
+@cache
+def _model(big: bool, integrator: Integrator) -> mujoco.MjModel:
+    course = BIG if big else OBSTACLES
+    spec = ant(integrator, course.overview)
+    for name, (x0, y0, x1, y1) in course.walls.items():
+        half = ((x1 - x0) / 2 + THICKNESS, (y1 - y0) / 2 + THICKNESS, HEIGHT)
+        add_box(spec, f"wall_{name}", ((x0 + x1) / 2, (y0 + y1) / 2, 0), half)
+    add_mark(spec, "territory", (*course.enemy, 0.01), (TERRITORY, 0.01), DANGER)
+    if big:
+        add_mark(spec, "goal", (*course.goal, 0.02), (GOAL_SQUARED**0.5, 0.02))
+    else:
+        add_mark(spec, "goal", (*course.goal, 0.02), (GOAL_HALF, GOAL_HALF, 0.02))
+    enemy = spec.worldbody.add_body(name="enemy", mocap=True, pos=(*course.enemy, ENEMY_HEIGHT))
+    sphere = mujoco.mjtGeom.mjGEOM_SPHERE
+    enemy.add_geom(name="enemy", type=sphere, size=(ENEMY_RADIUS, 0, 0), contype=1, conaffinity=1, rgba=ENEMY)
+    return spec.compile()
+
+
+class CourseWorld(AntWorld):
+    """The rules of both: see :class:`AntObstacleCourse` and :class:`AntBigCourse`."""
+
+    first_height = 0.6
+    big: ClassVar[bool]
+
+    def __init__(self, lanes: int, *, upright_interval: int | None, **settings: Any) -> None:
+        super().__init__(lanes, upright_interval=upright_interval, **settings)
+        self._home = np.array((BIG if self.big else OBSTACLES).enemy)
+        self.enemy = np.tile(self._home, (lanes, 1))
+        """(L, 2)."""
+
+    def model_of(self, task: object) -> mujoco.MjModel:
+        return _model(self.big, self.integrator)
+
+    def begin(self, lane: int, task: object) -> None:
+        self.enemy[lane] = self._home
+
+    def step(self, actions: Array) -> tuple[Array, Array]:
+        torso = self.state[:, :2]
+        away = torso - self._home
+        chases = np.einsum("li,li->l", away, away) < TERRITORY**2
+        if chases.any():
+            self.enemy += np.sign(torso - self.enemy) * chases[:, None]
+            for lane in np.flatnonzero(chases).tolist():
+                self.mocap[lane][0, :2] = self.enemy[lane]
+        return super().step(actions)
+
+
+class AntObstacleCourseWorld(CourseWorld):
+    """The smaller course."""
+
+    big = False
+    first_position = OBSTACLES.start
+
+    def __init__(self, lanes: int, *, upright_interval: int | None = 200, **settings: Any) -> None:
+        super().__init__(lanes, upright_interval=upright_interval, **settings)
+
+    def reward(self, before: Array, actions: Array) -> Array:
+        return (np.abs(self.state[:, :2] - OBSTACLES.goal).max(1) <= GOAL_HALF).astype(np.float64)
+
+
+class AntBigCourseWorld(CourseWorld):
+    """The bigger course."""
+
+    big = True
+    first_position = BIG.start
+
+    def __init__(self, lanes: int, *, upright_interval: int | None = 300, **settings: Any) -> None:
+        super().__init__(lanes, upright_interval=upright_interval, **settings)
+
+    def reward(self, before: Array, actions: Array) -> Array:
+        return (np.square(self.state[:, :2] - BIG.goal).sum(1) < GOAL_SQUARED).astype(np.float64)
+
+
+class _Obstacles(AntFamily, Form, FiniteTasks[AntObstacleCourseTask]):
+    """What the two forms of the smaller course share."""
+
+    world_type = AntObstacleCourseWorld
+    train_tasks = (AntObstacleCourseTask(),)
+
+
+class _Big(AntFamily, Form, FiniteTasks[AntBigCourseTask]):
+    """What the two forms of the bigger course share."""
+
+    world_type = AntBigCourseWorld
+    train_tasks = (AntBigCourseTask(),)
+
+
+@page(**PARTS)
+class AntObstacleCourse(_Obstacles, Single):
+    """
+    ## Description
+    From one corner of a walled square the ant must find the opposite one, past an enemy that chases it in its territory and
+    past a box of walls. Nothing is paid on the way: random actions never get there, and the paper's single policy stayed at
+    0.
+
+    ## Action space
+    {ACTIONS}
+
+    ## Observation space
+    {OBSERVATIONS}
+
+    ## Reward
+    1 for each step that ends with the torso over the green square of side 2 m around (38, 38), else 0.
+
+    ## World
+    Walls along x = -3, x = 40, y = -3 and y = 40; a closed box between x = 30 and 40, y = 5 and 25. The enemy, a ball of
+    radius 3 m that pushes, stands at (0, 20). In each step in which the ant begins less than 15 m from there it moves 1 m
+    towards the ant along each axis; else it stays where it is.
+
+    ## Start
+    The ant at (0, 0), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
+    every velocity N(0, 0.1²). In the same way, every 200 steps, it is set upright where it is. The enemy is at its place.
+
+    ## End
+    Never by itself; truncated after 2000 steps, 100 s, when made by `gymnasium.make`.
+
+    ## Task
+    `AntObstacleCourseTask()`, the only one.
+
+    ## Levels
+    The paper's Table 2: 193 with primitives from Twowalk, 0 for a single policy.
+
+    ## Arguments
+    {SETTINGS}
+    - `upright_interval` (200): steps between two times that the ant is set upright where it is; None for never.
+
+    ## Version history
+    - v0: Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the box of its Figure 8 and the one ant of
+      this package. The released code runs another reward and keeps the sparse one, 77.6 < x + y < 122.4, in a comment; an ant
+      whose torso is 1.2 m from both walls is not yet there, so here the goal's square is what counts.
+    """
+
+
+class AntObstacleCourseVector(_Obstacles, Vector):
+    """Many :class:`AntObstacleCourse` in one process: see :class:`mlsh_envs.forms.Vector`."""
+
+
+@page(**PARTS)
+class AntBigCourse(_Big, Single):
+    """
+    ## Description
+    The obstacle course on four times the ground: out of a room, past an enemy's territory or through a corridor, to a goal 86 m
+    away in the opposite corner. Nothing is paid on the way.
+
+    ## Action space
+    {ACTIONS}
+
+    ## Observation space
+    {OBSERVATIONS}
+
+    ## Reward
+    1 for each step that ends with the torso at a squared distance of less than 30 m² from (35, -35), else 0.
+
+    ## World
+    Walls along x and y = -40 and 40; between (-15, 3) and (-15, 37), (-40, 20) and (-30, 20), (-30, -20) and (10, -20), (-30,
+    -30) and (10, -30), (10, -40) and (10, 0). The enemy, a ball of radius 3 m that pushes, stands at (25, 30). In each step
+    in which the ant begins less than 15 m from there it moves 1 m towards the ant along each axis; else it stays where it is.
+
+    ## Start
+    The ant at (-35, 15), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
+    every velocity N(0, 0.1²). In the same way, every 300 steps, it is set upright where it is. The enemy is at its place.
+
+    ## End
+    Never by itself; truncated after 3000 steps, 150 s, when made by `gymnasium.make`.
+
+    ## Task
+    `AntBigCourseTask()`, the only one.
+
+    ## Arguments
+    {SETTINGS}
+    - `upright_interval` (300): steps between two times that the ant is set upright where it is; None for never.
+
+    ## Version history
+    - v0: "AntObstaclesBig" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), with the one
+      ant of this package.
+    """
+
+
+class AntBigCourseVector(_Big, Vector):
+    """Many :class:`AntBigCourse` in one process: see :class:`mlsh_envs.forms.Vector`."""

@@ -1,0 +1,96 @@
+"""Ant Movement: run along x, or along y."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+
+from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
+from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.pages import page
+from mlsh_envs.scenery import Integrator
+from mlsh_envs.tasks import FiniteTasks
+
+
+@dataclass(frozen=True)
+class AntMovementTask:
+    """The axis along which running pays."""
+
+    axis: Literal["x", "y"]
+
+
+@cache
+def _model(integrator: Integrator) -> mujoco.MjModel:
+    return ant(integrator, overview=(0, 0, 30)).compile()
+
+
+class AntMovementWorld(AntWorld):
+    """The rules: see :class:`AntMovement`."""
+
+    def __init__(self, lanes: int, **settings: Any) -> None:
+        super().__init__(lanes, **settings)
+        self._axis = np.zeros(lanes, np.intp)
+        self._every = np.arange(lanes)
+
+    def model_of(self, task: AntMovementTask | None) -> mujoco.MjModel:
+        return _model(self.integrator)
+
+    def begin(self, lane: int, task: AntMovementTask) -> None:
+        self._axis[lane] = "xy".index(task.axis)
+
+    def reward(self, before: Array, actions: Array) -> Array:
+        now = self.state[:, :2]
+        along = (now - before)[self._every, self._axis] / self.dt
+        aside = np.abs(now[self._every, 1 - self._axis])
+        return along - 0.1 * np.square(actions).sum(1) - 0.5 * aside
+
+
+class _Family(AntFamily, Form, FiniteTasks[AntMovementTask]):
+    """What the two forms share."""
+
+    world_type = AntMovementWorld
+    train_tasks = (AntMovementTask("x"), AntMovementTask("y"))
+
+
+@page(**PARTS)
+class AntMovement(_Family, Single):
+    """
+    ## Description
+    An ant is paid for running along one axis and charged for straying from it. The axis is the task.
+
+    ## Action space
+    {ACTIONS}
+
+    ## Observation space
+    {OBSERVATIONS}
+
+    ## Reward
+    Each step the torso's mean velocity along the axis (m/s) - 0.1 |action|² - 0.5 |the torso's other coordinate| (m).
+
+    ## Start
+    The ant at (0, 0), its torso at a height of 0.75 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
+    every velocity N(0, 0.1²).
+
+    ## End
+    Never by itself (a fallen ant stays fallen); truncated after 600 steps, 30 s, when made by `gymnasium.make`.
+
+    ## Task
+    `AntMovementTask(axis)`, "x" or "y", as `reset(options={"task": task})`; it stays until another is given. Before the first is
+    given it is "x".
+
+    ## Arguments
+    {SETTINGS}
+    - `upright_interval` (None): steps between two times that the ant is set upright where it is.
+
+    ## Version history
+    - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), with the one ant of this
+    package.
+    """
+
+
+class AntMovementVector(_Family, Vector):
+    """Many :class:`AntMovement` in one process: see :class:`mlsh_envs.forms.Vector`."""

@@ -1,0 +1,105 @@
+"""Ant Twowalk: walk to one of two places, neither of which is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
+from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.pages import page
+from mlsh_envs.scenery import Integrator, add_mark
+from mlsh_envs.tasks import FiniteTasks
+
+TARGETS = np.array([(5.09, -0.09, 1.01), (0.09, 4.91, 1.01)])
+
+
+@dataclass(frozen=True)
+class AntTwowalkTask:
+    """Which target: 0 lies ahead of the ant at its start, 1 to its left."""
+
+    target: int
+
+
+@cache
+def _model(target: int, integrator: Integrator) -> mujoco.MjModel:
+    spec = ant(integrator, overview=(2.5, 2.5, 14.0))
+    add_mark(spec, "target", (*TARGETS[target, :2], 0.02), (0.4, 0.02))
+    return spec.compile()
+
+
+class AntTwowalkWorld(AntWorld):
+    """The rules: see :class:`AntTwowalk`."""
+
+    def __init__(self, lanes: int, **settings: Any) -> None:
+        super().__init__(lanes, **settings)
+        self._targets = np.tile(TARGETS[0], (lanes, 1))
+
+    def model_of(self, task: AntTwowalkTask | None) -> mujoco.MjModel:
+        return _model(task.target if task else 0, self.integrator)
+
+    def qvel_noise(self, rng: np.random.Generator) -> Array:
+        return rng.uniform(-0.005, 0.005, (self.qvel.shape[1],))
+
+    def begin(self, lane: int, task: AntTwowalkTask) -> None:
+        self._targets[lane] = TARGETS[task.target]
+
+    def reward(self, before: Array, actions: Array) -> Array:
+        away = self.centres_of_mass() - self._targets
+        return -(np.einsum("li,li->l", away, away) ** 0.25) / 3000
+
+
+class _Family(AntFamily, Form, FiniteTasks[AntTwowalkTask]):
+    """What the two forms share."""
+
+    world_type = AntTwowalkWorld
+    train_tasks = (AntTwowalkTask(0), AntTwowalkTask(1))
+
+
+@page(**PARTS)
+class AntTwowalk(_Family, Single):
+    """
+    ## Description
+    An ant is charged for its distance from a target five metres away, which it does not see: one ahead, one to its left. Which
+    one is the task. Good primitives: walk ahead, walk to the left.
+
+    ## Action space
+    {ACTIONS}
+
+    ## Observation space
+    {OBSERVATIONS}
+
+    ## Reward
+    Each step -sqrt(d) / 3000, where d is the distance in metres of the ant's centre of mass from the target (5.09, -0.09, 1.01)
+    or (0.09, 4.91, 1.01) at the step's end.
+
+    ## Start
+    The ant at (0, 0), its torso at a height of 0.75 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
+    every velocity U(-0.005, 0.005).
+
+    ## End
+    Never by itself (a fallen ant stays fallen); truncated after 1000 steps, 50 s, when made by `gymnasium.make`.
+
+    ## Task
+    `AntTwowalkTask(target)`, 0 or 1, as `reset(options={"task": task})`; it stays until another is given. Before the first is
+    given it is 0.
+
+    ## Levels
+    Per episode: standing still -0.745; -0.386, the paper's best, is a time average of sqrt(d) of 1.16.
+
+    ## Arguments
+    {SETTINGS}
+    - `upright_interval` (None): steps between two times that the ant is set upright where it is.
+
+    ## Version history
+    - v0: "AntBandits" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4. There a
+      constant 0 is observed as well.
+    """
+
+
+class AntTwowalkVector(_Family, Vector):
+    """Many :class:`AntTwowalk` in one process: see :class:`mlsh_envs.forms.Vector`."""

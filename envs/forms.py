@@ -1,0 +1,247 @@
+"""One set of rules, two Gymnasium forms: a single environment, and many lanes stepped together.
+
+A :class:`World` holds the state of L episodes and the rules; :class:`Single` shows one lane of it as ``gymnasium.Env``,
+:class:`Vector` all of them as ``gymnasium.vector.VectorEnv``. What one form does the other does, because neither has rules.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from mlsh_envs.tasks import Tasks
+from mlsh_envs.window import Window
+
+Array = NDArray[Any]
+
+
+class World(ABC):
+    """The state of L lanes and the rules by which they move on. Knows nothing of Gymnasium's bookkeeping.
+
+    Args:
+        lanes: L.
+    """
+
+    observation_space: gym.Space[Any]
+    """Of one lane."""
+    action_space: gym.Space[Any]
+    """Of one lane."""
+    render_fps: ClassVar[int] = 10
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.steps = np.zeros(lanes, np.int64)
+        """(L,) steps taken since each lane's start."""
+
+    @abstractmethod
+    def start(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[Any]) -> None:
+        """Begins new episodes.
+
+        Args:
+            lanes: which.
+            seeds: for each of these, what its episode is drawn from: a non-negative integer of any size.
+            tasks: for each of these, checked.
+        """
+
+    @abstractmethod
+    def step(self, actions: Array) -> tuple[Array, Array]:
+        """Moves every lane one step on: (L, ...) checked actions -> (L,) float64 rewards, (L,) bool whether the task ended."""
+
+    @abstractmethod
+    def observe(self) -> Array:
+        """(L, observation) float32, an array that later steps leave alone."""
+
+    @abstractmethod
+    def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
+        """A lane as (height, width, 3).
+
+        Args:
+            lane: which.
+            primitive: shown as the agent's colour; None for its own.
+        """
+
+    def show(self, lane: int, primitive: int | None) -> None:
+        """A lane in a window, at the speed of `render_fps`."""
+        if self._window is None:
+            self._window = Window(type(self).__name__, self.render_fps)
+        self._window.show(self.picture(lane, primitive))
+
+    def close(self) -> None:
+        """Frees what pictures and windows hold."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    _window: Window | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_window"}
+
+
+class Form:
+    """What the single and the vector form of a family share."""
+
+    world_type: ClassVar[type[World]]
+
+
+class Single(Form, Tasks[Any], gym.Env[Array, Any]):
+    """A world with one lane, as an environment.
+
+    Args:
+        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        settings: of the world.
+
+    Raises:
+        ValueError: there is no such render mode.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (as in gymnasium.Env)
+    active_primitive: int | None = None
+    """The primitive that acts, if the caller wants to see it as the agent's colour."""
+
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be None, 'human' or 'rgb_array', not {render_mode!r}")
+        self.render_mode = render_mode
+        self.world = self.world_type(1, **settings)
+        self.metadata = self.metadata | {"render_fps": self.world.render_fps}
+        self.observation_space = self.world.observation_space
+        self.action_space = self.world.action_space
+        self.task = self.first_task
+        self._started = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        super().reset(seed=seed)
+        if options and "task" in options:
+            self.task = self.checked(options["task"])
+        episode = int(self.np_random.integers(2**63)) if seed is None else seed
+        self.world.start([0], [episode], [self.task])
+        self._started = True
+        if self.render_mode == "human":
+            self.render()
+        return self.world.observe()[0], {}
+
+    def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        _refuse_unstarted(self._started)
+        reward, terminated = self.world.step(_checked_actions(self.action_space, action, None)[None])
+        if self.render_mode == "human":
+            self.render()
+        return self.world.observe()[0], float(reward[0]), bool(terminated[0]), False, {}
+
+    def render(self) -> NDArray[np.uint8] | None:
+        if self.render_mode is None:
+            gym.logger.warn('render() draws nothing: make the environment with render_mode="rgb_array" or "human"')
+        elif self.render_mode == "human":
+            self.world.show(0, self.active_primitive)
+        else:
+            return self.world.picture(0, self.active_primitive)
+        return None
+
+    def close(self) -> None:
+        self.world.close()
+
+
+class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
+    """A world with many lanes, as a vector environment; lane by lane the same as the single form with the same seeds.
+
+    Lanes do not reset by themselves (`AutoresetMode.DISABLED`). `reset` takes one seed for all lanes (lane i gets seed + i) or a
+    list with one for each, `options["task"]` as one task for all lanes or a sequence with one for each, and
+    `options["reset_mask"]`, the lanes to reset; the others go on.
+
+    Args:
+        num_envs: lanes.
+        max_episode_steps: steps after which a lane is truncated; None for never.
+        settings: of the world.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None, **settings: Any) -> None:
+        self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
+        self.world = self.world_type(num_envs, **settings)
+        self.single_observation_space = self.world.observation_space
+        self.single_action_space = self.world.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.task = [self.first_task] * num_envs
+        self._seeds: list[int | None] = [None] * num_envs
+        self._generators: list[np.random.Generator | None] = [None] * num_envs
+        self._waiting = set(range(num_envs))
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        options = options or {}
+        lanes = np.flatnonzero(options.get("reset_mask", np.ones(self.num_envs, np.bool_))).tolist()
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if "task" in options:
+            given = options["task"]
+            tasks = list(given) if isinstance(given, (list, tuple)) else [given] * self.num_envs
+            if len(tasks) != self.num_envs:
+                raise ValueError(f"there must be one task, or one for each of {self.num_envs} lanes, not {len(tasks)}")
+            checked = {lane: self.checked(tasks[lane]) for lane in lanes}
+            for lane, task in checked.items():
+                self.task[lane] = task
+        episodes = [self._episode(lane, None if seeds is None else seeds[lane]) for lane in lanes]
+        self.world.start(lanes, episodes, [self.task[lane] for lane in lanes])
+        self._waiting.difference_update(lanes)
+        return self.world.observe(), {}
+
+    def _episode(self, lane: int, seed: int | None) -> int:
+        """What the next episode of a lane is drawn from: its seed, or else the generator of the last one it was given."""
+        if seed is not None:
+            if seed < 0:
+                seeding.np_random(seed)  # raises Gymnasium's own error
+            self._seeds[lane], self._generators[lane] = int(seed), None
+            return int(seed)
+        generator = self._generators[lane]
+        if generator is None:
+            generator = self._generators[lane] = seeding.np_random(self._seeds[lane])[0]
+        return int(generator.integers(2**63))
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        _refuse_unstarted(not self._waiting)
+        reward, terminated = self.world.step(_checked_actions(self.single_action_space, actions, self.num_envs))
+        limit = self.max_episode_steps
+        truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.world.steps >= limit
+        return self.world.observe(), reward, terminated, truncated, {}
+
+    def close_extras(self, **_: Any) -> None:
+        self.world.close()
+
+
+def _refuse_unstarted(started: bool) -> None:
+    if not started:
+        raise gym.error.ResetNeeded("call reset() before step()")
+
+
+def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> Array:
+    """One action (lanes None) or one for each lane, as an array.
+
+    Raises:
+        ValueError: it does not fit the space. Numbers beyond a Box are let through: what they do is the world's affair.
+    """
+    values = np.asarray(actions)
+    if isinstance(space, gym.spaces.Discrete):
+        shape: tuple[int, ...] = () if lanes is None else (lanes,)
+        kind = f"from 0 to {space.n - 1}"
+        wanted = f"the action must be an integer {kind}" if lanes is None else f"actions must be {lanes} integers {kind}"
+        fits = np.issubdtype(values.dtype, np.integer) and values.shape == shape
+        fits = fits and bool(values.min() >= 0 and values.max() < space.n)
+    else:
+        shape = (*(() if lanes is None else (lanes,)), *(space.shape or ()))
+        wanted = f"{'the action' if lanes is None else 'actions'} must be finite numbers of shape {shape}"
+        # A sum is NaN or infinite if any of its terms is.
+        fits = values.shape == shape and values.dtype.kind in "fiu" and math.isfinite(values.sum(dtype=np.float64))
+    if not fits:
+        raise ValueError(f"{wanted}, not {values.tolist()!r}")
+    return values

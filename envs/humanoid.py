@@ -1,0 +1,142 @@
+"""The humanoid of both humanoid families: one body, one observation, walking and crawling paid in one way."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from mlsh_envs.forms import Array
+from mlsh_envs.physics import PhysicsWorld
+from mlsh_envs.scenery import Colour, Integrator, add_cameras, asset, settings
+
+BODIES = slice(1, 14)
+"""The humanoid's, after the world's."""
+OBSERVATION = 350
+ACTION = 17
+STRENGTH = 0.4
+"""Bound of a control."""
+PLACE = 2
+"""Entries of the observation that say where in the world the humanoid is; they come first."""
+STANDING = 1.0
+"""Height of the torso below which the humanoid does not walk."""
+SLAB_HALF = (11.5, 11.5, 0.5)
+SLAB_HEIGHT = 1.5
+"""Of its middle: it leaves a metre of air to crawl through."""
+ASIDE = 30.0
+"""Where along y the slab is while it is not wanted."""
+SLAB: Colour = (0.80, 0.72, 0.58, 0.45)
+
+PARTS = {
+    "ACTIONS": """ `Box(-0.4, 0.4, (17,), float32)`, controls of the motors: abdomen y, z, x; right hip x, z, y and
+    knee; left hip x, z, y and knee; right shoulder 1, 2 and elbow; left shoulder 1, 2 and elbow. The torque is 40 to 300 Nm
+    times the control, by joint. What is beyond the bounds is clipped.
+        """,
+    "OBSERVATIONS": """
+        `Box(-inf, inf, (350,), float32)`, the same in both humanoid environments. Primitives see it from index 2 on
+        (`primitive_observation`): all but where in the world the humanoid is, which is what Gymnasium's Humanoid-v5 observes. The
+        released code's 376 entries are those and 28 that are always 0.
+
+        | index | observation | unit |
+        |---|---|---|
+        | 0, 1 | x, y of the torso | m |
+        | 2 | height of the torso | m |
+        | 3-6 | orientation of the torso, a quaternion w, x, y, z | |
+        | 7-23 | angles of the 17 joints | rad |
+        | 24-26 | velocity of the torso along x, y, z | m/s |
+        | 27-29 | angular velocity of the torso | rad/s |
+        | 30-46 | angular velocities of the joints | rad/s |
+        | 47-176 | inertia and mass of the 13 bodies about the centre of mass (10 each) | kg m², kg m, kg |
+        | 177-254 | angular and linear velocity of the 13 bodies about the centre of mass (6 each) | rad/s, m/s |
+        | 255-271 | torque of the motors on each joint | Nm |
+        | 272-349 | torque and force from outside on the 13 bodies (6 each) | Nm, N |
+        """,
+    "START": """ The humanoid upright at (0, 0), its torso at a height of 1.4 m, facing +x; to every position and velocity
+        U(-0.01, 0.01) is added.
+        """,
+    "COSTS": """ The costs are 0.1 |clipped action|² and, at most 10, 5e-7 times the sum of the squares of the torques and
+        forces from outside. dx is the move of the humanoid's centre of mass along x in this step. (It is divided by the 0.003
+        s of one step of the physics, as released, though the environment's step takes five of them: the "velocity" is five
+        times the true one.)
+        """,
+    "SETTINGS": settings(skip=5, timestep=0.003),
+}
+"""For the pages of the environments."""
+
+
+@cache
+def _model(integrator: Integrator) -> mujoco.MjModel:
+    spec = asset("humanoid.xml", integrator)
+    add_cameras(spec, "torso", distance=3.2, overview=(0, 0, 60))
+    slab = spec.worldbody.add_body(name="slab", mocap=True, pos=(0, ASIDE, SLAB_HEIGHT))
+    slab.add_geom(name="slab", type=mujoco.mjtGeom.mjGEOM_BOX, size=SLAB_HALF, contype=1, conaffinity=1, rgba=SLAB)
+    return spec.compile()
+
+
+class HumanoidWorld(PhysicsWorld):
+    """A humanoid that walks or crawls; a subclass says when. Settings are those of :class:`PhysicsWorld`."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
+    action_space = gym.spaces.Box(-STRENGTH, STRENGTH, (ACTION,), np.float32)
+    render_fps = 67
+    qpos_noise = 0.01
+    frame_skip = 5
+
+    def __init__(self, lanes: int, **settings: Any) -> None:
+        super().__init__(lanes, **settings)
+        self.crawls = np.zeros(lanes, np.bool_)
+        """(L,) whether crawling pays, or else walking."""
+        self._centre = np.zeros(lanes)
+        """(L,) x of the centre of mass."""
+
+    def model_of(self, task: object) -> mujoco.MjModel:
+        return _model(self.integrator)
+
+    def begin(self, lane: int, task: Any) -> None:
+        self._centre[lane] = self.datas[lane].subtree_com[self._agent, 0]
+
+    def put_slab(self, lane: int, x: float | None) -> None:
+        """Puts the slab's middle at x across the way, or aside."""
+        self.mocap[lane][0] = (0, ASIDE, SLAB_HEIGHT) if x is None else (x, 0, SLAB_HEIGHT)
+
+    def step(self, actions: Array) -> tuple[Array, Array]:
+        diverged = self.advance(actions)
+        for model, data in zip(self.models, self.datas, strict=True):
+            mujoco.mj_rnePostConstraint(model, data)
+        centre = self.centres_of_mass()[:, 0]
+        for model, data in zip(self.models, self.datas, strict=True):
+            mujoco.mj_comVel(model, data)
+        speed = (centre - self._centre) / self.models[0].opt.timestep
+        self._centre = centre
+        self.arrive()
+        standing = self.state[:, 2] >= STANDING
+        effort = 0.1 * np.square(np.clip(actions, -STRENGTH, STRENGTH)).sum(1)
+        impact = 5e-7 * np.array([np.square(data.cfrc_ext[BODIES]).sum() for data in self.datas])
+        pay = np.where(self.crawls, -1.5 * speed, np.where(standing, 5 + 0.25 * speed, 0))
+        ends = diverged | ~(self.crawls | standing)
+        return (pay - effort - np.minimum(impact, 10)) * ~diverged, ends
+
+    def arrive(self) -> None:
+        """What changes in the world because of where the humanoids now are."""
+
+    def observe(self) -> Array:
+        observation = np.empty((self.lanes, OBSERVATION), np.float32)
+        observation[:, :47] = self.state
+        for row, data in zip(observation, self.datas, strict=True):
+            row[47:177] = data.cinert[BODIES].ravel()
+            row[177:255] = data.cvel[BODIES].ravel()
+            row[255:272] = data.qfrc_actuator[6:]
+            row[272:] = data.cfrc_ext[BODIES].ravel()
+        return observation
+
+
+class HumanoidFamily:
+    """What the trainer is told of both humanoid families."""
+
+    primitive_observation: ClassVar[slice] = slice(PLACE, None)
+    """Primitives do not see where in the world the humanoid is, so that they work where they were not trained."""
+    clips_actions: ClassVar[bool] = True
+    """The actuators clip."""

@@ -1,0 +1,101 @@
+"""Key Door: Moving Bandits behind a door that a key opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.pages import page
+from mlsh_envs.plane import ACTIONS, BLUE, GOLD, RED, SIZE, Place, PlaneWorld, in_reach, scaled
+from mlsh_envs.seeds import keys, uniforms
+from mlsh_envs.tasks import FiniteTasks
+
+
+@dataclass(frozen=True)
+class KeyDoorTask:
+    """Which of the two observed goals pays, once the agent has the key."""
+
+    goal: int
+
+
+class KeyDoorWorld(PlaneWorld):
+    """The rules: see :class:`KeyDoor`."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes, entries=9)
+        self.points = np.zeros((lanes, 3, 2))
+        """(L, 3, 2): goal 0, goal 1, key."""
+        self.has_key = np.zeros(lanes, np.bool_)
+        self._paying = np.zeros(lanes, np.intp)
+
+    def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[KeyDoorTask]) -> None:
+        self.points[lanes] = SIZE * uniforms(keys(seeds), 6).reshape(-1, 3, 2)
+        self.has_key[lanes] = False
+        self._paying[lanes] = [task.goal for task in tasks]
+
+    def reward(self) -> Array:
+        self.has_key |= in_reach(self.agent, self.points[:, 2])
+        return (self.has_key & in_reach(self.agent, self.points[self._every, self._paying])).astype(np.float64)
+
+    def observe(self) -> Array:
+        return np.concatenate((scaled(self.agent, self.points), self.has_key[:, None]), axis=-1, dtype=np.float32)
+
+    def places(self, lane: int) -> list[Place]:
+        paying, open_ = self._paying[lane], bool(self.has_key[lane])
+        goals = [Place(self.points[lane, goal], (RED, BLUE)[goal], open_ and paying == goal) for goal in range(2)]
+        return goals if open_ else [*goals, Place(self.points[lane, 2], GOLD, True)]
+
+
+class _Family(Form, FiniteTasks[KeyDoorTask]):
+    """What the two forms share."""
+
+    world_type = KeyDoorWorld
+    train_tasks = (KeyDoorTask(0), KeyDoorTask(1))
+
+
+@page(ACTIONS=ACTIONS)
+class KeyDoor(_Family, Single):
+    """
+    ## Description
+    A point in a square sees two goals and a key, whose places change every episode. One of the goals pays, but only once the
+    agent has been at the key. Which goal it is is the task, and is not observed.
+
+    ## Action space
+    {ACTIONS}
+
+    ## Observation space
+    `Box(-inf, inf, (9,), float32)`, places in sides of the square (position / 400); the agent may leave the square:
+
+    | index | observation |
+    |---|---|
+    | 0, 1 | x, y of the agent |
+    | 2, 3 | x, y of goal 0 |
+    | 4, 5 | x, y of goal 1 |
+    | 6, 7 | x, y of the key |
+    | 8 | 1 if the agent has the key, else 0 |
+
+    ## Reward
+    1 for each step that ends less than 50 from the goal that pays, if this step or an earlier one of the episode ended less than
+    50 from the key; else 0.
+
+    ## Start
+    The agent at (200, 200) without the key; goals and key uniform in [0, 400]², drawn anew at each reset.
+
+    ## End
+    Never by itself; truncated after 100 steps when made by `gymnasium.make`.
+
+    ## Task
+    `KeyDoorTask(goal)`, 0 or 1, as `reset(options={"task": task})`; it stays until another is given. Before the first is given it
+    is goal 0.
+
+    ## Version history
+    - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018); there positions are observed
+      as 0 to 400.
+    """
+
+
+class KeyDoorVector(_Family, Vector):
+    """Many :class:`KeyDoor` stepped as arrays: see :class:`mlsh_envs.forms.Vector`."""

@@ -1,0 +1,196 @@
+"""Lanes of MuJoCo: many simulations of one kind stepped from one process, and what all of them need around the physics."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsh_envs.forms import Array, World
+from mlsh_envs.rendering import coloured, renderer
+from mlsh_envs.scenery import INTEGRATORS, Integrator
+
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+class PhysicsWorld(World):
+    """L lanes, each with the state of a simulation of its own; lanes with the same task share one model.
+
+    Args:
+        lanes: L.
+        frame_skip: steps of the physics in one of the environment; a control lasts as long. None for the family's own.
+        integrator: of MuJoCo.
+        camera: a camera's name: ``"follow"`` stays with the body, ``"overview"`` sees all of its world.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    agent_body: ClassVar[str] = "torso"
+    """The root of the bodies that are the agent."""
+    qpos_noise: ClassVar[float]
+    """Half-width of the uniform noise on every position at an episode's start."""
+    frame_skip: int
+    """Steps of the physics in one of the environment."""
+
+    def __init__(
+        self, lanes: int, *, frame_skip: int | None = None, integrator: Integrator = "RK4", camera: str = "follow"
+    ) -> None:
+        super().__init__(lanes)
+        if frame_skip is not None:
+            if frame_skip < 1:
+                raise ValueError(f"frame_skip must be at least 1, not {frame_skip}")
+            self.frame_skip = frame_skip
+        if integrator not in INTEGRATORS:
+            raise ValueError(f"integrator must be one of {', '.join(INTEGRATORS)}, not {integrator!r}")
+        if camera not in ("follow", "overview"):
+            raise ValueError(f"camera must be 'follow' or 'overview', not {camera!r}")
+        self.integrator, self.camera = integrator, camera
+        model = self.model_of(None)
+        self.dt = model.opt.timestep * self.frame_skip
+        """Seconds of an environment step."""
+        self.start_qpos = model.qpos0.copy()
+        self._agent = model.body(self.agent_body).id
+        self.state = np.zeros((lanes, model.nq + model.nv))
+        """(L, nq + nv) positions and velocities as they are now."""
+        self._generators: list[np.random.Generator] = [np.random.default_rng(0)] * lanes
+        self._tasks: list[Any] = [None] * lanes
+        self._none = np.zeros(lanes, np.bool_)
+        self._renderer: Any = None
+        self._simulate([model] * lanes)
+
+    @abstractmethod
+    def model_of(self, task: Any) -> mujoco.MjModel:
+        """The model for a task, made once and kept; None for any."""
+
+    def _simulate(self, models: Sequence[mujoco.MjModel]) -> None:
+        self.models = list(models)
+        self.datas = [mujoco.MjData(model) for model in models]
+        self._watch()
+
+    def _watch(self) -> None:
+        """Views into every simulation: to ask for them at each step would cost more than to copy them."""
+        self._lanes = [
+            (model, data, data.ctrl, data.qpos, data.qvel) for model, data in zip(self.models, self.datas, strict=True)
+        ]
+        self._centres = [data.subtree_com for data in self.datas]
+        self.mocap = [data.mocap_pos for data in self.datas]
+        """For each lane (bodies, 3), where its bodies that are moved by hand are; to be written to."""
+
+    @property
+    def qpos(self) -> Array:
+        """(L, nq), a view of the state."""
+        return self.state[:, : len(self.start_qpos)]
+
+    @property
+    def qvel(self) -> Array:
+        """(L, nv), a view of the state."""
+        return self.state[:, len(self.start_qpos) :]
+
+    def start(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[Any]) -> None:
+        self.steps[lanes] = 0
+        for lane, seed, task in zip(lanes, seeds, tasks, strict=True):
+            self._tasks[lane] = task
+            self._generators[lane] = rng = np.random.default_rng(seed)
+            model = self.model_of(task)
+            if model is self.models[lane]:
+                mujoco.mj_resetData(model, self.datas[lane])
+            else:
+                self.models[lane], self.datas[lane] = model, mujoco.MjData(model)
+                self._watch()
+            qpos = self.start_qpos + rng.uniform(-self.qpos_noise, self.qpos_noise, len(self.start_qpos))
+            self.place(lane, qpos, self.qvel_noise(rng))
+            self.begin(lane, task)
+
+    def qvel_noise(self, rng: np.random.Generator) -> Array:
+        """(nv,) velocities at an episode's start."""
+        return rng.uniform(-self.qpos_noise, self.qpos_noise, (self.qvel.shape[1],))
+
+    def place(self, lane: int, qpos: Array, qvel: Array) -> None:
+        """Puts a lane into a state, with all that follows from it."""
+        data = self.datas[lane]
+        data.qpos[:], data.qvel[:] = qpos, qvel
+        data.qacc_warmstart[:] = 0
+        mujoco.mj_forward(self.models[lane], data)
+        self.qpos[lane], self.qvel[lane] = data.qpos, data.qvel
+
+    def begin(self, lane: int, task: Any) -> None:
+        """What else an episode's start means for a family; the lane is placed already."""
+
+    def advance(self, actions: Array) -> Array:
+        """One environment step of the physics in every lane.
+
+        Args:
+            actions: (L, nu) controls, clipped to their range by the actuators.
+
+        Returns:
+            (L,) lanes whose physics blew up; these stand at their start again.
+        """
+        skip, split, state = self.frame_skip, len(self.start_qpos), self.state
+        for lane, (model, data, control, position, velocity) in enumerate(self._lanes):
+            control[:] = actions[lane]
+            mujoco.mj_step(model, data, skip)
+            now = state[lane]
+            now[:split] = position
+            now[split:] = velocity
+        self.steps += 1
+        if math.isfinite(state.sum()):  # a sum is NaN or infinite if any of its terms is
+            return self._none
+        diverged = np.logical_not(np.isfinite(state).all(axis=1))
+        for lane in np.flatnonzero(diverged).tolist():
+            self.place(lane, self.start_qpos, np.zeros(self.models[lane].nv))
+        return diverged
+
+    def centres_of_mass(self) -> Array:
+        """(L, 3) of the agent in each lane, as it is now."""
+        for model, data in zip(self.models, self.datas, strict=True):
+            mujoco.mj_kinematics(model, data)  # a step of the physics leaves these as they were before its last part
+            mujoco.mj_comPos(model, data)
+        return np.array([centre[self._agent] for centre in self._centres])
+
+    def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(self._rendered(lane, primitive, "rgb_array"))
+
+    def show(self, lane: int, primitive: int | None) -> None:
+        self._rendered(lane, primitive, "human")
+
+    def _rendered(self, lane: int, primitive: int | None, mode: str) -> Any:
+        model, data = self.models[lane], self.datas[lane]
+        if self._renderer is None or self._renderer.model is not model or self._renderer.data is not data:
+            self.close()
+            self._renderer = renderer(model, data, self.camera)
+        # Where everything is, without touching what the next step of the physics begins from.
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_camlight(model, data)
+        with coloured(model, self._agent, primitive):
+            return self._renderer.render(mode)
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Simulations as the vectors that they can be continued from; models are made anew."""
+        kept = super().__getstate__()
+        for name in ("models", "datas", "mocap", "_lanes", "_centres", "_renderer"):
+            del kept[name]
+        kept["_states"] = states = []
+        for model, data in zip(self.models, self.datas, strict=True):
+            states.append(np.empty(mujoco.mj_stateSize(model, STATE)))
+            mujoco.mj_getState(model, data, states[-1], STATE)
+        return kept
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        states = kept.pop("_states")
+        self.__dict__.update(kept)
+        self._renderer = None
+        self._simulate([self.model_of(task) for task in self._tasks])
+        for model, data, state in zip(self.models, self.datas, states, strict=True):
+            mujoco.mj_setState(model, data, state, STATE)

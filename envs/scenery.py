@@ -1,0 +1,87 @@
+"""Models from Gymnasium's own, with what a world adds to them: walls, marks, cameras, light."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from mlsh_envs.rendering import PIXELS
+
+Integrator = Literal["RK4", "Euler", "implicit", "implicitfast"]
+INTEGRATORS = {name: getattr(mujoco.mjtIntegrator, f"mjINT_{name.upper()}") for name in get_args(Integrator)}
+Colour = tuple[float, float, float, float]
+WALL: Colour = (0.80, 0.72, 0.58, 1)
+GOAL: Colour = (0.36, 0.62, 0.25, 1)
+
+
+def settings(skip: int, timestep: float) -> str:
+    """For the pages of the environments: the settings that all of MuJoCo's have."""
+    return f"""
+        - `frame_skip` ({skip}): steps of the physics, of {timestep:g} s each, in one of the environment.
+        - `integrator` ("RK4"): "Euler", "implicit" and "implicitfast" are three to four times as fast, and another physics.
+        - `camera` ("follow"): or "overview", for pictures.
+        """
+
+
+def asset(name: str, integrator: Integrator) -> mujoco.MjSpec:
+    """One of Gymnasium's own models, to be added to.
+
+    Args:
+        name: of its file.
+        integrator: of MuJoCo.
+    """
+    spec = mujoco.MjSpec.from_file(str(Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / name))
+    spec.option.integrator = INTEGRATORS[integrator]
+    # By default MuJoCo answers a blown-up state by starting over in silence.
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    spec.visual.global_.offwidth = spec.visual.global_.offheight = 2 * PIXELS
+    _dress(spec)
+    return spec
+
+
+def _dress(spec: mujoco.MjSpec) -> None:
+    """Looks that suit all worlds, however large: an endless floor and even light."""
+    checks, material, floor = spec.texture("texplane"), spec.material("MatPlane"), spec.geom("floor")
+    checks.rgb1, checks.rgb2 = (0.66, 0.66, 0.66), (0.80, 0.80, 0.80)
+    material.reflectance, material.specular, material.texuniform, material.texrepeat = 0, 0, True, (0.5, 0.5)
+    floor.rgba, floor.size = (1, 1, 1, 1), (0, 0, 1)  # no size is no end
+    spec.visual.headlight.ambient = spec.visual.headlight.diffuse = (0.35, 0.35, 0.35)
+    for light in spec.lights:
+        light.castshadow, light.diffuse, light.specular = False, (0.5, 0.5, 0.5), (0, 0, 0)
+
+
+def add_box(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequence[float]) -> None:
+    """A wall that nothing passes: a box that stands still."""
+    box = mujoco.mjtGeom.mjGEOM_BOX
+    spec.worldbody.add_geom(name=name, type=box, pos=centre, size=half, contype=1, conaffinity=1, rgba=WALL)
+
+
+def add_mark(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequence[float], rgba: Colour = GOAL) -> None:
+    """Something to see and not to touch: a box or, with a radius and half a height, a disc."""
+    shape = mujoco.mjtGeom.mjGEOM_BOX if len(half) == 3 else mujoco.mjtGeom.mjGEOM_CYLINDER
+    size = [*half, *(0,) * (3 - len(half))]
+    spec.worldbody.add_geom(name=name, type=shape, pos=centre, size=size, contype=0, conaffinity=0, rgba=rgba)
+
+
+def add_cameras(spec: mujoco.MjSpec, body: str, distance: float, overview: tuple[float, float, float]) -> None:
+    """The cameras that every model has.
+
+    Args:
+        spec: of the model.
+        body: what ``follow`` stays with.
+        distance: metres that it stays behind and, less a third, above.
+        overview: x, y and height of the camera of that name, which looks straight down.
+    """
+    tilt = np.arctan2(1, 2 / 3) / 2
+    spec.body(body).add_camera(
+        name="follow",
+        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
+        pos=(0, -distance, 2 / 3 * distance),
+        quat=(np.cos(tilt), np.sin(tilt), 0, 0),
+    )
+    spec.worldbody.add_camera(name="overview", pos=overview)

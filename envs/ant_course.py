@@ -20,6 +20,10 @@ TERRITORY = 15.0
 """Metres around its first place within which the enemy chases the ant."""
 ENEMY_RADIUS = 3.0
 ENEMY_HEIGHT = 1.0
+SOFT, SOFTNESS = (-10.0, -10.0), (0.5, 0.5)
+"""Contact with the enemy: acceleration a metre of overlap and a m/s (1/s², 1/s, negative by MuJoCo's convention), and share of it
+that counts. As hard as everything else, something that jumps a metre a step threw 15 of 60 ants over the walls, at up to 67 m/s;
+like this none, at up to 5 m/s."""
 THICKNESS = 0.3
 """Half of it, of all walls."""
 HEIGHT = 2.0
@@ -101,8 +105,8 @@ def _model(big: bool, integrator: Integrator) -> mujoco.MjModel:
     else:
         add_mark(spec, "goal", (*course.goal, 0.02), (GOAL_HALF, GOAL_HALF, 0.02))
     enemy = spec.worldbody.add_body(name="enemy", mocap=True, pos=(*course.enemy, ENEMY_HEIGHT))
-    sphere = mujoco.mjtGeom.mjGEOM_SPHERE
-    enemy.add_geom(name="enemy", type=sphere, size=(ENEMY_RADIUS, 0, 0), contype=1, conaffinity=1, rgba=ENEMY)
+    ball = enemy.add_geom(name="enemy", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(ENEMY_RADIUS, 0, 0), contype=1, conaffinity=1)
+    ball.priority, ball.solref, ball.solimp[:2], ball.rgba = 1, SOFT, SOFTNESS, ENEMY
     return spec.compile()
 
 

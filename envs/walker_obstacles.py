@@ -66,7 +66,7 @@ class _Family(Form, FiniteTasks[WalkerObstaclesTask]):
 
     world_type = WalkerObstaclesWorld
     train_tasks = tuple(WalkerObstaclesTask(bars) for bars in ("0000", "1000", "0100", "1100"))
-    held_out_tasks = tuple(WalkerObstaclesTask(bars) for bars in ("0010", "0001", "0110", "1010", "1111"))
+    held_out_tasks = tuple(WalkerObstaclesTask(f"{bars:04b}") for bars in range(16) if bars & 0b0011)
     clips_actions: ClassVar[bool] = True
 
 
@@ -111,8 +111,9 @@ class WalkerObstacles(_Family, Single):
     Never by itself; truncated after 1000 steps, 8 s, when made by `gymnasium.make`.
 
     ## Task
-    `WalkerObstaclesTask(bars)`, four characters, 1 where a bar stands. Train: 0000, 1000, 0100, 1100. Held out: 0010, 0001, 0110,
-    1010, 1111. Given as `reset(options={"task": task})`; it stays until another is given. Before the first is given it is 0000.
+    `WalkerObstaclesTask(bars)`, four characters, 1 where a bar stands. Train: 0000, 1000, 0100, 1100. Held
+    out: the twelve others. Given as `reset(options={"task": task})`; it stays until another is given. Before the first is given
+    it is 0000.
 
     ## Arguments
     {SETTINGS}

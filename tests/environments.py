@@ -27,7 +27,8 @@ def random_action(space, rng, lanes=None):
     """One action, or one for each lane; for a Box a little beyond its bounds."""
     if isinstance(space, gym.spaces.Discrete):
         return rng.integers(space.n, size=lanes)
-    return (rng.uniform(1.2 * space.low, 1.2 * space.high, (*(() if lanes is None else (lanes,)), *space.shape))).astype(np.float32)
+    shape = space.shape if lanes is None else (lanes, *space.shape)
+    return rng.uniform(1.2 * space.low, 1.2 * space.high, shape).astype(np.float32)
 
 
 def single_class(id_):

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 import json
 import pickle
 import re
@@ -43,7 +44,8 @@ def test_every_family_is_here():
 
 
 def test_importing_the_package_loads_neither_mujoco_nor_what_draws():
-    code = "import mlsh_envs, sys; mlsh_envs.MovingBandits; print([m for m in ('mujoco', 'pygame', 'torch', 'mpi4py') if m in sys.modules])"
+    heavy = ["mujoco", "pygame", "torch", "mpi4py"]
+    code = f"import mlsh_envs, sys; mlsh_envs.MovingBandits; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     assert "AntMazeTask" in dir(mlsh_envs)
     with pytest.raises(AttributeError, match="no attribute 'AntMaize'"):
@@ -88,7 +90,7 @@ def test_observations_are_flat_float32_and_stay_as_they_were(id_):
         assert space.dtype == np.float32
         assert len(space.shape) == 1
         assert {(o.dtype, o.shape[-1]) for o in seen} == {(np.dtype(np.float32), space.shape[0])}
-        assert not any(np.shares_memory(a, b) for a, b in zip(seen, seen[1:], strict=False))
+        assert not any(np.shares_memory(a, b) for a, b in itertools.pairwise(seen))
 
 
 @every

@@ -7,48 +7,10 @@ import pytest
 from environments import made_vector
 from mlsh_envs import FourRooms, FourRoomsTask
 from mlsh_envs.four_rooms import PLACES, PLAN, START
+from scripted import RoomWalker, best_in_rooms, rooms
 
 T = 100
 RELEASED, PUBLISHED = "mlsh/FourRooms-v0", "mlsh/FourRoomsPublished-v0"
-MOVES = [(-1, 0), (1, 0), (0, -1), (0, 1)]
-
-
-def model(noise):
-    """P(next cell | cell, action), (104, 4, 104), written out cell by cell from the text of the rules."""
-    cells = [(r, c) for r, row in enumerate(PLAN) for c, square in enumerate(row) if square == " "]
-    number = {cell: i for i, cell in enumerate(cells)}
-
-    def ahead(cell, action):
-        return number.get((cells[cell][0] + MOVES[action][0], cells[cell][1] + MOVES[action][1]), cell)
-
-    p = np.zeros((len(cells), 4, len(cells)))
-    for cell in range(len(cells)):
-        for action in range(4):
-            if noise == "published":
-                for taken in range(4):
-                    p[cell, action, ahead(cell, taken)] += 2 / 3 if taken == action else 1 / 9
-                continue
-            new = ahead(cell, action)
-            if new == cell:
-                p[cell, action, cell] = 1
-                continue
-            around = [ahead(new, a) for a in range(4) if ahead(new, a) != new]
-            p[cell, action, new] += 2 / 3
-            for other in around:
-                p[cell, action, other] += 1 / 3 / len(around)
-    return p
-
-
-def best(p, goal):
-    """Value of the start and the best action with t steps to go, (T + 1, 104)."""
-    value, actions = np.zeros(p.shape[0]), [np.zeros(p.shape[0], int)]
-    pays = np.zeros(p.shape[0])
-    pays[goal] = 1
-    for _ in range(T):
-        q = p @ (pays + value)
-        value, best_action = q.max(1), q.argmax(1)
-        actions.append(best_action)
-    return value[START], np.stack(actions)
 
 
 def test_the_plan_is_that_of_sutton_precup_and_singh():
@@ -62,7 +24,7 @@ def test_the_plan_is_that_of_sutton_precup_and_singh():
 @pytest.mark.parametrize(("id_", "noise"), [(RELEASED, "released"), (PUBLISHED, "published")])
 def test_moves_are_distributed_as_the_rules_say(id_, noise):
     """From every cell with every action; 5 standard errors over all 416 x 104 shares."""
-    p, each = model(noise), 500
+    p, each = rooms(noise), 500
     for action in range(4):
         lanes = 104 * each
         vector = made_vector(id_, lanes)
@@ -93,14 +55,15 @@ def test_noise_is_independent_from_step_to_step_and_from_lane_to_lane():
 
 @pytest.mark.parametrize(("goal", "level"), [(103, 94.5), (68, 97.2), (80, 37.3), (90, 37.9)])
 def test_best_play_reaches_the_level_that_dynamic_programming_finds(goal, level):
-    value, actions = best(model("released"), goal)
+    value, _ = best_in_rooms(rooms("released"), goal)
     assert value == pytest.approx(level, abs=0.05)
     lanes = 10_000
     vector = made_vector(RELEASED, lanes)
-    vector.reset(seed=0, options={"task": FourRoomsTask(goal)})
-    returns = np.zeros(lanes)
-    for t in range(T):
-        returns += vector.step(actions[T - t][vector.world.cell])[1]
+    observation, _ = vector.reset(seed=0, options={"task": FourRoomsTask(goal)})
+    walker, returns = RoomWalker([FourRoomsTask(goal)] * lanes), np.zeros(lanes)
+    for _ in range(T):
+        observation, reward, *_ = vector.step(walker(observation))
+        returns += reward
     assert abs(returns.mean() - value) < 2 * returns.std() / np.sqrt(lanes)
 
 

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from environments import made_vector
 from mlsh_envs import Allwalk, AllwalkTask, KeyDoor, KeyDoorTask
 from mlsh_envs.plane import MOVES
+from scripted import PointWalker, key_walker
 
 coordinate = st.floats(0, 400)
 place = st.tuples(coordinate, coordinate)
 actions = st.lists(st.integers(0, 4), max_size=60)
-LATTICE = 200 + 20 * np.stack(np.meshgrid(np.arange(-12, 13), np.arange(-12, 13), indexing="ij"), -1).reshape(-1, 2)
-"""Every place that a best player may want to stand at."""
 
 
 def walked(taken):
@@ -82,45 +81,17 @@ def test_allwalk_draws_goals_uniformly():
     assert np.abs(counts - 300).max() < 5 * np.sqrt(3000 * 0.1 * 0.9)
 
 
-def fewest(starts, targets):
-    """Moves from places of the lattice to within reach of targets: (B, 2), (B, 2) -> (B, S) to each lattice place, or 999."""
-    away = np.square(LATTICE - targets[:, None]).sum(-1)
-    moves = np.abs(LATTICE - starts[:, None]).sum(-1) / 20
-    return np.where(away < 2500, moves, 999)
-
-
-def go(agent, target):
-    """The action that leads towards a place, along x first: (L, 2), (L, 2) -> (L,)."""
-    dx, dy = (target - agent).T
-    return np.where(np.abs(dx) > 10, np.where(dx > 0, 1, 2), np.where(np.abs(dy) > 10, np.where(dy > 0, 3, 4), 0))
-
-
 def test_a_walker_plays_key_door_as_well_as_anyone_could():
     lanes, steps = 2000, 100
     rng = np.random.default_rng(0)
     tasks = [KeyDoorTask(int(goal)) for goal in rng.integers(2, size=lanes)]
     vector = made_vector("mlsh/KeyDoor-v0", lanes)
     observation, _ = vector.reset(seed=0, options={"task": tasks})
-    points = np.float64(observation[:, 2:8].reshape(lanes, 3, 2) * 400)
-    goal, key = points[np.arange(lanes), [task.goal for task in tasks]], points[:, 2]
-
-    start = np.full((lanes, 2), 200.0)
-    to_key = fewest(start, key)
-    to_key[to_key == 0] = 1  # the key is taken by a step that ends there, if only by staying
-    between = np.abs(LATTICE[:, None] - LATTICE).sum(-1) / 20
-    at_goal = np.square(LATTICE - goal[:, None]).sum(-1) < 2500
-    best, via, last = np.zeros(lanes), np.zeros((lanes, 2)), np.zeros((lanes, 2))
-    for lane in range(lanes):
-        goals = np.flatnonzero(at_goal[lane])
-        total = to_key[lane][:, None] + between[:, goals]
-        k, g = np.unravel_index(total.argmin(), total.shape)
-        via[lane], last[lane] = LATTICE[k], LATTICE[goals[g]]
-        best[lane] = steps - (total[k, g] - 1)  # the step that arrives pays
-
+    walker, length = key_walker(observation, tasks)
+    best = steps - (length - 1)  # the step that arrives pays
     returns = np.zeros(lanes)
     for _ in range(steps):
-        target = np.where(observation[:, 8:] == 1, last, via)
-        observation, reward, *_ = vector.step(go(vector.world.agent, target))
+        observation, reward, *_ = vector.step(walker(observation))
         returns += reward
     np.testing.assert_array_equal(returns, best)
     assert 85 < best.mean() < 95
@@ -132,10 +103,11 @@ def test_a_walker_plays_allwalk_as_well_as_anyone_could():
     rng = np.random.default_rng(0)
     tasks = [vector.sample_task(rng) for _ in range(lanes)]
     goal = np.array([(task.x, task.y) for task in tasks])
-    vector.reset(seed=0, options={"task": tasks})
-    returns = np.zeros(lanes)
+    observation, _ = vector.reset(seed=0, options={"task": tasks})
+    walker, returns = PointWalker(goal[:, None]), np.zeros(lanes)
     for _ in range(steps):
-        returns += vector.step(go(vector.world.agent, goal))[1]
+        observation, reward, *_ = vector.step(walker(observation))
+        returns += reward
 
     # Dynamic programming along each axis: the cost of an axis is what one coordinate is away, and each step moves one of them.
     away = [np.abs(200 - goal[:, axis]) for axis in range(2)]

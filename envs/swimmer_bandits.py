@@ -13,7 +13,7 @@ import numpy as np
 from mlsh_envs.forms import Array, Form, Single, Vector
 from mlsh_envs.pages import page
 from mlsh_envs.physics import PhysicsWorld
-from mlsh_envs.scenery import Integrator, add_cameras, add_mark, asset, settings
+from mlsh_envs.scenery import GOAL, Integrator, add_cameras, add_mark, asset, settings
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
 
 FIELD = 5.0
@@ -29,10 +29,10 @@ class SwimmerBanditsTask(PlaceTask):
 def _model(integrator: Integrator) -> mujoco.MjModel:
     spec = asset("swimmer.xml", integrator)
     add_cameras(spec, "torso", distance=6.0, overview=(2.5, 2.5, 14.0))
-    add_mark(spec, "field", (FIELD / 2, FIELD / 2, -0.09), (FIELD / 2, FIELD / 2, 0.005), (0.36, 0.62, 0.25, 0.25))
+    add_mark(spec, "field", (FIELD / 2, FIELD / 2, -0.09), (FIELD / 2, FIELD / 2, 0.005), (0.3, 0.5, 0.8, 0.3))
     target = spec.worldbody.add_body(name="target", mocap=True)
     disc = mujoco.mjtGeom.mjGEOM_CYLINDER
-    target.add_geom(name="target", type=disc, size=(0.3, 0.02, 0), contype=0, conaffinity=0, rgba=(0.36, 0.62, 0.25, 1))
+    target.add_geom(name="target", type=disc, size=(0.3, 0.02, 0), contype=0, conaffinity=0, rgba=GOAL)
     return spec.compile()
 
 

@@ -120,10 +120,11 @@ def tables(summary: Any, width: int = 110) -> str:
     forced = {label: task["forced"] for label, task in summary["tasks"].items() if "forced" in task}
     if forced:
         table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
-        for name in ("", *forced):
-            table.add_column(name, justify="right")
+        table.add_column("task")
         for k in range(len(next(iter(forced.values())))):
-            table.add_row(f"primitive {k}", *(shown(values[k]) for values in forced.values()))
+            table.add_column(f"primitive {k}", justify="right")
+        for label, values in forced.items():
+            table.add_row(label, *map(shown, values))
         console.print(table)
     console.print("learning curve of the fresh masters: " + " ".join(map(shown, summary["curve"])))
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())

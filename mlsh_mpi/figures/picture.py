@@ -12,6 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi import seeding
@@ -62,6 +63,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
         axis.annotate(f"N = {row['schedule/macro_length']:.0f} from here", (row["environment_steps"] / 1e6, 0.4), rotation=90,
                       xycoords=("data", "axes fraction"), fontsize=8, ha="right")  # fmt: skip
     axis.set(xlabel="environment steps (millions)", ylabel="return of an episode")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.legend(fontsize=8, loc="lower right")
 
 
@@ -82,8 +84,8 @@ def _arrows(axis: Axes, k: int, spec: Spec, skills: Skills) -> None:
 
 
 def _matrix(axis: Axes, matrix: Array, labels: Sequence[str]) -> None:
-    axis.imshow(matrix, cmap="viridis")
+    axis.imshow(matrix.T, cmap="viridis", aspect="auto")
     for (k, task), value in np.ndenumerate(matrix):
-        axis.annotate(shown(value), (task, k), ha="center", va="center", color="white")
-    axis.set(title="return of each primitive alone", xlabel="task", ylabel="primitive", yticks=range(len(matrix)))
-    axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right", fontsize=8)
+        axis.annotate(shown(value), (k, task), ha="center", va="center", color="white", fontsize=8)
+    axis.set(title="return of each primitive alone", xlabel="primitive", xticks=range(len(matrix)))
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)

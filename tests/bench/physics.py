@@ -3,8 +3,8 @@
 python tests/bench/physics.py [--repeats 7] [--steps 400] [--check]
 
 The first table: each MuJoCo environment in its vector form against a bare loop of mj_step over the same models from the same
-states with the same actions, in turns; medians. The second: the ant with each integrator, speed against RK4's, and what the walker by hand then
-earns on Twowalk.
+states with the same actions, in turns; medians. The second: the ant with each integrator, its speed against RK4's, and what the
+walker by hand then earns on Twowalk.
 """
 
 from __future__ import annotations

@@ -1,0 +1,64 @@
+"""Every preset with a world of its own: it starts, is stopped after an iteration, continues, and ends with its tables."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import mlsh_envs  # noqa: F401 (registers the environments)
+from mlsh_mpi.config import PRESETS
+from mpi.launcher import mpirun
+
+pytestmark = pytest.mark.mpi
+NAMES = [name for name in PRESETS if not name.startswith("moving-bandits")]
+SMALL = "--groups 2 --workers 1 --iterations 2 --warmup 1 --joint 1 --test-masters 2 --test-episodes 1 --folder run".split()
+BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_stops_continues_and_finishes(tmp_path, name):
+    config = PRESETS[name].config
+    length = gym.spec(config.environment.env).max_episode_steps
+    command = ("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, "--steps", length)
+    stopped = mpirun(2, *command, "--time-limit", "0.00001", cwd=tmp_path)
+    assert stopped.code == 75, stopped.stderr
+    assert "training 1/2" in stopped.stdout
+    assert "training 2/2" not in stopped.stdout
+    again = mpirun(2, *command, cwd=tmp_path).succeeded()
+    assert "from the checkpoint after iteration 1" in again.stdout
+    assert "training 1/2" not in again.stdout
+    assert "training 2/2" in again.stdout
+    assert again.stderr == ""
+
+    folder = tmp_path / "run"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["environment_steps"] for row in rows] == [2 * length, 4 * length]
+    assert all(np.isfinite(row["return/mean"]) for row in rows)
+    saved = torch.load(folder / "phi.pt", weights_only=True)
+    assert saved["primitives"]["policy.0.weight"].shape[0] == config.hierarchy.primitives
+    assert (saved["observation_filter"] is not None) == config.network.filter_observations
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["iterations"] == 2
+    assert len(summary["tasks"]) >= 1
+    assert (folder / "summary.txt").read_text() in again.stdout
+    assert (folder / "picture.png").stat().st_size > 5000
+
+
+def test_the_presets_are_the_papers_experiments():
+    """N, K, W and U of each (paper, section 6); K of mazes and humanoids is inferred from its figures."""
+    expected = {
+        "four-rooms": (25, 4, 20, 30),
+        "ant-twowalk": (200, 2, 20, 40),
+        "ant-mazes": (200, 3, 20, 40),
+        "ant-obstacle-course": (200, 2, 20, 40),
+        "humanoid-walk-crawl": (200, 2, 20, 40),
+        "humanoid-combination": (200, 2, 20, 40),
+    }
+    assert sorted(NAMES) == sorted(expected)
+    for name, values in expected.items():
+        hierarchy, sampling = PRESETS[name].config.hierarchy, PRESETS[name].config.sampling
+        assert (hierarchy.macro_length, hierarchy.primitives, hierarchy.warmup, hierarchy.joint) == values
+        assert (sampling.groups, sampling.workers) == (10, 12)

@@ -23,7 +23,7 @@ def settings(skip: int, timestep: float) -> str:
     """For the pages of the environments: the settings that all of MuJoCo's have."""
     return f"""
         - `frame_skip` ({skip}): steps of the physics, of {timestep:g} s each, in one of the environment.
-        - `integrator` ("RK4"): "Euler", "implicit" and "implicitfast" are three to four times as fast, and another physics.
+        - `integrator` ("RK4"): "Euler", "implicit" or "implicitfast", which are 2.5 to 4 times as fast, and another physics.
         - `camera` ("follow"): or "overview", for pictures.
         """
 

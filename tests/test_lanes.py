@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mlsh_envs import MovingBandits, MovingBanditsTask
+from mlsh_envs import AntMovementTask, MovingBandits, MovingBanditsTask
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.lanes import Maker, known_environments, nearest
 
@@ -115,6 +115,27 @@ def test_box_actions_are_clipped_and_own_ends_and_tasks_count():
     assert end.tolist() == [True]
 
 
+def test_an_environment_that_clips_gets_actions_as_they_were_drawn():
+    class Charging(Walk):
+        clips_actions = True
+
+    walk = Charging()
+    lanes = Maker(lambda: walk, 10).lanes(1)
+    lanes.reset(np.ones(1, bool), [0], [0.25])
+    lanes.step(np.array([[5.0, -9.0]], np.float32))
+    assert walk.told[0].tolist() == [5, -9]
+
+
+def test_the_ant_is_charged_for_what_was_drawn():
+    task = AntMovementTask("x")
+    rewards = []
+    for size in (1, 3):
+        lanes = Maker("mlsh/AntMovement-v0", None).lanes(2)
+        lanes.reset(np.ones(2, bool), [0, 1], [task] * 2)
+        rewards.append(lanes.step(np.full((2, 8), size, np.float32))[1])
+    np.testing.assert_allclose(rewards[0] - rewards[1], 0.1 * 8 * (9 - 1), rtol=1e-6)
+
+
 def test_spec_of_a_registered_environment():
     spec = Maker(ID, None).spec()
     assert (spec.name, spec.observation_size, spec.episode_length) == (ID, 6, 50)
@@ -124,6 +145,13 @@ def test_spec_of_a_registered_environment():
     assert spec.sample_task(np.random.default_rng(0)) in spec.tasks
     assert spec.label(MovingBanditsTask(1)) == "goal=1"
     assert Maker(ID, 20).spec().episode_length == 20
+
+
+def test_spec_of_an_ant_leaves_out_its_place():
+    spec = Maker("mlsh/AntMaze-v0", None).spec()
+    assert (spec.observation_size, spec.episode_length, len(spec.tasks)) == (29, 1000, 9)
+    assert spec.primitive_columns.tolist() == list(range(2, 29))
+    assert spec.label(spec.tasks[2]) == "maze=enn"
 
 
 @pytest.mark.parametrize("env", [f"{HERE}:Walk", Walk, lambda: Walk()], ids=["path", "class", "lambda"])

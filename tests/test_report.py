@@ -8,7 +8,7 @@ from mlsh_mpi.config import PRESETS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker
-from mlsh_mpi.metrics import Tally, Target, finished, iteration_metrics
+from mlsh_mpi.metrics import Tally, Target, finished, iteration_metrics, shown
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.rollout import Rollout, Step
 from mlsh_mpi.schedule import Phase
@@ -141,3 +141,10 @@ def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():
     config = PRESETS["moving-bandits-paper"].config
     spec = Maker("mlsh/MovingBandits-v0", None).spec()
     assert steps_per_iteration(config, spec, groups=10) == 10 * 12 * 2000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.38634, "-0.3863"), (0, "0.0000"), (39.717, "39.72"), (-999.9, "-999.90"), (14333.4, "14333")]
+)
+def test_returns_are_shown_with_the_digits_that_tell(value, text):
+    assert shown(value) == text

@@ -1,15 +1,16 @@
-"""What an environment step costs beside its physics, and what another integrator saves and changes.
+"""What an environment step costs beside its physics, what another integrator saves and changes, and why the ant is heavy.
 
 python tests/bench/physics.py [--repeats 7] [--steps 400] [--check]
 
 The first table: each MuJoCo environment in its vector form against a bare loop of mj_step over the same models from the same
 states with the same actions, in turns; medians. The second: the ant with each integrator, its speed against RK4's, and what the
-walker by hand then earns on Twowalk.
+walker by hand then earns on Twowalk. The third: how often ants of different mass are on their feet under random actions.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ from scripted import AntWalker, ant_route
 GOAL = 0.95
 """Of the bare loop's speed, for the ants at ten lanes."""
 INTEGRATORS = ("RK4", "Euler", "implicit", "implicitfast")
+MASSES = (0.91, 5, 10, 20, 40)
 
 
 def share(id_: str, lanes: int, steps: int, repeats: int, **settings: object) -> tuple[float, float, float]:
@@ -67,6 +69,25 @@ def earned(integrator: str) -> float:
     return float(returns.mean())
 
 
+def on_its_feet(mass: float, episodes: int = 10) -> float:
+    """Share of the steps of a fresh policy, normal actions of variance 1, after which the torso is tipped by less than 70 deg."""
+    world = made_vector("mlsh/AntTwowalk-v0", 1).world
+    model = copy.copy(world.models[0])
+    data = mujoco.MjData(model)
+    mujoco.mj_setTotalmass(model, mass)
+    mujoco.mj_setConst(model, data)
+    rng, upright = np.random.default_rng(0), 0
+    for _ in range(episodes):
+        mujoco.mj_resetData(model, data)
+        data.qpos[:] += rng.uniform(-0.1, 0.1, model.nq)
+        for _ in range(1000):
+            data.ctrl[:] = rng.standard_normal(model.nu)
+            mujoco.mj_step(model, data, world.frame_skip)
+            _, x, y, _ = data.qpos[3:7]
+            upright += 1 - 2 * (x * x + y * y) > np.cos(np.deg2rad(70))
+    return upright / (1000 * episodes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
@@ -91,6 +112,12 @@ def main() -> None:
     costs = {name: share("mlsh/AntTwowalk-v0", 10, given.steps, given.repeats, integrator=name)[1] for name in INTEGRATORS}
     for name, cost in costs.items():
         table.add_row(name, f"{cost:.0f}", f"{costs['RK4'] / cost:.1f} times", f"{earned(name):.3f}")
+    console.print(table)
+
+    table = Table(title="ants on their feet under random actions, share of an episode")
+    for mass in MASSES:
+        table.add_column(f"{mass:g} kg", justify="right")
+    table.add_row(*(f"{on_its_feet(mass):.0%}" for mass in MASSES))
     console.print(table)
     if given.check and missed:
         sys.exit(f"below {GOAL:.0%}: {', '.join(missed)}")

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.forms import Array
-from mlsh_envs.physics import PhysicsWorld
+from mlsh_envs.physics import PhysicsWorld, at_least_one
 from mlsh_envs.scenery import Integrator, add_cameras, asset, settings
 
 OBSERVATION = 29
@@ -22,15 +22,22 @@ PLACE = 2
 """Entries of the observation that say where in the world the ant is; they come first."""
 
 PARTS = {
+    "BODY": """
+        The ant is Gymnasium's, without a head, as heavy as most of the released ones: 40 kg. (Twowalk's has 0.9 kg there: motors
+        of 150 Nm throw it on its back.) A step is five of 0.01 s, as released for Twowalk; the others have 0.005 s there.
+        """,
+    "END": """
+        Never by itself, but if the physics blows up (MuJoCo then writes MUJOCO_LOG.TXT): that step pays 0.
+        """,
     "ACTIONS": """ `Box(-1, 1, (8,), float32)`, torques in units of 150 Nm. What is beyond the bounds is clipped by the
     motors, but charged in full where actions cost something.
 
         | index | motor |
         |---|---|
-        | 0, 1 | hip and ankle of the back right leg |
-        | 2, 3 | hip and ankle of the front left leg |
-        | 4, 5 | hip and ankle of the front right leg |
-        | 6, 7 | hip and ankle of the back left leg |
+        | 0, 1 | hip and ankle of the leg ahead to the right (hip_4, ankle_4 of the model) |
+        | 2, 3 | hip and ankle of the leg ahead to the left (hip_1, ankle_1) |
+        | 4, 5 | hip and ankle of the leg behind to the left (hip_2, ankle_2) |
+        | 6, 7 | hip and ankle of the leg behind to the right (hip_3, ankle_3) |
         """,
     "OBSERVATIONS": """
         `Box(-inf, inf, (29,), float32)`, the same in every ant environment. Primitives see it from index 2 on
@@ -40,9 +47,9 @@ PARTS = {
         |---|---|---|
         | 0-2 | x, y, z of the torso | m |
         | 3-6 | orientation of the torso, a quaternion w, x, y, z | |
-        | 7-14 | angles: hip and ankle of the front left, front right, back left and back right leg | rad |
+        | 7-14 | angles of hip and ankle of the legs 1 to 4: ahead left, behind left, behind right, ahead right | rad |
         | 15-17 | velocity of the torso along x, y, z | m/s |
-        | 18-20 | angular velocity of the torso | rad/s |
+        | 18-20 | angular velocity of the torso, about its own axes | rad/s |
         | 21-28 | angular velocities of hips and ankles, in the order of the angles | rad/s |
         """,
     "SETTINGS": settings(skip=5, timestep=0.01),
@@ -66,17 +73,14 @@ class AntWorld(PhysicsWorld):
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (ACTION,), np.float32)
-    render_fps = 20
     qpos_noise = 0.1
     frame_skip = 5
     first_position: ClassVar[tuple[float, float]] = (0.0, 0.0)
     first_height: ClassVar[float] = 0.75
 
     def __init__(self, lanes: int, *, upright_interval: int | None = None, **settings: Any) -> None:
-        if upright_interval is not None and upright_interval < 1:
-            raise ValueError(f"upright_interval must be at least 1, or None, not {upright_interval}")
         super().__init__(lanes, **settings)
-        self.upright_interval = upright_interval
+        self.upright_interval = None if upright_interval is None else at_least_one("upright_interval", upright_interval)
         self.start_qpos[:3] = *self.first_position, self.first_height
 
     def qvel_noise(self, rng: np.random.Generator) -> Array:
@@ -130,5 +134,5 @@ class AntFamily:
 
     primitive_observation: ClassVar[slice] = slice(PLACE, None)
     """Primitives do not see where in the world the ant is, so that they work where they were not trained."""
-    clips_actions: ClassVar[bool] = True
+    unclipped_actions: ClassVar[bool] = True
     """The actuators clip, and costs are for the action as it was given."""

@@ -13,7 +13,7 @@ import numpy as np
 from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
 from mlsh_envs.forms import Array, Form, Single, Vector
 from mlsh_envs.pages import page
-from mlsh_envs.scenery import Colour, Integrator, add_box, add_mark
+from mlsh_envs.scenery import HEIGHT, THICKNESS, Colour, Integrator, add_box, add_mark
 from mlsh_envs.tasks import FiniteTasks
 
 TERRITORY = 15.0
@@ -24,10 +24,6 @@ SOFT, SOFTNESS = (-10.0, -10.0), (0.5, 0.5)
 """Contact with the enemy: acceleration a metre of overlap and a m/s (1/s², 1/s, negative by MuJoCo's convention), and share of it
 that counts. As hard as everything else, something that jumps a metre a step threw 15 of 60 ants over the walls, at up to 67 m/s;
 like this none, at up to 5 m/s."""
-THICKNESS = 0.3
-"""Half of it, of all walls."""
-HEIGHT = 2.0
-"""Half of it, of all walls."""
 ENEMY: Colour = (0.55, 0.16, 0.45, 1)
 DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
 
@@ -105,7 +101,9 @@ def _model(big: bool, integrator: Integrator) -> mujoco.MjModel:
     else:
         add_mark(spec, "goal", (*course.goal, 0.02), (GOAL_HALF, GOAL_HALF, 0.02))
     enemy = spec.worldbody.add_body(name="enemy", mocap=True, pos=(*course.enemy, ENEMY_HEIGHT))
-    ball = enemy.add_geom(name="enemy", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(ENEMY_RADIUS, 0, 0), contype=1, conaffinity=1)
+    ball = enemy.add_geom(
+        name="enemy", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(ENEMY_RADIUS, 0, 0), mass=0, contype=1, conaffinity=1
+    )
     ball.priority, ball.solref, ball.solimp[:2], ball.rgba = 1, SOFT, SOFTNESS, ENEMY
     return spec.compile()
 
@@ -187,6 +185,8 @@ class AntObstacleCourse(_Obstacles, Single):
     past a box of walls. Nothing is paid on the way: random actions never get there, and the paper's single policy stayed at
     0.
 
+    {BODY}
+
     ## Action space
     {ACTIONS}
 
@@ -198,15 +198,17 @@ class AntObstacleCourse(_Obstacles, Single):
 
     ## World
     Walls along x = -3, x = 40, y = -3 and y = 40; a closed box between x = 30 and 40, y = 5 and 25. The enemy, a ball of
-    radius 3 m that pushes, stands at (0, 20). In each step in which the ant begins less than 15 m from there it moves 1 m
-    towards the ant along each axis; else it stays where it is.
+    radius 3 m, stands at (0, 20). In each step in which the ant begins less than 15 m from there it moves 1 m towards the ant
+    along each axis; else it stays where it is. It gives way a little and pushes, so that nobody gets across its territory and
+    nobody is thrown over the walls.
 
     ## Start
     The ant at (0, 0), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
     every velocity N(0, 0.1²). In the same way, every 200 steps, it is set upright where it is. The enemy is at its place.
 
     ## End
-    Never by itself; truncated after 2000 steps, 100 s, when made by `gymnasium.make`.
+    {END}
+    Truncated after 2000 steps, 100 s, when made by `gymnasium.make`.
 
     ## Task
     `AntObstacleCourseTask()`, the only one.
@@ -220,8 +222,9 @@ class AntObstacleCourse(_Obstacles, Single):
 
     ## Version history
     - v0: Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the box of its Figure 8 and the one ant of
-      this package. The released code runs another reward and keeps the sparse one, 77.6 < x + y < 122.4, in a comment; an ant
-      whose torso is 1.2 m from both walls is not yet there, so here the goal's square is what counts.
+      this package. The released code has 1000 steps, hard contact with the enemy, and another reward; it keeps the sparse one,
+      77.6 < x + y < 122.4, in a comment. An ant whose torso is 1.2 m from both walls is not yet there, so here the goal's square
+      is what counts.
     """
 
 
@@ -236,6 +239,8 @@ class AntBigCourse(_Big, Single):
     The obstacle course on four times the ground: out of a room, past an enemy's territory or through a corridor, to a goal 86 m
     away in the opposite corner. Nothing is paid on the way.
 
+    {BODY}
+
     ## Action space
     {ACTIONS}
 
@@ -247,15 +252,17 @@ class AntBigCourse(_Big, Single):
 
     ## World
     Walls along x and y = -40 and 40; between (-15, 3) and (-15, 37), (-40, 20) and (-30, 20), (-30, -20) and (10, -20), (-30,
-    -30) and (10, -30), (10, -40) and (10, 0). The enemy, a ball of radius 3 m that pushes, stands at (25, 30). In each step
-    in which the ant begins less than 15 m from there it moves 1 m towards the ant along each axis; else it stays where it is.
+    -30) and (10, -30), (10, -40) and (10, 0). The enemy, a ball of radius 3 m, stands at (25, 30). In each step in which the ant
+    begins less than 15 m from there it moves 1 m towards the ant along each axis; else it stays where it is. It gives way a
+    little and pushes.
 
     ## Start
     The ant at (-35, 15), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
     every velocity N(0, 0.1²). In the same way, every 300 steps, it is set upright where it is. The enemy is at its place.
 
     ## End
-    Never by itself; truncated after 3000 steps, 150 s, when made by `gymnasium.make`.
+    {END}
+    Truncated after 3000 steps, 150 s, when made by `gymnasium.make`.
 
     ## Task
     `AntBigCourseTask()`, the only one.

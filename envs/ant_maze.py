@@ -13,15 +13,11 @@ from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
 from mlsh_envs.forms import Array, Form, Single, Vector
 from mlsh_envs.maze_maps import layout
 from mlsh_envs.pages import page
-from mlsh_envs.scenery import Integrator, add_box, add_mark
+from mlsh_envs.scenery import HEIGHT, THICKNESS, Integrator, add_box, add_mark
 from mlsh_envs.tasks import FiniteTasks
 
 BLOCK = 7.6
 """Half the side of a block; a gap of 0.8 m stays between two of them."""
-THICKNESS = 0.3
-"""Half of it, of the walls around a maze."""
-HEIGHT = 2.0
-"""Half of it, of all walls; they go down to -2 as well."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class AntMazeWorld(AntWorld):
 
 
 TRAIN = ("nn", "ss", "enn", "ess", "eee", "eenn", "eess", "nee", "see")
-HELD_OUT = ("neen", "sees", "enee", "esee", "neese", "seene")
+HELD_OUT = ("neen", "sees", "enee", "esee")
 
 
 class _Family(AntFamily, Form, FiniteTasks[AntMazeTask]):
@@ -100,6 +96,8 @@ class AntMaze(_Family, Single):
     An ant in a maze of cells of 16 m is paid for speed towards a goal. It sees neither the goal nor the walls; which maze it is
     in is the task. Good primitives: walk east, walk north, walk south.
 
+    {BODY}
+
     ## Action space
     {ACTIONS}
 
@@ -116,7 +114,8 @@ class AntMaze(_Family, Single):
     fallen.
 
     ## End
-    Never by itself; truncated after 1000 steps, 50 s, when made by `gymnasium.make`.
+    {END}
+    Truncated after 1000 steps, 50 s, when made by `gymnasium.make`.
 
     ## Task
     `AntMazeTask(maze)`: a path through the paper's grid of 3x3 cells, or a map of your own. A path such as "enn" goes from
@@ -131,7 +130,7 @@ class AntMaze(_Family, Single):
         #######
         \"\"\")
 
-    Train (the paper's nine): nn, ss, enn, ess, eee, eenn, eess, nee, see. Held out: neen, sees, enee, esee, neese, seene.
+    Train (the paper's nine): nn, ss, enn, ess, eee, eenn, eess, nee, see. Held out: neen, sees, enee, esee.
     Given as `reset(options={"task": task})`; it stays until another is given. Before the first is given it is "nn".
 
     ## Arguments

@@ -62,6 +62,8 @@ class AntMovement(_Family, Single):
     ## Description
     An ant is paid for running along one axis and charged for straying from it. The axis is the task.
 
+    {BODY}
+
     ## Action space
     {ACTIONS}
 
@@ -76,7 +78,9 @@ class AntMovement(_Family, Single):
     every velocity N(0, 0.1²).
 
     ## End
-    Never by itself (a fallen ant stays fallen); truncated after 600 steps, 30 s, when made by `gymnasium.make`.
+    {END}
+    A fallen ant stays fallen.
+    Truncated after 600 steps, 30 s, when made by `gymnasium.make`.
 
     ## Task
     `AntMovementTask(axis)`, "x" or "y", as `reset(options={"task": task})`; it stays until another is given. Before the first is

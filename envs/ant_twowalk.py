@@ -12,7 +12,7 @@ import numpy as np
 from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
 from mlsh_envs.forms import Array, Form, Single, Vector
 from mlsh_envs.pages import page
-from mlsh_envs.scenery import Integrator, add_mark
+from mlsh_envs.scenery import Integrator, add_target
 from mlsh_envs.tasks import FiniteTasks
 
 TARGETS = np.array([(5.09, -0.09, 1.01), (0.09, 4.91, 1.01)])
@@ -26,9 +26,9 @@ class AntTwowalkTask:
 
 
 @cache
-def _model(target: int, integrator: Integrator) -> mujoco.MjModel:
+def _model(integrator: Integrator) -> mujoco.MjModel:
     spec = ant(integrator, overview=(2.5, 2.5, 14.0))
-    add_mark(spec, "target", (*TARGETS[target, :2], 0.02), (0.4, 0.02))
+    add_target(spec, 0.4)
     return spec.compile()
 
 
@@ -39,14 +39,15 @@ class AntTwowalkWorld(AntWorld):
         super().__init__(lanes, **settings)
         self._targets = np.tile(TARGETS[0], (lanes, 1))
 
-    def model_of(self, task: AntTwowalkTask | None) -> mujoco.MjModel:
-        return _model(task.target if task else 0, self.integrator)
+    def model_of(self, task: object) -> mujoco.MjModel:
+        return _model(self.integrator)
 
     def qvel_noise(self, rng: np.random.Generator) -> Array:
         return rng.uniform(-0.005, 0.005, (self.qvel.shape[1],))
 
     def begin(self, lane: int, task: AntTwowalkTask) -> None:
         self._targets[lane] = TARGETS[task.target]
+        self.mocap[lane][0, :2] = TARGETS[task.target, :2]
 
     def reward(self, before: Array, actions: Array) -> Array:
         away = self.centres_of_mass() - self._targets
@@ -67,6 +68,8 @@ class AntTwowalk(_Family, Single):
     An ant is charged for its distance from a target five metres away, which it does not see: one ahead, one to its left. Which
     one is the task. Good primitives: walk ahead, walk to the left.
 
+    {BODY}
+
     ## Action space
     {ACTIONS}
 
@@ -82,7 +85,9 @@ class AntTwowalk(_Family, Single):
     every velocity U(-0.005, 0.005).
 
     ## End
-    Never by itself (a fallen ant stays fallen); truncated after 1000 steps, 50 s, when made by `gymnasium.make`.
+    {END}
+    A fallen ant stays fallen.
+    Truncated after 1000 steps, 50 s, when made by `gymnasium.make`.
 
     ## Task
     `AntTwowalkTask(target)`, 0 or 1, as `reset(options={"task": task})`; it stays until another is given. Before the first is

@@ -6,7 +6,7 @@ A :class:`World` holds the state of L episodes and the rules; :class:`Single` sh
 
 from __future__ import annotations
 
-import math
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -22,6 +22,8 @@ from mlsh_envs.tasks import Tasks
 from mlsh_envs.window import Window
 
 Array = NDArray[Any]
+HUGE = 1e6
+"""No action has a reason to be as large as this."""
 
 
 class World(ABC):
@@ -35,7 +37,8 @@ class World(ABC):
     """Of one lane."""
     action_space: gym.Space[Any]
     """Of one lane."""
-    render_fps: ClassVar[int] = 10
+    render_fps: int = 10
+    """Pictures a second in a window."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -114,8 +117,8 @@ class Single(Form, Tasks[Any], gym.Env[Array, Any]):
         self.render_mode = render_mode
         self.world = self.world_type(1, **settings)
         self.metadata = self.metadata | {"render_fps": self.world.render_fps}
-        self.observation_space = self.world.observation_space
-        self.action_space = self.world.action_space
+        self.observation_space = copy.deepcopy(self.world.observation_space)  # each with a generator of its own
+        self.action_space = copy.deepcopy(self.world.action_space)
         self.task = self.first_task
         self._started = False
 
@@ -155,21 +158,35 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
 
     Lanes do not reset by themselves (`AutoresetMode.DISABLED`). `reset` takes one seed for all lanes (lane i gets seed + i) or a
     list with one for each, `options["task"]` as one task for all lanes or a sequence with one for each, and
-    `options["reset_mask"]`, the lanes to reset; the others go on.
+    `options["reset_mask"]`, a bool for each lane, which of them to reset; the others go on.
 
     Args:
         num_envs: lanes.
         max_episode_steps: steps after which a lane is truncated; None for never.
+        render_mode: None, or ``"rgb_array"`` for a picture of each lane.
         settings: of the world.
+
+    Raises:
+        ValueError: there is no such render mode.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+    active_primitives: Sequence[int | None] | None = None
+    """The primitive that acts in each lane, if the caller wants to see it as the agent's colour."""
 
-    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None, **settings: Any) -> None:
-        self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode of many lanes must be None or 'rgb_array', not {render_mode!r}")
+        self.num_envs, self.max_episode_steps, self.render_mode = num_envs, max_episode_steps, render_mode
         self.world = self.world_type(num_envs, **settings)
-        self.single_observation_space = self.world.observation_space
-        self.single_action_space = self.world.action_space
+        self.single_observation_space = copy.deepcopy(self.world.observation_space)
+        self.single_action_space = copy.deepcopy(self.world.action_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.task = [self.first_task] * num_envs
@@ -181,8 +198,9 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         options = options or {}
-        lanes = np.flatnonzero(options.get("reset_mask", np.ones(self.num_envs, np.bool_))).tolist()
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        lanes, seeds = self._chosen(options.get("reset_mask")), self._one_for_each(seed)
+        if isinstance(seed, (int, np.integer)):
+            self._np_random, self._np_random_seed = seeding.np_random(int(seed))
         if "task" in options:
             given = options["task"]
             tasks = list(given) if isinstance(given, (list, tuple)) else [given] * self.num_envs
@@ -191,16 +209,35 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
             checked = {lane: self.checked(tasks[lane]) for lane in lanes}
             for lane, task in checked.items():
                 self.task[lane] = task
-        episodes = [self._episode(lane, None if seeds is None else seeds[lane]) for lane in lanes]
+        episodes = [self._episode(lane, seeds[lane]) for lane in lanes]
         self.world.start(lanes, episodes, [self.task[lane] for lane in lanes])
         self._waiting.difference_update(lanes)
         return self.world.observe(), {}
 
+    def _chosen(self, mask: Any) -> list[int]:
+        """The lanes of a reset mask; all of them without one."""
+        if mask is None:
+            return list(range(self.num_envs))
+        chosen = np.asarray(mask)
+        if chosen.dtype != np.bool_ or chosen.shape != (self.num_envs,):
+            raise ValueError(f"reset_mask must be {self.num_envs} bools, one for each lane, not {mask!r}")
+        return np.flatnonzero(chosen).tolist()
+
+    def _one_for_each(self, seed: Any) -> list[Any]:
+        """A seed, or None, for each lane."""
+        if seed is None:
+            return [None] * self.num_envs
+        given = [seed + lane for lane in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else list(seed)
+        if len(given) != self.num_envs or not all(each is None or isinstance(each, (int, np.integer)) for each in given):
+            raise ValueError(f"seed must be an integer, or {self.num_envs} of them, one for each lane, not {seed!r}")
+        for each in given:
+            if each is not None and each < 0:
+                seeding.np_random(int(each))  # raises Gymnasium's own error
+        return given
+
     def _episode(self, lane: int, seed: int | None) -> int:
         """What the next episode of a lane is drawn from: its seed, or else the generator of the last one it was given."""
         if seed is not None:
-            if seed < 0:
-                seeding.np_random(seed)  # raises Gymnasium's own error
             self._seeds[lane], self._generators[lane] = int(seed), None
             return int(seed)
         generator = self._generators[lane]
@@ -214,6 +251,13 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
         limit = self.max_episode_steps
         truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.world.steps >= limit
         return self.world.observe(), reward, terminated, truncated, {}
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        if self.render_mode is None:
+            gym.logger.warn('render() draws nothing: make the environment with render_mode="rgb_array"')
+            return None
+        primitives = self.active_primitives or [None] * self.num_envs
+        return tuple(self.world.picture(lane, primitives[lane]) for lane in range(self.num_envs))
 
     def close_extras(self, **_: Any) -> None:
         self.world.close()
@@ -239,9 +283,8 @@ def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> 
         fits = fits and bool(values.min() >= 0 and values.max() < space.n)
     else:
         shape = (*(() if lanes is None else (lanes,)), *(space.shape or ()))
-        wanted = f"{'the action' if lanes is None else 'actions'} must be finite numbers of shape {shape}"
-        # A sum is NaN or infinite if any of its terms is.
-        fits = values.shape == shape and values.dtype.kind in "fiu" and math.isfinite(values.sum(dtype=np.float64))
+        wanted = f"{'the action' if lanes is None else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
+        fits = values.shape == shape and values.dtype.kind in "fiu" and bool(np.abs(values).max() < HUGE)  # NaN is not
     if not fits:
-        raise ValueError(f"{wanted}, not {values.tolist()!r}")
+        raise ValueError(f"{wanted}, not {np.array2string(values, threshold=12)} of shape {values.shape}")
     return values

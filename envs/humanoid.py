@@ -28,17 +28,22 @@ SLAB_HEIGHT = 1.5
 """Of its middle: it leaves a metre of air to crawl through."""
 ASIDE = 30.0
 """Where along y the slab is while it is not wanted."""
+SENSED = slice(47, OBSERVATION)
+"""Entries of the observation that are not positions and velocities."""
 SLAB: Colour = (0.80, 0.72, 0.58, 0.45)
 
 PARTS = {
-    "ACTIONS": """ `Box(-0.4, 0.4, (17,), float32)`, controls of the motors: abdomen y, z, x; right hip x, z, y and
-    knee; left hip x, z, y and knee; right shoulder 1, 2 and elbow; left shoulder 1, 2 and elbow. The torque is 40 to 300 Nm
-    times the control, by joint. What is beyond the bounds is clipped.
+    "ACTIONS": """
+        `Box(-0.4, 0.4, (17,), float32)`, controls of the motors of abdomen y, z, x; right hip x, z, y and knee; left hip x, z, y
+        and knee; right shoulder 1, 2 and elbow; left shoulder 1, 2 and elbow. The torque in Nm is 25 (arms), 100, 200 or 300
+        times the control. What is beyond the bounds is clipped.
         """,
     "OBSERVATIONS": """
         `Box(-inf, inf, (350,), float32)`, the same in both humanoid environments. Primitives see it from index 2 on
-        (`primitive_observation`): all but where in the world the humanoid is, which is what Gymnasium's Humanoid-v5 observes. The
-        released code's 376 entries are those and 28 that are always 0.
+        (`primitive_observation`): all but where in the world the humanoid is. That is what Gymnasium's Humanoid-v5 observes, but
+        for inertias and velocities of the bodies, which here are those at the step's end. The released code's 376 entries are
+        those and 28 that are always 0. Joints: abdomen z, y, x (not y, z, x, as the motors), then as the motors. Bodies: torso,
+        lower waist, pelvis, right thigh, shin and foot, left thigh, shin and foot, right arm and forearm, left arm and forearm.
 
         | index | observation | unit |
         |---|---|---|
@@ -72,7 +77,7 @@ def _model(integrator: Integrator) -> mujoco.MjModel:
     spec = asset("humanoid.xml", integrator)
     add_cameras(spec, "torso", distance=3.2, overview=(0, 0, 60))
     slab = spec.worldbody.add_body(name="slab", mocap=True, pos=(0, ASIDE, SLAB_HEIGHT))
-    slab.add_geom(name="slab", type=mujoco.mjtGeom.mjGEOM_BOX, size=SLAB_HALF, contype=1, conaffinity=1, rgba=SLAB)
+    slab.add_geom(name="slab", type=mujoco.mjtGeom.mjGEOM_BOX, size=SLAB_HALF, mass=0, contype=1, conaffinity=1, rgba=SLAB)
     return spec.compile()
 
 
@@ -81,7 +86,6 @@ class HumanoidWorld(PhysicsWorld):
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     action_space = gym.spaces.Box(-STRENGTH, STRENGTH, (ACTION,), np.float32)
-    render_fps = 67
     qpos_noise = 0.01
     frame_skip = 5
 
@@ -91,6 +95,7 @@ class HumanoidWorld(PhysicsWorld):
         """(L,) whether crawling pays, or else walking."""
         self._centre = np.zeros(lanes)
         """(L,) x of the centre of mass."""
+        self._sensed = np.zeros((lanes, SENSED.stop - SENSED.start), np.float32)
 
     def model_of(self, task: object) -> mujoco.MjModel:
         return _model(self.integrator)
@@ -98,23 +103,35 @@ class HumanoidWorld(PhysicsWorld):
     def begin(self, lane: int, task: Any) -> None:
         self._centre[lane] = self.datas[lane].subtree_com[self._agent, 0]
 
+    def place(self, lane: int, qpos: Array, qvel: Array) -> None:
+        super().place(lane, qpos, qvel)
+        self._sense(lane)
+
+    def _sense(self, lane: int) -> None:
+        """Inertias, velocities and forces as they are now."""
+        data, row = self.datas[lane], self._sensed[lane]
+        mujoco.mj_rnePostConstraint(self.models[lane], data)
+        row[:130] = data.cinert[BODIES].ravel()
+        row[130:208] = data.cvel[BODIES].ravel()
+        row[208:225] = data.qfrc_actuator[6:]
+        row[225:] = data.cfrc_ext[BODIES].ravel()
+
     def put_slab(self, lane: int, x: float | None) -> None:
         """Puts the slab's middle at x across the way, or aside."""
         self.mocap[lane][0] = (0, ASIDE, SLAB_HEIGHT) if x is None else (x, 0, SLAB_HEIGHT)
 
     def step(self, actions: Array) -> tuple[Array, Array]:
         diverged = self.advance(actions)
-        for model, data in zip(self.models, self.datas, strict=True):
-            mujoco.mj_rnePostConstraint(model, data)
         centre = self.centres_of_mass()[:, 0]
-        for model, data in zip(self.models, self.datas, strict=True):
+        for lane, (model, data) in enumerate(zip(self.models, self.datas, strict=True)):
             mujoco.mj_comVel(model, data)
+            self._sense(lane)
         speed = (centre - self._centre) / self.models[0].opt.timestep
         self._centre = centre
         self.arrive()
         standing = self.state[:, 2] >= STANDING
         effort = 0.1 * np.square(np.clip(actions, -STRENGTH, STRENGTH)).sum(1)
-        impact = 5e-7 * np.array([np.square(data.cfrc_ext[BODIES]).sum() for data in self.datas])
+        impact = 5e-7 * np.square(self._sensed[:, 225:]).sum(1)
         pay = np.where(self.crawls, -1.5 * speed, np.where(standing, 5 + 0.25 * speed, 0))
         ends = diverged | ~(self.crawls | standing)
         return (pay - effort - np.minimum(impact, 10)) * ~diverged, ends
@@ -123,14 +140,7 @@ class HumanoidWorld(PhysicsWorld):
         """What changes in the world because of where the humanoids now are."""
 
     def observe(self) -> Array:
-        observation = np.empty((self.lanes, OBSERVATION), np.float32)
-        observation[:, :47] = self.state
-        for row, data in zip(observation, self.datas, strict=True):
-            row[47:177] = data.cinert[BODIES].ravel()
-            row[177:255] = data.cvel[BODIES].ravel()
-            row[255:272] = data.qfrc_actuator[6:]
-            row[272:] = data.cfrc_ext[BODIES].ravel()
-        return observation
+        return np.concatenate((self.state, self._sensed), axis=1, dtype=np.float32)
 
 
 class HumanoidFamily:
@@ -138,5 +148,5 @@ class HumanoidFamily:
 
     primitive_observation: ClassVar[slice] = slice(PLACE, None)
     """Primitives do not see where in the world the humanoid is, so that they work where they were not trained."""
-    clips_actions: ClassVar[bool] = True
+    unclipped_actions: ClassVar[bool] = True
     """The actuators clip."""

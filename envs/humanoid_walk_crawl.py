@@ -96,7 +96,8 @@ class HumanoidWalkCrawl(_WalkCrawl, Single):
     {START}
 
     ## End
-    walk: when the torso is lower than 1 m. crawl: never. Truncated after 1000 steps, 15 s, when made by `gymnasium.make`.
+    walk: when the torso is lower than 1 m. crawl: never. And if the physics blows up (that step pays 0).
+    Truncated after 1000 steps, 15 s, when made by `gymnasium.make`.
 
     ## Task
     `HumanoidWalkCrawlTask(gait)`, "walk" or "crawl", as `reset(options={"task": task})`; it stays until another is given. Before
@@ -141,8 +142,8 @@ class HumanoidCombination(_Combination, Single):
     {START}
 
     ## End
-    Before the turn when the torso is lower than 1 m, after it never. Truncated after 3000 steps, 45 s, when made by
-    `gymnasium.make`.
+    Before the turn when the torso is lower than 1 m, after it never. And if the physics blows up (that step pays 0).
+    Truncated after 3000 steps, 45 s, when made by `gymnasium.make`.
 
     ## Task
     `HumanoidCombinationTask()`, the only one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsh_envs.forms import Array, World
-from mlsh_envs.rendering import coloured, renderer
+from mlsh_envs.rendering import Painter
 from mlsh_envs.scenery import INTEGRATORS, Integrator
 
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+NOISE = 0x6D6C7368
+"""Told to the generator beside an episode's seed: a task drawn by a generator of the same seed must not show in the start."""
+LIMIT = 1e6
+"""No position or velocity gets there but by physics that has blown up."""
 
 
 class PhysicsWorld(World):
@@ -43,9 +47,7 @@ class PhysicsWorld(World):
     ) -> None:
         super().__init__(lanes)
         if frame_skip is not None:
-            if frame_skip < 1:
-                raise ValueError(f"frame_skip must be at least 1, not {frame_skip}")
-            self.frame_skip = frame_skip
+            self.frame_skip = at_least_one("frame_skip", frame_skip)
         if integrator not in INTEGRATORS:
             raise ValueError(f"integrator must be one of {', '.join(INTEGRATORS)}, not {integrator!r}")
         if camera not in ("follow", "overview"):
@@ -60,13 +62,12 @@ class PhysicsWorld(World):
         """(L, nq + nv) positions and velocities as they are now."""
         self._generators: list[np.random.Generator] = [np.random.default_rng(0)] * lanes
         self._tasks: list[Any] = [None] * lanes
-        self._none = np.zeros(lanes, np.bool_)
-        self._renderer: Any = None
+        self._painter: Painter | None = None
         self._simulate([model] * lanes)
 
     @abstractmethod
     def model_of(self, task: Any) -> mujoco.MjModel:
-        """The model for a task, made once and kept; None for any."""
+        """The model for a task, made once and kept; None for any. All environments of this process share it: only look at it."""
 
     def _simulate(self, models: Sequence[mujoco.MjModel]) -> None:
         self.models = list(models)
@@ -96,7 +97,7 @@ class PhysicsWorld(World):
         self.steps[lanes] = 0
         for lane, seed, task in zip(lanes, seeds, tasks, strict=True):
             self._tasks[lane] = task
-            self._generators[lane] = rng = np.random.default_rng(seed)
+            self._generators[lane] = rng = np.random.default_rng((seed, NOISE))
             model = self.model_of(task)
             if model is self.models[lane]:
                 mujoco.mj_resetData(model, self.datas[lane])
@@ -115,6 +116,7 @@ class PhysicsWorld(World):
         """Puts a lane into a state, with all that follows from it."""
         data = self.datas[lane]
         data.qpos[:], data.qvel[:] = qpos, qvel
+        mujoco.mj_normalizeQuat(self.models[lane], data.qpos)  # noise makes them longer or shorter
         data.qacc_warmstart[:] = 0
         mujoco.mj_forward(self.models[lane], data)
         self.qpos[lane], self.qvel[lane] = data.qpos, data.qvel
@@ -139,9 +141,9 @@ class PhysicsWorld(World):
             now[:split] = position
             now[split:] = velocity
         self.steps += 1
-        if math.isfinite(state.sum()):  # a sum is NaN or infinite if any of its terms is
-            return self._none
-        diverged = np.logical_not(np.isfinite(state).all(axis=1))
+        if np.abs(state).max() < LIMIT:  # which NaN is not
+            return np.zeros(self.lanes, np.bool_)
+        diverged = np.logical_not((np.abs(state) < LIMIT).all(axis=1))
         for lane in np.flatnonzero(diverged).tolist():
             self.place(lane, self.start_qpos, np.zeros(self.models[lane].nv))
         return diverged
@@ -153,33 +155,30 @@ class PhysicsWorld(World):
             mujoco.mj_comPos(model, data)
         return np.array([centre[self._agent] for centre in self._centres])
 
+    @property
+    def render_fps(self) -> int:  # type: ignore[override]
+        """Pictures a second at which a window shows the time as it is."""
+        return round(1 / self.dt)
+
     def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(self._rendered(lane, primitive, "rgb_array"))
+        return np.ascontiguousarray(self._drawn(lane, primitive, "rgb_array"))
 
     def show(self, lane: int, primitive: int | None) -> None:
-        self._rendered(lane, primitive, "human")
+        self._drawn(lane, primitive, "human")
 
-    def _rendered(self, lane: int, primitive: int | None, mode: str) -> Any:
-        model, data = self.models[lane], self.datas[lane]
-        if self._renderer is None or self._renderer.model is not model or self._renderer.data is not data:
-            self.close()
-            self._renderer = renderer(model, data, self.camera)
-        # Where everything is, without touching what the next step of the physics begins from.
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_camlight(model, data)
-        with coloured(model, self._agent, primitive):
-            return self._renderer.render(mode)
+    def _drawn(self, lane: int, primitive: int | None, mode: str) -> Any:
+        if self._painter is None:
+            self._painter = Painter(self.camera, self._agent, self.render_fps)
+        return self._painter.draw(self.models[lane], self.datas[lane], primitive, mode)
 
     def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if self._painter is not None:
+            self._painter.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Simulations as the vectors that they can be continued from; models are made anew."""
         kept = super().__getstate__()
-        for name in ("models", "datas", "mocap", "_lanes", "_centres", "_renderer"):
+        for name in ("models", "datas", "mocap", "_lanes", "_centres", "_painter"):
             del kept[name]
         kept["_states"] = states = []
         for model, data in zip(self.models, self.datas, strict=True):
@@ -190,7 +189,18 @@ class PhysicsWorld(World):
     def __setstate__(self, kept: dict[str, Any]) -> None:
         states = kept.pop("_states")
         self.__dict__.update(kept)
-        self._renderer = None
+        self._painter = None
         self._simulate([self.model_of(task) for task in self._tasks])
         for model, data, state in zip(self.models, self.datas, states, strict=True):
             mujoco.mj_setState(model, data, state, STATE)
+
+
+def at_least_one(name: str, value: Any) -> int:
+    """A setting that counts steps.
+
+    Raises:
+        ValueError: it is no integer of 1 or more.
+    """
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer, at least 1, not {value!r}")
+    return int(value)

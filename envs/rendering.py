@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +20,56 @@ PIXELS = 480
 """Height and width of a picture."""
 
 
+class Painter:
+    """Draws simulations with Gymnasium's renderer.
+
+    Args:
+        camera: of the model, by name.
+        root: the body whose descendants are the agent.
+        fps: pictures a second in a window.
+    """
+
+    def __init__(self, camera: str, root: int, fps: int) -> None:
+        self._camera, self._root, self._fps = camera, root, fps
+        self._renderer: Any = None
+        self._due = 0.0
+
+    def draw(self, model: mujoco.MjModel, data: mujoco.MjData, primitive: int | None, mode: str) -> Any:
+        """A picture of a simulation as it is now, the agent in the primitive's colour.
+
+        Args:
+            model: of the simulation.
+            data: its state; what the next step of the physics begins from is left alone.
+            primitive: None for the agent's own colours.
+            mode: ``"rgb_array"``, or ``"human"`` for a window that shows it in its time.
+
+        Raises:
+            gymnasium.error.DependencyNotInstalled: there is nothing here to draw with, or no screen for a window.
+        """
+        if self._renderer is None or self._renderer.model is not model:
+            self.close()
+            self._renderer = _renderer(model, data, self._camera, mode)
+        elif self._renderer.data is not data:
+            self._renderer.data = self._renderer.viewer.data = data
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_camlight(model, data)
+        if mode == "human":
+            time.sleep(max(0.0, self._due - time.monotonic()))
+            self._due = time.monotonic() + 1 / self._fps
+        with _coloured(model, self._root, primitive):
+            return self._renderer.render(mode)
+
+    def close(self) -> None:
+        """Frees the renderer, and closes its window."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
 @contextlib.contextmanager
-def coloured(model: mujoco.MjModel, root: int, primitive: int | None) -> Iterator[None]:
-    """The agent in the colour of a primitive; lanes share models, so it is given back its own."""
+def _coloured(model: mujoco.MjModel, root: int, primitive: int | None) -> Iterator[None]:
+    """The agent in the colour of a primitive; simulations share models, so it is given back its own."""
     if primitive is None:
         yield
         return
@@ -35,14 +83,14 @@ def coloured(model: mujoco.MjModel, root: int, primitive: int | None) -> Iterato
         model.geom_rgba[:], model.geom_matid[:] = own, materials
 
 
-def renderer(model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> Any:
-    """Gymnasium's renderer.
-
-    Raises:
-        gymnasium.error.DependencyNotInstalled: there is no screen, and nothing that draws without one.
-    """
-    if not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys() and sys.platform == "linux":
-        os.environ["MUJOCO_GL"] = _headless()
+def _renderer(model: mujoco.MjModel, data: mujoco.MjData, camera: str, mode: str) -> Any:
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        if mode == "human":  # glfw would end the whole process
+            raise gymnasium.error.DependencyNotInstalled(
+                'a window needs a screen, and neither DISPLAY nor WAYLAND_DISPLAY is set: use render_mode="rgb_array" or xvfb-run'
+            )
+        if "MUJOCO_GL" not in os.environ:
+            os.environ["MUJOCO_GL"] = _headless()
     from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
     number = model.camera(camera).id
@@ -57,6 +105,6 @@ def _headless() -> str:
             ctypes.CDLL(library)
             return name
     raise gymnasium.error.DependencyNotInstalled(
-        "without a screen, pictures need EGL or OSMesa: on Debian and Ubuntu `apt-get install libosmesa6`, "
-        "or `apt-get install libegl1 libgl1-mesa-dri`"
+        "without a screen, pictures need EGL or OSMesa: on Debian and Ubuntu `apt-get install libegl1 libgl1-mesa-dri`, "
+        "or `apt-get install libosmesa6`"
     )

@@ -17,13 +17,15 @@ INTEGRATORS = {name: getattr(mujoco.mjtIntegrator, f"mjINT_{name.upper()}") for 
 Colour = tuple[float, float, float, float]
 WALL: Colour = (0.80, 0.72, 0.58, 1)
 GOAL: Colour = (0.36, 0.62, 0.25, 1)
+THICKNESS, HEIGHT = 0.3, 2.0
+"""Half of a wall's; it stands as deep as it is high."""
 
 
 def settings(skip: int, timestep: float) -> str:
     """For the pages of the environments: the settings that all of MuJoCo's have."""
     return f"""
         - `frame_skip` ({skip}): steps of the physics, of {timestep:g} s each, in one of the environment.
-        - `integrator` ("RK4"): "Euler", "implicit" or "implicitfast", which are 2.5 to 4 times as fast, and another physics.
+        - `integrator` ("RK4"): "Euler", "implicit" or "implicitfast", which are 2 to 4 times as fast, and another physics.
         - `camera` ("follow"): or "overview", for pictures.
         """
 
@@ -66,6 +68,13 @@ def add_mark(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequ
     shape = mujoco.mjtGeom.mjGEOM_BOX if len(half) == 3 else mujoco.mjtGeom.mjGEOM_CYLINDER
     size = [*half, *(0,) * (3 - len(half))]
     spec.worldbody.add_geom(name=name, type=shape, pos=centre, size=size, contype=0, conaffinity=0, rgba=rgba)
+
+
+def add_target(spec: mujoco.MjSpec, radius: float) -> None:
+    """A disc to see and not to touch, moved by hand: the first of a lane's `mocap` bodies."""
+    disc = spec.worldbody.add_body(name="target", mocap=True)
+    shape = mujoco.mjtGeom.mjGEOM_CYLINDER
+    disc.add_geom(name="target", type=shape, size=(radius, 0.02, 0), mass=0, contype=0, conaffinity=0, rgba=GOAL)
 
 
 def add_cameras(spec: mujoco.MjSpec, body: str, distance: float, overview: tuple[float, float, float]) -> None:

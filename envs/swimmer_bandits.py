@@ -13,7 +13,7 @@ import numpy as np
 from mlsh_envs.forms import Array, Form, Single, Vector
 from mlsh_envs.pages import page
 from mlsh_envs.physics import PhysicsWorld
-from mlsh_envs.scenery import GOAL, Integrator, add_cameras, add_mark, asset, settings
+from mlsh_envs.scenery import Integrator, add_cameras, add_mark, add_target, asset, settings
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
 
 FIELD = 5.0
@@ -30,9 +30,7 @@ def _model(integrator: Integrator) -> mujoco.MjModel:
     spec = asset("swimmer.xml", integrator)
     add_cameras(spec, "torso", distance=6.0, overview=(2.5, 2.5, 14.0))
     add_mark(spec, "field", (FIELD / 2, FIELD / 2, -0.09), (FIELD / 2, FIELD / 2, 0.005), (0.3, 0.5, 0.8, 0.3))
-    target = spec.worldbody.add_body(name="target", mocap=True)
-    disc = mujoco.mjtGeom.mjGEOM_CYLINDER
-    target.add_geom(name="target", type=disc, size=(0.3, 0.02, 0), contype=0, conaffinity=0, rgba=GOAL)
+    add_target(spec, 0.3)
     return spec.compile()
 
 
@@ -41,7 +39,6 @@ class SwimmerBanditsWorld(PhysicsWorld):
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (10,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-    render_fps = 25
     qpos_noise = 0.1
     frame_skip = 4
 
@@ -83,7 +80,7 @@ class _Family(Form, PlaceTasks):
     first_task = SwimmerBanditsTask(FIELD, 0.0)
     primitive_observation: ClassVar[slice] = slice(2, None)
     """Primitives do not see where the swimmer is."""
-    clips_actions: ClassVar[bool] = True
+    unclipped_actions: ClassVar[bool] = True
 
 
 @page(SETTINGS=settings(skip=4, timestep=0.01))
@@ -101,10 +98,10 @@ class SwimmerBandits(_Family, Single):
 
     | index | observation | unit |
     |---|---|---|
-    | 0, 1 | x, y of the front link | m |
+    | 0, 1 | x, y of the point half a metre behind the front link's rear end, moving with that link | m |
     | 2 | angle of the front link | rad |
     | 3, 4 | angles of the front and the rear joint | rad |
-    | 5, 6 | velocity of the front link along x, y | m/s |
+    | 5, 6 | velocity of that point along x, y | m/s |
     | 7 | angular velocity of the front link | rad/s |
     | 8, 9 | angular velocities of the front and the rear joint | rad/s |
 
@@ -117,7 +114,8 @@ class SwimmerBandits(_Family, Single):
     U(-0.005, 0.005).
 
     ## End
-    Never by itself; truncated after 1000 steps, 40 s, when made by `gymnasium.make`.
+    Never by itself, but if the physics blows up (that step pays 0); truncated
+    after 1000 steps, 40 s, when made by `gymnasium.make`.
 
     ## Task
     `SwimmerBanditsTask(x, y)`, drawn uniformly from the square from 0 to 5 m, as `reset(options={"task": task})`; it stays until

@@ -121,7 +121,7 @@ class PlaceTasks(Tasks[PlaceTask]):
 
     def checked(self, task: Any) -> PlaceTask:
         if type(task) is self.task_type and all(self._inside(value) for value in (task.x, task.y)):
-            return task
+            return self.task_type(float(task.x), float(task.y))
         known = f"{self.task_type.__name__}(x, y) with x and y from 0 to {self.side:g}"
         raise ValueError(f"{type(self).__name__} has no task {task!r}; it has {known}")
 
@@ -130,7 +130,7 @@ class PlaceTasks(Tasks[PlaceTask]):
         return self.checked(self.task_type(**value) if fits else value)
 
     def _inside(self, value: Any) -> bool:
-        return isinstance(value, (int, float)) and 0 <= value <= self.side
+        return isinstance(value, (int, float, np.number)) and bool(0 <= value <= self.side)
 
 
 def no_split(family: object, split: str, there: list[str]) -> ValueError:

@@ -44,7 +44,6 @@ class WalkerObstaclesWorld(PhysicsWorld):
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (17,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (6,), np.float32)
-    render_fps = 125
     qpos_noise = 0.005
     frame_skip = 4
 
@@ -67,7 +66,7 @@ class _Family(Form, FiniteTasks[WalkerObstaclesTask]):
     world_type = WalkerObstaclesWorld
     train_tasks = tuple(WalkerObstaclesTask(bars) for bars in ("0000", "1000", "0100", "1100"))
     held_out_tasks = tuple(WalkerObstaclesTask(f"{bars:04b}") for bars in range(16) if bars & 0b0011)
-    clips_actions: ClassVar[bool] = True
+    unclipped_actions: ClassVar[bool] = True
 
 
 @page(SETTINGS=settings(skip=4, timestep=0.002))
@@ -108,7 +107,8 @@ class WalkerObstacles(_Family, Single):
     The walker upright at x = 0, its torso at a height of 1.25 m; to every position and velocity U(-0.005, 0.005) is added.
 
     ## End
-    Never by itself; truncated after 1000 steps, 8 s, when made by `gymnasium.make`.
+    Never by itself, but if the physics blows up (that step pays 0); truncated
+    after 1000 steps, 8 s, when made by `gymnasium.make`.
 
     ## Task
     `WalkerObstaclesTask(bars)`, four characters, 1 where a bar stands. Train: 0000, 1000, 0100, 1100. Held

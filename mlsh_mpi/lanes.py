@@ -2,8 +2,8 @@
 
 The protocol: a ``gymnasium.Env`` with ``sample_task(rng, split)`` that takes ``reset(options={"task": task})``. If it also has
 ``tasks(split)`` its tasks are few and results are reported for each; without ``task_to_json(task)`` a task must be a JSON value;
-``primitive_observation``, a slice or indices, names the part of an observation that primitives see; ``clips_actions = True`` asks
-for actions as they were drawn, beyond their bounds too. An id registered with a vector form is stepped as arrays.
+``primitive_observation``, a slice or indices, names the part of an observation that primitives see; ``unclipped_actions = True``
+asks for actions as they were drawn, beyond their bounds too. An id registered with a vector form is stepped as arrays.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class ListEnv:
     def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
         self.envs, self.num_envs = list(envs), len(envs)
         self.single_action_space = envs[0].action_space
-        self.clips_actions: bool = getattr(envs[0].unwrapped, "clips_actions", False)
+        self.unclipped_actions: bool = getattr(envs[0].unwrapped, "unclipped_actions", False)
         self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
         self._observation = np.zeros((len(envs), *self._shape), np.float32)
         self.lane = 0
@@ -174,7 +174,7 @@ class Lanes:
         self._vector = vector
         self.count: int = vector.num_envs
         space = vector.single_action_space
-        clips = isinstance(space, gym.spaces.Box) and not getattr(vector, "clips_actions", False)
+        clips = isinstance(space, gym.spaces.Box) and not getattr(vector, "unclipped_actions", False)
         self._bounds = (space.low, space.high) if clips else None
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:

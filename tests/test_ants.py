@@ -20,8 +20,8 @@ from mlsh_envs import (
 )
 from mlsh_envs.ant import MASS
 from mlsh_envs.ant_course import BIG, OBSTACLES
-from mlsh_envs.ant_maze import HELD_OUT, TRAIN
-from mlsh_envs.maze_maps import layout
+from mlsh_envs.ant_maze import BLOCK, HELD_OUT, TRAIN
+from mlsh_envs.maze_maps import CELL, layout
 from scripted import AntWalker, ant_route
 
 STILL = np.zeros(8)
@@ -64,7 +64,8 @@ def test_the_observation_is_position_then_velocity(id_):
     data = env.world.datas[0]
     np.testing.assert_array_equal(observation, np.concatenate((data.qpos, data.qvel)).astype(np.float32))
     noise = data.qpos - env.world.start_qpos
-    assert 0.01 < np.abs(noise).max() <= 0.1
+    assert 0.01 < np.abs(noise).max() <= 0.2
+    assert np.linalg.norm(data.qpos[3:7]) == pytest.approx(1)
     for _ in range(3):
         observation = env.step(env.action_space.sample())[0]
     np.testing.assert_array_equal(observation, np.concatenate((data.qpos, data.qvel)).astype(np.float32))
@@ -270,11 +271,14 @@ def test_a_walker_runs_along_both_axes():
     assert places[1, 1] > 20
 
 
-def test_physics_that_blew_up_ends_the_episode_and_nothing_else():
-    vector = made_vector("mlsh/AntTwowalk-v0", 3)
+@pytest.mark.parametrize("speed", [1e7, 1e12, np.inf, np.nan])
+@pytest.mark.parametrize("integrator", ["RK4", "implicitfast"])
+def test_physics_that_blew_up_ends_the_episode_and_nothing_else(speed, integrator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes of it
+    vector = made_vector("mlsh/AntTwowalk-v0", 3, integrator=integrator)
     vector.reset(seed=0)
     twin = copy.deepcopy(vector)
-    vector.world.datas[1].qvel[:] = 1e12
+    vector.world.datas[1].qvel[:] = speed
     observation, reward, terminated, _, _ = vector.step(np.zeros((3, 8)))
     expected, rewards, *_ = twin.step(np.zeros((3, 8)))
     assert terminated.tolist() == [False, True, False]
@@ -285,8 +289,30 @@ def test_physics_that_blew_up_ends_the_episode_and_nothing_else():
     assert not vector.step(np.zeros((3, 8)))[2].any()
 
 
+def test_the_ant_does_not_fit_between_two_blocks():
+    """The paper's gaps are 0.8 m wide: walkers head into one, four to each side, for 15 s."""
+    tasks = [AntMazeTask("eee")] * 8
+    vector = made_vector("mlsh/AntMaze-v0", len(tasks))
+    vector.reset(seed=3, options={"task": tasks})
+    routes = []
+    for lane in range(len(tasks)):
+        side = 1 if lane % 2 else -1
+        qpos = vector.world.start_qpos.copy()
+        qpos[:2] = CELL + 0.1 * (lane - 4), 5.0 * side
+        vector.world.place(lane, qpos, np.zeros(14))
+        routes.append([(CELL, 30.0 * side)])
+    walker, deepest = AntWalker(routes, vector.world.dt), 0.0
+    observation = vector.world.observe()
+    for _ in range(300):
+        observation = vector.step(walker(observation))[0]
+        deepest = max(deepest, np.abs(observation[:, 1]).max())
+    assert deepest < CELL - BLOCK + 1
+
+
 def test_frame_skip_and_integrator_are_settings():
-    assert gym.make("mlsh/AntTwowalk-v0", frame_skip=2).unwrapped.world.dt == pytest.approx(0.02)
+    env = gym.make("mlsh/AntTwowalk-v0", frame_skip=2).unwrapped
+    assert env.world.dt == pytest.approx(0.02)
+    assert (env.metadata["render_fps"], AntTwowalk().metadata["render_fps"]) == (50, 20)
     ends = {}
     for integrator in ("RK4", "Euler", "implicit", "implicitfast"):
         env = gym.make("mlsh/AntTwowalk-v0", integrator=integrator)
@@ -301,10 +327,11 @@ def test_frame_skip_and_integrator_are_settings():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"frame_skip": 0}, "frame_skip must be at least 1, not 0"),
+        ({"frame_skip": 0}, "frame_skip must be an integer, at least 1, not 0"),
+        ({"frame_skip": 2.5}, "frame_skip must be an integer, at least 1, not 2.5"),
         ({"integrator": "RK5"}, "one of RK4, Euler, implicit, implicitfast, not 'RK5'"),
         ({"camera": "top"}, "'follow' or 'overview', not 'top'"),
-        ({"upright_interval": 0}, "at least 1, or None, not 0"),
+        ({"upright_interval": 0}, "upright_interval must be an integer, at least 1, not 0"),
     ],
 )
 def test_refuses_settings_that_make_no_sense(settings, says):

@@ -94,6 +94,45 @@ def test_observations_are_flat_float32_and_stay_as_they_were(id_):
 
 
 @every
+def test_what_a_step_returns_is_the_callers(id_):
+    vector = made_vector(id_, 2)
+    vector.reset(seed=0)
+    action = np.zeros((2, *vector.single_action_space.shape), vector.single_action_space.dtype)
+    for part in vector.step(action)[1:4]:
+        part += True
+    _, reward, terminated, truncated, _ = vector.step(action)
+    assert not terminated.any()
+    assert not truncated.any()
+    assert (np.abs(reward) < 100).all()
+
+
+@every
+def test_every_environment_samples_actions_of_its_own(id_):
+    one, other = gym.make(id_), gym.make(id_)
+    one.action_space.seed(0)
+    other.action_space.seed(0)
+    for _ in range(3):
+        np.testing.assert_array_equal(one.action_space.sample(), other.action_space.sample())
+
+
+def test_starts_do_not_show_a_task_drawn_with_the_same_seed():
+    env, places = gym.make("mlsh/SwimmerBandits-v0").unwrapped, []
+    for seed in range(200):
+        task = env.sample_task(np.random.default_rng(seed))
+        observation, _ = env.reset(seed=seed, options={"task": task})
+        places.append((task.x, task.y, *observation[:2]))
+    correlation = np.corrcoef(np.array(places).T)[:2, 2:]
+    assert np.abs(correlation).max() < 4 / np.sqrt(200)
+
+
+def test_one_seed_seeds_the_vectors_own_generator():
+    one, other = made_vector(ARRAYS[0], 2), made_vector(ARRAYS[0], 2)
+    for vector in (one, other):
+        vector.reset(seed=3)
+    assert [one.np_random.random() for _ in range(3)] == [other.np_random.random() for _ in range(3)]
+
+
+@every
 @pytest.mark.parametrize("form", FORMS)
 def test_one_seed_and_the_same_actions_give_the_same_bits(id_, form):
     histories = []
@@ -165,6 +204,7 @@ def test_a_copy_goes_on_where_the_original_was(id_, through, form):
     rng = np.random.default_rng(0)
     history(env, rng, 12)
     twin = copy.deepcopy(env) if through is copy else through.loads(through.dumps(env))
+    np.testing.assert_array_equal(twin.world.observe(), env.world.observe())
     state = rng.bit_generator.state
     expected = history(env, rng, 15), env.reset()[0], history(env, rng, 5)
     rng.bit_generator.state = state
@@ -270,6 +310,23 @@ def test_refuses_negative_seeds_and_takes_large_ones(id_, form):
         env.reset(seed=-1)
     for seed in (2**31, 2**63 + 1, 2**100):
         env.reset(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"options": {"reset_mask": [0, 2]}}, "reset_mask must be 3 bools"),
+        ({"options": {"reset_mask": [True]}}, "reset_mask must be 3 bools"),
+        ({"seed": [1, 2]}, "an integer, or 3 of them"),
+        ({"seed": [1, 2, 3, 4]}, "an integer, or 3 of them"),
+        ({"seed": [1.5, 2, 3]}, "an integer, or 3 of them"),
+    ],
+)
+def test_the_vector_form_refuses_resets_that_are_not_for_its_lanes(given, says):
+    vector = made_vector(ARRAYS[0], 3)
+    vector.reset(seed=np.int64(3))
+    with pytest.raises(ValueError, match=says):
+        vector.reset(**given)
 
 
 def test_the_vector_form_refuses_another_number_of_tasks():

@@ -117,7 +117,7 @@ def test_box_actions_are_clipped_and_own_ends_and_tasks_count():
 
 def test_an_environment_that_clips_gets_actions_as_they_were_drawn():
     class Charging(Walk):
-        clips_actions = True
+        unclipped_actions = True
 
     walk = Charging()
     lanes = Maker(lambda: walk, 10).lanes(1)

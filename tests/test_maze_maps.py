@@ -62,6 +62,7 @@ def test_a_map_of_ones_own():
     assert (plan.rows, plan.columns, plan.start) == (2, 5, (1, 0))
     assert sorted(plan.blocks) == [(0, 2), (0, 4), (1, 4)]
     assert plan.goal == (3.5 * CELL + CELL / 2, CELL)
+    assert layout("#####/#S.G#/###.#/#####").goal == (2 * CELL, 0), "of two neighbours one is open"
     inside = layout("#####/#S.g#/#####")
     assert inside.goal == (2.5 * CELL, 0)
     env = AntMaze()
@@ -84,7 +85,6 @@ def test_a_map_of_ones_own():
         ("#####/#SgG#/#####", "has 1 and 2"),
         ("#####/#S#g#/#####", "cannot be reached"),
         ("######/#S##.#/####G#/######", "exactly one open neighbour .* it has 0"),
-        ("#####/#S.G#/###.#/#####", "exactly one|rows|reached|it has"),
         ("#####/#.G.#/#.S.#/#...#/#####", "it has 3"),
         ("#####/#Sg##/####", "rows of one length"),
         ("#####/.Sg##/#####", "open at its edge"),
@@ -92,9 +92,6 @@ def test_a_map_of_ones_own():
     ],
 )
 def test_refuses_what_is_no_maze(maze, says):
-    if maze == "#####/#S.G#/###.#/#####":
-        assert layout(maze).goal == (2 * CELL, 0)
-        return
     with pytest.raises(ValueError, match=says):
         layout(maze)
     with pytest.raises(ValueError, match=says):
@@ -162,11 +159,14 @@ def test_a_ball_gets_through_no_wall(maze):
             beside = (cell[0] - dy, cell[1] + dx)
             if beside in plan.open_cells:
                 continue
-            for along in (0.0, CELL / 2 - RADIUS - THICKNESS):
+            for along in (0.0, 6.0, -6.0, 8.0, -8.0):
+                aside = (cell[0] - int(np.sign(along)) * abs(dx), cell[1] + int(np.sign(along)) * abs(dy))
+                if abs(along) == 8 and (aside not in plan.open_cells or (aside[0] - dy, aside[1] + dx) in plan.open_cells):
+                    continue  # at the edge of a cell there is a gap ahead only between two blocks
                 data.qpos[:], data.qvel[:] = (x + along * abs(dy), y + along * abs(dx)), 0
                 start = data.qpos.copy()
                 end = pushed(model, data, start + 40 * np.array([dx, dy]), seconds=4, force=4000)
                 went = (end - start) @ (dx, dy)
-                assert went < CELL / 2 - RADIUS + (CELL / 2 - BLOCK) + 0.1
+                assert went < CELL / 2 - RADIUS + (CELL / 2 - BLOCK) + 0.25
                 assert west < end[0] < east
                 assert south < end[1] < north

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -29,8 +30,9 @@ PARTS = {
     "END": """
         Never by itself, but if the physics blows up (MuJoCo then writes MUJOCO_LOG.TXT): that step pays 0.
         """,
-    "ACTIONS": """ `Box(-1, 1, (8,), float32)`, torques in units of 150 Nm. What is beyond the bounds is clipped by the
-    motors, but charged in full where actions cost something.
+    "ACTIONS": """
+        `Box(-1, 1, (8,), float32)`, torques in units of 150 Nm. What is beyond the bounds is clipped by the motors, but charged
+        in full where actions cost something.
 
         | index | motor |
         |---|---|
@@ -101,6 +103,7 @@ class AntWorld(PhysicsWorld):
         qpos[:2] = self.qpos[lane, :2]
         self.place(lane, qpos, self.qvel_noise(rng))
 
+    @abstractmethod
     def reward(self, before: Array, actions: Array) -> Array:
         """(L,) for the step that has just been taken.
 
@@ -108,7 +111,6 @@ class AntWorld(PhysicsWorld):
             before: (L, 2) x and y of the torso at its beginning.
             actions: (L, 8) as they were given.
         """
-        raise NotImplementedError
 
     def observe(self) -> Array:
         return self.state.astype(np.float32)

@@ -23,12 +23,12 @@ def tasks_of(env, count):
     return [listed[i % len(listed)] for i in range(count)]
 
 
-def random_action(space, rng, lanes=None):
-    """One action, or one for each lane; for a Box a little beyond its bounds."""
+def random_action(space, rng, lanes=None, beyond=1.2):
+    """One action, or one for each lane; for a Box from its bounds times `beyond`."""
     if isinstance(space, gym.spaces.Discrete):
         return rng.integers(space.n, size=lanes)
     shape = space.shape if lanes is None else (lanes, *space.shape)
-    return rng.uniform(1.2 * space.low, 1.2 * space.high, shape).astype(np.float32)
+    return rng.uniform(beyond * space.low, beyond * space.high, shape).astype(np.float32)
 
 
 def single_class(id_):

@@ -34,7 +34,7 @@ SCENES = {  # task, camera, steps
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for id_ in EVERY:
+    for id_ in [id_ for id_ in EVERY if "Published" not in id_]:
         name = id_.removeprefix("mlsh/").removesuffix("-v0")
         task, camera, steps = SCENES.get(name, (None, None, 5))
         env = gym.make(id_, render_mode="rgb_array", **({"camera": camera} if id_ in PHYSICS else {}))

@@ -37,7 +37,7 @@ def played(id_: str, task: object, episodes: int, scripted: bool) -> np.ndarray:
     act = policy(id_, observation, [task] * episodes) if scripted else None
     returns, alive = np.zeros(episodes), np.ones(episodes, bool)
     for _ in range(vector.max_episode_steps):
-        action = act(observation) if act else random_action(vector.single_action_space, rng, episodes)
+        action = act(observation) if act else random_action(vector.single_action_space, rng, episodes, beyond=1)
         observation, reward, terminated, _, _ = vector.step(action)
         returns += reward * alive
         alive &= ~terminated

@@ -85,7 +85,7 @@ install_packages() {
 # Byte code only for what a run imports: pip would take half a minute to compile all of torch and sympy, most of it for
 # nothing. It also shows that the packages load.
 warm_up() {
-    local imports="gymnasium, matplotlib.pyplot, rich.progress, torch.utils.tensorboard, tyro"
+    local imports="gymnasium, matplotlib.pyplot, mujoco, rich.progress, torch.utils.tensorboard, tyro"
     [[ $extras != *test ]] || imports+=", hypothesis, pytest"
     env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "import $imports
 import mpi4py

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from environments import made_vector, random_action
 from mlsh_envs.ant_course import AntBigCourseTask, AntObstacleCourseTask
 from mlsh_envs.ant_maze import AntMazeTask
 from mlsh_envs.ant_movement import AntMovementTask
@@ -285,8 +286,8 @@ class SwimmerByHand(Wave):
 HUMANOID_GAITS = {
     "walk": ((0.157, -1.003, 0.018, 0.318), """0.126 0.257 -0.012 -0.009 0.196 -0.172 -0.028 -0.211 -0.095 -0.052 0.131 -0.218
         -0.061 -0.164 -0.058 -0.129 0.856 0.405 -0.792 2.16 -0.031 -0.222 2.277 0.157"""),
-    "crawl": ((0.725, -0.702, -0.739, 0.596), """0.062 -0.005 0.085 0.136 0.251 -0.225 0.01 -0.117 0.177 0.433 -0.135 1.672
-        -0.15 0.283 -0.108 -0.335 1.622 -1.591 -0.57 3.387 -1.589 1.925 -2.779 0.579"""),
+    "crawl": ((0.696, -0.902, -0.9, 0.421), """-0.286 0.253 0.279 -0.203 0.417 -0.502 0.082 -0.581 0.462 -0.135 -0.479 1.323
+        -0.194 0.23 -0.632 0.061 3.11 -1.84 -0.222 3.842 -1.44 3.3 -3.637 2.192"""),
 }  # fmt: skip
 """Log of stiffness, of ten times the damping and of strides a second, lag of the left side in half strides; then middle, size and
 lag for abdomen y, hip x, z, y, knee, shoulder 1, 2 and elbow. Found by random search, and not far from falling over."""
@@ -347,3 +348,19 @@ def policy(id_, observation, tasks):
             return SwimmerByHand(tasks)
         case _:
             return AntWalker([ant_route(task) for task in tasks], 0.05)
+
+
+def played(id_, task, episodes, scripted):
+    """Returns of episodes of one task: (episodes,), by hand or by uniformly random actions."""
+    vector, rng = made_vector(id_, episodes), np.random.default_rng(0)
+    observation, _ = vector.reset(seed=1, options={"task": task})
+    act = policy(id_, observation, [task] * episodes) if scripted else None
+    returns, alive = np.zeros(episodes), np.ones(episodes, bool)
+    for _ in range(vector.max_episode_steps):
+        action = act(observation) if act else random_action(vector.single_action_space, rng, episodes, beyond=1)
+        observation, reward, terminated, _, _ = vector.step(action)
+        returns += reward * alive
+        alive &= ~terminated
+        if not alive.any():
+            break
+    return returns

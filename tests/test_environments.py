@@ -18,6 +18,7 @@ from gymnasium.utils.env_checker import check_env
 import mlsh_envs
 from environments import ANTS, ARRAYS, EVERY, HUMANOIDS, PHYSICS, made_vector, random_action, single_class, tasks_of
 from mlsh_envs.forms import Single
+from scripted import played
 
 every = pytest.mark.parametrize("id_", EVERY)
 FORMS = ["single", "vector"]
@@ -357,3 +358,12 @@ def test_forms_have_no_rules_of_their_own():
     assert {"reset", "step", "render", "close"} <= vars(Single).keys()
     for id_ in EVERY:
         assert not {"reset", "step"} & vars(single_class(id_)).keys()
+
+
+@every
+def test_a_policy_by_hand_earns_more_than_random_actions(id_):
+    """What an environment pays for can be learned: tests/bench/levels.py prints by how much."""
+    vector = made_vector(id_, 1)
+    for task in dict.fromkeys(tasks_of(vector, 2)):
+        by_hand, random = (played(id_, task, 4 if id_ in PHYSICS else 200, hand) for hand in (True, False))
+        assert by_hand.mean() > random.mean()

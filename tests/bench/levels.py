@@ -17,8 +17,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from environments import ARRAYS, EVERY, made_vector, random_action, tasks_of
-from scripted import policy
+from environments import ARRAYS, EVERY, made_vector, tasks_of
+from scripted import played
 
 KNOWN = {
     "mlsh/MovingBandits-v0": "best 43.8, random 2.4",
@@ -28,22 +28,6 @@ KNOWN = {
     "mlsh/HumanoidWalkCrawl-v0": "the paper's best 2606",
     "mlsh/HumanoidCombination-v0": "the paper: 14333 with MLSH",
 }
-
-
-def played(id_: str, task: object, episodes: int, scripted: bool) -> np.ndarray:
-    """Returns of as many episodes of one task."""
-    vector, rng = made_vector(id_, episodes), np.random.default_rng(0)
-    observation, _ = vector.reset(seed=1, options={"task": task})
-    act = policy(id_, observation, [task] * episodes) if scripted else None
-    returns, alive = np.zeros(episodes), np.ones(episodes, bool)
-    for _ in range(vector.max_episode_steps):
-        action = act(observation) if act else random_action(vector.single_action_space, rng, episodes, beyond=1)
-        observation, reward, terminated, _, _ = vector.step(action)
-        returns += reward * alive
-        alive &= ~terminated
-        if not alive.any():
-            break
-    return returns
 
 
 def splits_of(single: object) -> dict[str, list[object]]:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from mlsh_mpi import seeding
+from mlsh_mpi.acting import actor
 from mlsh_mpi.lanes import LaneFault, Lanes
-from mlsh_mpi.policies import Array, Exploring, Skills, Stack, by_row
+from mlsh_mpi.policies import Array, Exploring, Skills, Stack
 from mlsh_mpi.watch import Watch
 
 T = TypeVar("T")
@@ -139,8 +140,8 @@ def collect(
             decisions = master(seen, decision_noise[t])
             primitive = np.where(decides, decisions.primitive, primitive)
             explored = np.where(decides, decisions.explored, explored)
-            index, place = by_row(primitive, skills.primitives.n)
-        action = _act(skills.primitives, seen[:, skills.columns], index, place, primitive, noise[t])
+            act = actor(skills.primitives, primitive)
+        action = act(seen[:, skills.columns], noise[t])
         following, reward, end = episodes.step(action)
         steps.append(Step(raw, seen, action, reward.astype(np.float32), end, primitive, decides, explored))
         clock = np.where(end, 0, (clock + 1) % macro_length)
@@ -214,10 +215,3 @@ def _draw(primitives: Stack, streams: Streams, steps: int, lanes_each: int) -> t
         decision_noise.append(seeding.stream(streams.seed, "decision", *place).random((steps, lanes_each, 2), np.float32))
         seeds.append(seeding.episode_seeds(streams.seed, *place, lanes_each))
     return np.concatenate(noise, axis=1), np.concatenate(decision_noise, axis=1), np.concatenate(seeds)
-
-
-def _act(primitives: Stack, seen: Array, index: Array, place: Array, primitive: Array, noise: Array) -> Array:
-    with torch.inference_mode():
-        outputs = primitives.policy(torch.from_numpy(seen[index])).flatten(0, 1).numpy()
-        free = primitives.network.free(primitives.parameters).numpy()[primitive]
-    return primitives.network.head.sample(outputs[place], free, noise)

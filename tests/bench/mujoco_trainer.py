@@ -1,0 +1,129 @@
+"""The whole trainer's speed on a MuJoCo preset as a share of its bare physics, on one rank with one worker.
+
+python tests/bench/mujoco_trainer.py [--preset ant-twowalk] [--iterations 60] [--check]
+
+One cycle of the paper's schedule (W = 20, U = 40) trains. After each iteration a bare loop of mj_step goes from the same states
+through the same actions, on simulations of its own, so that both meet the same minutes of a shared machine; its time is not the
+trainer's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import mujoco
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mlsh_mpi.comm import job
+from mlsh_mpi.config import PRESETS
+from mlsh_mpi.lanes import Lanes, Maker
+from mlsh_mpi.options import with_options
+from mlsh_mpi.train import train
+
+GOALS = {"ant-twowalk": 0.80, "humanoid-walk-crawl": 0.85}
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+class Recorder(Lanes):
+    """Lanes that keep what a bare loop needs to do the same: for each lane's episodes, the first state and the actions."""
+
+    def __init__(self, vector: object) -> None:
+        super().__init__(vector)
+        self.world = vector.world
+        self.episodes: list[tuple[mujoco.MjModel, np.ndarray, list[np.ndarray]]] = []
+        self._now: list[list[np.ndarray]] = [[] for _ in range(self.count)]
+
+    def reset(self, mask, seeds, tasks):
+        observation = super().reset(mask, seeds, tasks)
+        for lane in np.flatnonzero(mask):
+            model, data = self.world.models[lane], self.world.datas[lane]
+            state = np.empty(mujoco.mj_stateSize(model, STATE))
+            mujoco.mj_getState(model, data, state, STATE)
+            self._now[lane] = []
+            self.episodes.append((model, state, self._now[lane]))
+        return observation
+
+    def step(self, action):
+        for actions, one in zip(self._now, action, strict=True):
+            actions.append(one)
+        return super().step(action)
+
+    def replay(self) -> float:
+        """Seconds that the bare physics of everything since the last call takes; states are set and copied before they count."""
+        seconds = 0.0
+        for model, state, actions in self.episodes:
+            data = mujoco.MjData(model)
+            mujoco.mj_setState(model, data, state, STATE)
+            control, skip = data.ctrl, self.world.frame_skip
+            entered = time.perf_counter()
+            for action in actions:
+                control[:] = action
+                mujoco.mj_step(model, data, skip)
+            seconds += time.perf_counter() - entered
+        self.episodes.clear()
+        return seconds
+
+
+class RecordingMaker(Maker):
+    """Makes one :class:`Recorder`."""
+
+    def lanes(self, count: int) -> Lanes:
+        self.recorder = Recorder(super().lanes(count)._vector)
+        return self.recorder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="ant-twowalk", choices=GOALS)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--check", action="store_true", help="exit 1 if the goal is missed")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with job() as current:
+        config = with_options(PRESETS[given.preset].config, {"groups": 1, "workers": 1, "iterations": given.iterations})
+        maker = RecordingMaker(config.environment.env, None)
+        rows, bare, replaying = [], [], 0.0
+
+        def on_iteration(metrics: dict[str, float], _: object) -> bool:
+            nonlocal replaying
+            entered = time.perf_counter()
+            rows.append(metrics)
+            bare.append(maker.recorder.replay())
+            replaying += time.perf_counter() - entered
+            return False
+
+        entered = time.perf_counter()
+        train(config, current, maker, maker.spec(), None, on_iteration)
+        whole = time.perf_counter() - entered - replaying
+
+    physics = sum(bare)
+    shares = {name: np.mean([row[f"time/{name}"] for row in rows]) for name in ("environment", "policy", "learning")}
+    collecting = shares["environment"] + shares["policy"]
+    steps = given.iterations * config.sampling.steps
+    table = Table(title=f"{given.preset}, one rank, one worker, {steps:,} steps")
+    for name in ("", "share of the trainer's time", "steps a second"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("bare physics", f"{physics / whole:.1%}", f"{steps / physics:,.0f}")
+    table.add_row("environment beside it", f"{shares['environment'] - physics / whole:.1%}", "")
+    table.add_row("policy, rollout", f"{shares['policy']:.1%}", "")
+    table.add_row("sampling in all", f"{collecting:.1%}", f"{steps / (collecting * whole):,.0f}")
+    table.add_row("learning, logging", f"{1 - collecting:.1%}", "")
+    table.add_row("the trainer", "100.0%", f"{steps / whole:,.0f}")
+    console = Console(width=100)
+    console.print(table)
+    sampling = physics / (collecting * whole)
+    console.print(f"The trainer reaches {physics / whole:.1%} of its physics' speed, sampling {sampling:.1%}.")
+    if given.check and physics / whole < GOALS[given.preset]:
+        sys.exit(f"below {GOALS[given.preset]:.0%}")
+
+
+if __name__ == "__main__":
+    main()

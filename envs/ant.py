@@ -19,8 +19,6 @@ MASS = 40.0
 """Kilograms. The released ants have 38 to 41, but for Twowalk's, which like Gymnasium's has 0.9. Motors of 150 Nm throw that one
 on its back, and there it stays: 87 % of what a fresh policy sees, it sees lying there (tests/bench/physics.py measures that).
 An ant of 40 kg does not fall over by random actions, and a gait by hand walks 1.6 m/s on it (2 m/s on the light one)."""
-PLACE = 2
-"""Entries of the observation that say where in the world the ant is; they come first."""
 
 PARTS = {
     "BODY": """
@@ -99,7 +97,7 @@ class AntWorld(PhysicsWorld):
     def _set_upright(self, lane: int) -> None:
         """Everything but x and y back to the pose of the start, with its noise."""
         rng = self._generators[lane]
-        qpos = self.start_qpos + rng.uniform(-self.qpos_noise, self.qpos_noise, len(self.start_qpos))
+        qpos = self.start_pose(rng)
         qpos[:2] = self.qpos[lane, :2]
         self.place(lane, qpos, self.qvel_noise(rng))
 
@@ -111,9 +109,6 @@ class AntWorld(PhysicsWorld):
             before: (L, 2) x and y of the torso at its beginning.
             actions: (L, 8) as they were given.
         """
-
-    def observe(self) -> Array:
-        return self.state.astype(np.float32)
 
 
 def ant(integrator: Integrator, overview: tuple[float, float, float]) -> mujoco.MjSpec:
@@ -129,12 +124,3 @@ def ant(integrator: Integrator, overview: tuple[float, float, float]) -> mujoco.
         geom.density *= heavier
     add_cameras(spec, "torso", distance=3.5, overview=overview)
     return spec
-
-
-class AntFamily:
-    """What the trainer is told of every ant family."""
-
-    primitive_observation: ClassVar[slice] = slice(PLACE, None)
-    """Primitives do not see where in the world the ant is, so that they work where they were not trained."""
-    unclipped_actions: ClassVar[bool] = True
-    """The actuators clip, and costs are for the action as it was given."""

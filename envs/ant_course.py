@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -10,9 +9,10 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
-from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.ant import PARTS, AntWorld, ant
+from mlsh_envs.forms import Array, Single, Vector
 from mlsh_envs.pages import page
+from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.scenery import HEIGHT, THICKNESS, Colour, Integrator, add_box, add_mark
 from mlsh_envs.tasks import FiniteTasks
 
@@ -24,6 +24,10 @@ SOFT, SOFTNESS = (-10.0, -10.0), (0.5, 0.5)
 """Contact with the enemy: acceleration a metre of overlap and a m/s (1/s², 1/s, negative by MuJoCo's convention), and share of it
 that counts. As hard as everything else, something that jumps a metre a step threw 15 of 60 ants over the walls, at up to 67 m/s;
 like this none, at up to 5 m/s."""
+GOAL_HALF = 1.0
+"""Half the side of the square that pays in the smaller course."""
+GOAL_SQUARED = 30.0
+"""Squared distance within which the bigger course pays."""
 ENEMY: Colour = (0.55, 0.16, 0.45, 1)
 DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
 
@@ -32,50 +36,50 @@ DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
 class Course:
     """Where everything is, in metres."""
 
-    walls: Mapping[str, tuple[float, float, float, float]]
-    """By name: from x, y to x, y, along an axis."""
+    walls: tuple[tuple[str, float, float, float, float], ...]
+    """Name, then from x, y to x, y along an axis."""
     start: tuple[float, float]
     enemy: tuple[float, float]
     goal: tuple[float, float]
+    goal_mark: tuple[float, ...]
+    """Of what is seen of the goal: half its sides and height, or its radius and half its height."""
     overview: tuple[float, float, float]
 
 
 OBSTACLES = Course(
-    walls={
-        "west": (-3, -3, -3, 40),
-        "east": (40, -3, 40, 40),
-        "south": (-3, -3, 40, -3),
-        "north": (-3, 40, 40, 40),
-        "bar_north": (30, 25, 40, 25),
-        "bar_south": (30, 5, 40, 5),
-        "bar_west": (30, 5, 30, 25),
-    },
+    walls=(
+        ("west", -3, -3, -3, 40),
+        ("east", 40, -3, 40, 40),
+        ("south", -3, -3, 40, -3),
+        ("north", -3, 40, 40, 40),
+        ("bar_north", 30, 25, 40, 25),
+        ("bar_south", 30, 5, 40, 5),
+        ("bar_west", 30, 5, 30, 25),
+    ),
     start=(0.0, 0.0),
     enemy=(0.0, 20.0),
     goal=(38.0, 38.0),
+    goal_mark=(GOAL_HALF, GOAL_HALF, 0.02),
     overview=(18.5, 18.5, 58.0),
 )
 BIG = Course(
-    walls={
-        "west": (-40, -40, -40, 40),
-        "east": (40, -40, 40, 40),
-        "south": (-40, -40, 40, -40),
-        "north": (-40, 40, 40, 40),
-        "room_east": (-15, 3, -15, 37),
-        "room_north": (-40, 20, -30, 20),
-        "upper_bar": (-30, -20, 10, -20),
-        "lower_bar": (-30, -30, 10, -30),
-        "bar_east": (10, -40, 10, 0),
-    },
+    walls=(
+        ("west", -40, -40, -40, 40),
+        ("east", 40, -40, 40, 40),
+        ("south", -40, -40, 40, -40),
+        ("north", -40, 40, 40, 40),
+        ("room_east", -15, 3, -15, 37),
+        ("room_north", -40, 20, -30, 20),
+        ("upper_bar", -30, -20, 10, -20),
+        ("lower_bar", -30, -30, 10, -30),
+        ("bar_east", 10, -40, 10, 0),
+    ),
     start=(-35.0, 15.0),
     enemy=(25.0, 30.0),
     goal=(35.0, -35.0),
+    goal_mark=(GOAL_SQUARED**0.5, 0.02),
     overview=(0.0, 0.0, 105.0),
 )
-GOAL_HALF = 1.0
-"""Half the side of the square that pays in the smaller course."""
-GOAL_SQUARED = 30.0
-"""Squared distance within which the bigger course pays."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,13 @@ class AntBigCourseTask:
 
 
 @cache
-def _model(big: bool, integrator: Integrator) -> mujoco.MjModel:
-    course = BIG if big else OBSTACLES
+def _model(course: Course, integrator: Integrator) -> mujoco.MjModel:
     spec = ant(integrator, course.overview)
-    for name, (x0, y0, x1, y1) in course.walls.items():
+    for name, x0, y0, x1, y1 in course.walls:
         half = ((x1 - x0) / 2 + THICKNESS, (y1 - y0) / 2 + THICKNESS, HEIGHT)
         add_box(spec, f"wall_{name}", ((x0 + x1) / 2, (y0 + y1) / 2, 0), half)
     add_mark(spec, "territory", (*course.enemy, 0.01), (TERRITORY, 0.01), DANGER)
-    if big:
-        add_mark(spec, "goal", (*course.goal, 0.02), (GOAL_SQUARED**0.5, 0.02))
-    else:
-        add_mark(spec, "goal", (*course.goal, 0.02), (GOAL_HALF, GOAL_HALF, 0.02))
+    add_mark(spec, "goal", (*course.goal, 0.02), course.goal_mark)
     enemy = spec.worldbody.add_body(name="enemy", mocap=True, pos=(*course.enemy, ENEMY_HEIGHT))
     ball = enemy.add_geom(
         name="enemy", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(ENEMY_RADIUS, 0, 0), mass=0, contype=1, conaffinity=1
@@ -112,16 +112,16 @@ class CourseWorld(AntWorld):
     """The rules of both: see :class:`AntObstacleCourse` and :class:`AntBigCourse`."""
 
     first_height = 0.6
-    big: ClassVar[bool]
+    course: ClassVar[Course]
 
     def __init__(self, lanes: int, *, upright_interval: int | None, **settings: Any) -> None:
         super().__init__(lanes, upright_interval=upright_interval, **settings)
-        self._home = np.array((BIG if self.big else OBSTACLES).enemy)
+        self._home = np.array(self.course.enemy)
         self.enemy = np.tile(self._home, (lanes, 1))
         """(L, 2)."""
 
     def model_of(self, task: object) -> mujoco.MjModel:
-        return _model(self.big, self.integrator)
+        return _model(self.course, self.integrator)
 
     def begin(self, lane: int, task: object) -> None:
         self.enemy[lane] = self._home
@@ -140,7 +140,7 @@ class CourseWorld(AntWorld):
 class AntObstacleCourseWorld(CourseWorld):
     """The smaller course."""
 
-    big = False
+    course = OBSTACLES
     first_position = OBSTACLES.start
 
     def __init__(self, lanes: int, *, upright_interval: int | None = 200, **settings: Any) -> None:
@@ -153,7 +153,7 @@ class AntObstacleCourseWorld(CourseWorld):
 class AntBigCourseWorld(CourseWorld):
     """The bigger course."""
 
-    big = True
+    course = BIG
     first_position = BIG.start
 
     def __init__(self, lanes: int, *, upright_interval: int | None = 300, **settings: Any) -> None:
@@ -163,14 +163,14 @@ class AntBigCourseWorld(CourseWorld):
         return (np.square(self.state[:, :2] - BIG.goal).sum(1) < GOAL_SQUARED).astype(np.float64)
 
 
-class _Obstacles(AntFamily, Form, FiniteTasks[AntObstacleCourseTask]):
+class _Obstacles(PlacedFamily, FiniteTasks[AntObstacleCourseTask]):
     """What the two forms of the smaller course share."""
 
     world_type = AntObstacleCourseWorld
     train_tasks = (AntObstacleCourseTask(),)
 
 
-class _Big(AntFamily, Form, FiniteTasks[AntBigCourseTask]):
+class _Big(PlacedFamily, FiniteTasks[AntBigCourseTask]):
     """What the two forms of the bigger course share."""
 
     world_type = AntBigCourseWorld

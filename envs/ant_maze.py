@@ -9,13 +9,16 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
-from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.ant import PARTS, AntWorld, ant
+from mlsh_envs.forms import Array, Single, Vector
 from mlsh_envs.maze_maps import layout
 from mlsh_envs.pages import page
+from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.scenery import HEIGHT, THICKNESS, Integrator, add_box, add_mark
 from mlsh_envs.tasks import FiniteTasks
 
+TRAIN = ("nn", "ss", "enn", "ess", "eee", "eenn", "eess", "nee", "see")
+HELD_OUT = ("neen", "sees", "enee", "esee")
 BLOCK = 7.6
 """Half the side of a block; a gap of 0.8 m stays between two of them."""
 
@@ -68,11 +71,7 @@ class AntMazeWorld(AntWorld):
         return np.einsum("li,li->l", velocity, towards) - 0.1 * np.square(actions).sum(1)
 
 
-TRAIN = ("nn", "ss", "enn", "ess", "eee", "eenn", "eess", "nee", "see")
-HELD_OUT = ("neen", "sees", "enee", "esee")
-
-
-class _Family(AntFamily, Form, FiniteTasks[AntMazeTask]):
+class _Family(PlacedFamily, FiniteTasks[AntMazeTask]):
     """What the two forms share."""
 
     world_type = AntMazeWorld

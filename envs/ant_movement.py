@@ -9,9 +9,10 @@ from typing import Any, Literal
 import mujoco
 import numpy as np
 
-from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
-from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.ant import PARTS, AntWorld, ant
+from mlsh_envs.forms import Array, Single, Vector
 from mlsh_envs.pages import page
+from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.scenery import Integrator
 from mlsh_envs.tasks import FiniteTasks
 
@@ -49,7 +50,7 @@ class AntMovementWorld(AntWorld):
         return along - 0.1 * np.square(actions).sum(1) - 0.5 * aside
 
 
-class _Family(AntFamily, Form, FiniteTasks[AntMovementTask]):
+class _Family(PlacedFamily, FiniteTasks[AntMovementTask]):
     """What the two forms share."""
 
     world_type = AntMovementWorld

@@ -9,9 +9,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from mlsh_envs.ant import PARTS, AntFamily, AntWorld, ant
-from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.ant import PARTS, AntWorld, ant
+from mlsh_envs.forms import Array, Single, Vector
 from mlsh_envs.pages import page
+from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.scenery import Integrator, add_target
 from mlsh_envs.tasks import FiniteTasks
 
@@ -54,7 +55,7 @@ class AntTwowalkWorld(AntWorld):
         return -(np.einsum("li,li->l", away, away) ** 0.25) / 3000
 
 
-class _Family(AntFamily, Form, FiniteTasks[AntTwowalkTask]):
+class _Family(PlacedFamily, FiniteTasks[AntTwowalkTask]):
     """What the two forms share."""
 
     world_type = AntTwowalkWorld

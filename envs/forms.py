@@ -274,17 +274,18 @@ def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> 
     Raises:
         ValueError: it does not fit the space. Numbers beyond a Box are let through: what they do is the world's affair.
     """
-    values = np.asarray(actions)
+    values, one = np.asarray(actions), lanes is None
+    shape = (*(() if lanes is None else (lanes,)), *(space.shape or ()))
     if isinstance(space, gym.spaces.Discrete):
-        shape: tuple[int, ...] = () if lanes is None else (lanes,)
-        kind = f"from 0 to {space.n - 1}"
-        wanted = f"the action must be an integer {kind}" if lanes is None else f"actions must be {lanes} integers {kind}"
-        fits = np.issubdtype(values.dtype, np.integer) and values.shape == shape
+        fits = values.shape == shape and np.issubdtype(values.dtype, np.integer)
         fits = fits and bool(values.min() >= 0 and values.max() < space.n)
     else:
-        shape = (*(() if lanes is None else (lanes,)), *(space.shape or ()))
-        wanted = f"{'the action' if lanes is None else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
         fits = values.shape == shape and values.dtype.kind in "fiu" and bool(np.abs(values).max() < HUGE)  # NaN is not
-    if not fits:
-        raise ValueError(f"{wanted}, not {np.array2string(values, threshold=12)} of shape {values.shape}")
-    return values
+    if fits:
+        return values
+    if isinstance(space, gym.spaces.Discrete):
+        kind = f"from 0 to {space.n - 1}"
+        wanted = f"the action must be an integer {kind}" if one else f"actions must be {lanes} integers {kind}"
+    else:
+        wanted = f"{'the action' if one else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
+    raise ValueError(f"{wanted}, not {np.array2string(values, threshold=12)} of shape {values.shape}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import mujoco
@@ -19,8 +19,6 @@ OBSERVATION = 350
 ACTION = 17
 STRENGTH = 0.4
 """Bound of a control."""
-PLACE = 2
-"""Entries of the observation that say where in the world the humanoid is; they come first."""
 STANDING = 1.0
 """Height of the torso below which the humanoid does not walk."""
 SLAB_HALF = (11.5, 11.5, 0.5)
@@ -141,12 +139,3 @@ class HumanoidWorld(PhysicsWorld):
 
     def observe(self) -> Array:
         return np.concatenate((self.state, self._sensed), axis=1, dtype=np.float32)
-
-
-class HumanoidFamily:
-    """What the trainer is told of both humanoid families."""
-
-    primitive_observation: ClassVar[slice] = slice(PLACE, None)
-    """Primitives do not see where in the world the humanoid is, so that they work where they were not trained."""
-    unclipped_actions: ClassVar[bool] = True
-    """The actuators clip."""

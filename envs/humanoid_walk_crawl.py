@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from mlsh_envs.forms import Form, Single, Vector
-from mlsh_envs.humanoid import PARTS, HumanoidFamily, HumanoidWorld
+from mlsh_envs.forms import Single, Vector
+from mlsh_envs.humanoid import PARTS, HumanoidWorld
 from mlsh_envs.pages import page
+from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.tasks import FiniteTasks
 
 SLAB_X = -12.0
@@ -56,14 +57,14 @@ class HumanoidCombinationWorld(HumanoidWorld):
         self.crawls |= turns
 
 
-class _WalkCrawl(HumanoidFamily, Form, FiniteTasks[HumanoidWalkCrawlTask]):
+class _WalkCrawl(PlacedFamily, FiniteTasks[HumanoidWalkCrawlTask]):
     """What the two forms of Walk/Crawl share."""
 
     world_type = HumanoidWalkCrawlWorld
     train_tasks = (HumanoidWalkCrawlTask("walk"), HumanoidWalkCrawlTask("crawl"))
 
 
-class _Combination(HumanoidFamily, Form, FiniteTasks[HumanoidCombinationTask]):
+class _Combination(PlacedFamily, FiniteTasks[HumanoidCombinationTask]):
     """What the two forms of the combination share."""
 
     world_type = HumanoidCombinationWorld

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 CELL = 16.0
 """Side of a cell in metres."""
@@ -43,6 +44,7 @@ class Layout:
         return [cell for cell in every if cell not in self.open_cells]
 
 
+@lru_cache(maxsize=64)
 def layout(maze: str) -> Layout:
     """What a maze looks like.
 

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsh_envs.forms import Array, World
+from mlsh_envs.forms import Array, Form, World
 from mlsh_envs.rendering import Painter
 from mlsh_envs.scenery import INTEGRATORS, Integrator
 
@@ -104,9 +104,12 @@ class PhysicsWorld(World):
             else:
                 self.models[lane], self.datas[lane] = model, mujoco.MjData(model)
                 self._watch()
-            qpos = self.start_qpos + rng.uniform(-self.qpos_noise, self.qpos_noise, len(self.start_qpos))
-            self.place(lane, qpos, self.qvel_noise(rng))
+            self.place(lane, self.start_pose(rng), self.qvel_noise(rng))
             self.begin(lane, task)
+
+    def start_pose(self, rng: np.random.Generator) -> Array:
+        """(nq,) positions at an episode's start, with their noise."""
+        return self.start_qpos + rng.uniform(-self.qpos_noise, self.qpos_noise, len(self.start_qpos))
 
     def qvel_noise(self, rng: np.random.Generator) -> Array:
         """(nv,) velocities at an episode's start."""
@@ -147,6 +150,10 @@ class PhysicsWorld(World):
         for lane in np.flatnonzero(diverged).tolist():
             self.place(lane, self.start_qpos, np.zeros(self.models[lane].nv))
         return diverged
+
+    def observe(self) -> Array:
+        """Positions and velocities."""
+        return self.state.astype(np.float32)
 
     def centres_of_mass(self) -> Array:
         """(L, 3) of the agent in each lane, as it is now."""
@@ -193,6 +200,20 @@ class PhysicsWorld(World):
         self._simulate([self.model_of(task) for task in self._tasks])
         for model, data, state in zip(self.models, self.datas, states, strict=True):
             mujoco.mj_setState(model, data, state, STATE)
+
+
+class PhysicsFamily(Form):
+    """What the trainer is told of every MuJoCo family."""
+
+    unclipped_actions: ClassVar[bool] = True
+    """The actuators clip, and costs are for the action as the family's page says."""
+
+
+class PlacedFamily(PhysicsFamily):
+    """The same of those whose observation begins with x and y."""
+
+    primitive_observation: ClassVar[slice] = slice(2, None)
+    """Primitives do not see where in the world they are, so that they work where they were not trained."""
 
 
 def at_least_one(name: str, value: Any) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.forms import Array, Single, Vector
 from mlsh_envs.pages import page
-from mlsh_envs.physics import PhysicsWorld
+from mlsh_envs.physics import PhysicsWorld, PlacedFamily
 from mlsh_envs.scenery import Integrator, add_cameras, add_mark, add_target, asset, settings
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
 
@@ -67,20 +67,14 @@ class SwimmerBanditsWorld(PhysicsWorld):
         distance = np.linalg.norm(self.middle() - self._targets, axis=1)
         return -(distance + 1e-4 * np.square(actions).sum(1)) / 1000 * ~diverged, diverged
 
-    def observe(self) -> Array:
-        return self.state.astype(np.float32)
 
-
-class _Family(Form, PlaceTasks):
+class _Family(PlacedFamily, PlaceTasks):
     """What the two forms share: a task for every place in the field."""
 
     world_type = SwimmerBanditsWorld
     task_type = SwimmerBanditsTask
     side = FIELD
     first_task = SwimmerBanditsTask(FIELD, 0.0)
-    primitive_observation: ClassVar[slice] = slice(2, None)
-    """Primitives do not see where the swimmer is."""
-    unclipped_actions: ClassVar[bool] = True
 
 
 @page(SETTINGS=settings(skip=4, timestep=0.01))

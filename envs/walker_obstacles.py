@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
 
 import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Array, Form, Single, Vector
+from mlsh_envs.forms import Array, Single, Vector
 from mlsh_envs.pages import page
-from mlsh_envs.physics import PhysicsWorld
+from mlsh_envs.physics import PhysicsFamily, PhysicsWorld
 from mlsh_envs.scenery import Integrator, add_box, add_cameras, asset, settings
 from mlsh_envs.tasks import FiniteTasks
 
@@ -60,13 +59,12 @@ class WalkerObstaclesWorld(PhysicsWorld):
         return np.concatenate((self.qpos[:, 1:], self.qvel.clip(-10, 10)), axis=1, dtype=np.float32)
 
 
-class _Family(Form, FiniteTasks[WalkerObstaclesTask]):
+class _Family(PhysicsFamily, FiniteTasks[WalkerObstaclesTask]):
     """What the two forms share."""
 
     world_type = WalkerObstaclesWorld
     train_tasks = tuple(WalkerObstaclesTask(bars) for bars in ("0000", "1000", "0100", "1100"))
     held_out_tasks = tuple(WalkerObstaclesTask(f"{bars:04b}") for bars in range(16) if bars & 0b0011)
-    unclipped_actions: ClassVar[bool] = True
 
 
 @page(SETTINGS=settings(skip=4, timestep=0.002))

@@ -57,7 +57,7 @@ class Recorder(Lanes):
         return super().step(action)
 
     def replay(self) -> float:
-        """Seconds that the bare physics of everything since the last call takes; states are set and copied before they count."""
+        """Seconds that the bare physics of everything since the last call takes; setting the first states does not count."""
         seconds = 0.0
         for model, state, actions in self.episodes:
             data = mujoco.MjData(model)

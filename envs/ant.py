@@ -92,7 +92,9 @@ class AntWorld(PhysicsWorld):
                 self._set_upright(lane)
         before = self.state[:, :2].copy()
         diverged = self.advance(actions)
-        return self.reward(before, actions) * ~diverged, diverged
+        reward = self.reward(before, actions)
+        reward[diverged] = 0
+        return reward, diverged
 
     def _set_upright(self, lane: int) -> None:
         """Everything but x and y back to the pose of the start, with its noise."""

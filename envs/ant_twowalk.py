@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.scenery import Integrator, add_target
 from mlsh_envs.tasks import FiniteTasks
 
-TARGETS = np.array([(5.09, -0.09, 1.01), (0.09, 4.91, 1.01)])
+TARGETS = ((5.09, -0.09, 1.01), (0.09, 4.91, 1.01))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class AntTwowalkWorld(AntWorld):
 
     def __init__(self, lanes: int, **settings: Any) -> None:
         super().__init__(lanes, **settings)
-        self._targets = np.tile(TARGETS[0], (lanes, 1))
+        self._targets = [TARGETS[0]] * lanes
 
     def model_of(self, task: object) -> mujoco.MjModel:
         return _model(self.integrator)
@@ -48,11 +49,11 @@ class AntTwowalkWorld(AntWorld):
 
     def begin(self, lane: int, task: AntTwowalkTask) -> None:
         self._targets[lane] = TARGETS[task.target]
-        self.mocap[lane][0, :2] = TARGETS[task.target, :2]
+        self.mocap[lane][0, :2] = TARGETS[task.target][:2]
 
     def reward(self, before: Array, actions: Array) -> Array:
-        away = self.centres_of_mass() - self._targets
-        return -(np.einsum("li,li->l", away, away) ** 0.25) / 3000
+        distances = map(math.dist, self.centres_of_mass().tolist(), self._targets)
+        return np.array([math.sqrt(distance) / -3000 for distance in distances])
 
 
 class _Family(PlacedFamily, FiniteTasks[AntTwowalkTask]):

@@ -263,6 +263,13 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
         self.world.close()
 
 
+def all_within(values: Array, bound: float) -> bool:
+    """Whether every number is of size below the bound, which NaN is not."""
+    if values.dtype.kind == "f" and np.vdot(values, values) < bound * bound:  # takes half the time, and is nearly always enough
+        return True
+    return bool(np.abs(values).max() < bound)
+
+
 def _refuse_unstarted(started: bool) -> None:
     if not started:
         raise gym.error.ResetNeeded("call reset() before step()")
@@ -280,7 +287,7 @@ def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> 
         fits = values.shape == shape and np.issubdtype(values.dtype, np.integer)
         fits = fits and bool(values.min() >= 0 and values.max() < space.n)
     else:
-        fits = values.shape == shape and values.dtype.kind in "fiu" and bool(np.abs(values).max() < HUGE)  # NaN is not
+        fits = values.shape == shape and values.dtype.kind in "fiu" and all_within(values, HUGE)
     if fits:
         return values
     if isinstance(space, gym.spaces.Discrete):

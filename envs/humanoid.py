@@ -105,14 +105,18 @@ class HumanoidWorld(PhysicsWorld):
         super().place(lane, qpos, qvel)
         self._sense(lane)
 
+    def _watch(self) -> None:
+        super()._watch()
+        self._sensors = [
+            (data.cinert[BODIES].ravel(), data.cvel[BODIES].ravel(), data.qfrc_actuator[6:], data.cfrc_ext[BODIES].ravel())
+            for data in self.datas  # views: neighbours are unravelled in place
+        ]
+
     def _sense(self, lane: int) -> None:
         """Inertias, velocities and forces as they are now."""
-        data, row = self.datas[lane], self._sensed[lane]
-        mujoco.mj_rnePostConstraint(self.models[lane], data)
-        row[:130] = data.cinert[BODIES].ravel()
-        row[130:208] = data.cvel[BODIES].ravel()
-        row[208:225] = data.qfrc_actuator[6:]
-        row[225:] = data.cfrc_ext[BODIES].ravel()
+        mujoco.mj_rnePostConstraint(self.models[lane], self.datas[lane])
+        row = self._sensed[lane]
+        row[:130], row[130:208], row[208:225], row[225:] = self._sensors[lane]
 
     def put_slab(self, lane: int, x: float | None) -> None:
         """Puts the slab's middle at x across the way, or aside."""
@@ -128,11 +132,17 @@ class HumanoidWorld(PhysicsWorld):
         self._centre = centre
         self.arrive()
         standing = self.state[:, 2] >= STANDING
-        effort = 0.1 * np.square(np.clip(actions, -STRENGTH, STRENGTH)).sum(1)
-        impact = 5e-7 * np.square(self._sensed[:, 225:]).sum(1)
+        clipped, forces = np.minimum(np.maximum(actions, -STRENGTH), STRENGTH), self._sensed[:, 225:]
+        effort = 0.1 * np.einsum("li,li->l", clipped, clipped)
+        impact = 5e-7 * np.einsum("li,li->l", forces, forces)
         pay = np.where(self.crawls, -1.5 * speed, np.where(standing, 5 + 0.25 * speed, 0))
         ends = diverged | ~(self.crawls | standing)
         return (pay - effort - np.minimum(impact, 10)) * ~diverged, ends
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = super().__getstate__()
+        del kept["_sensors"]
+        return kept
 
     def arrive(self) -> None:
         """What changes in the world because of where the humanoids now are."""

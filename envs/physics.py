@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsh_envs.forms import Array, Form, World
+from mlsh_envs.forms import Array, Form, World, all_within
 from mlsh_envs.rendering import Painter
 from mlsh_envs.scenery import INTEGRATORS, Integrator
 
@@ -77,9 +77,10 @@ class PhysicsWorld(World):
     def _watch(self) -> None:
         """Views into every simulation: to ask for them at each step would cost more than to copy them."""
         self._lanes = [
-            (model, data, data.ctrl, data.qpos, data.qvel) for model, data in zip(self.models, self.datas, strict=True)
+            (model, data, data.ctrl, data.qpos, qpos, data.qvel, qvel)
+            for model, data, qpos, qvel in zip(self.models, self.datas, self.qpos, self.qvel, strict=True)
         ]
-        self._centres = [data.subtree_com for data in self.datas]
+        self._centres = [data.subtree_com[self._agent] for data in self.datas]
         self.mocap = [data.mocap_pos for data in self.datas]
         """For each lane (bodies, 3), where its bodies that are moved by hand are; to be written to."""
 
@@ -136,17 +137,16 @@ class PhysicsWorld(World):
         Returns:
             (L,) lanes whose physics blew up; these stand at their start again.
         """
-        skip, split, state = self.frame_skip, len(self.start_qpos), self.state
-        for lane, (model, data, control, position, velocity) in enumerate(self._lanes):
-            control[:] = actions[lane]
+        skip = self.frame_skip
+        for action, (model, data, control, position, qpos, velocity, qvel) in zip(actions, self._lanes, strict=True):
+            control[:] = action
             mujoco.mj_step(model, data, skip)
-            now = state[lane]
-            now[:split] = position
-            now[split:] = velocity
+            qpos[:] = position
+            qvel[:] = velocity
         self.steps += 1
-        if np.abs(state).max() < LIMIT:  # which NaN is not
+        if all_within(self.state, LIMIT):
             return np.zeros(self.lanes, np.bool_)
-        diverged = np.logical_not((np.abs(state) < LIMIT).all(axis=1))
+        diverged = np.logical_not((np.abs(self.state) < LIMIT).all(axis=1))  # as NaN has
         for lane in np.flatnonzero(diverged).tolist():
             self.place(lane, self.start_qpos, np.zeros(self.models[lane].nv))
         return diverged
@@ -160,7 +160,7 @@ class PhysicsWorld(World):
         for model, data in zip(self.models, self.datas, strict=True):
             mujoco.mj_kinematics(model, data)  # a step of the physics leaves these as they were before its last part
             mujoco.mj_comPos(model, data)
-        return np.array([centre[self._agent] for centre in self._centres])
+        return np.array(self._centres)
 
     @property
     def render_fps(self) -> int:  # type: ignore[override]

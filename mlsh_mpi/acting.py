@@ -1,8 +1,8 @@
-"""How lanes act between two decisions of their masters: the cheapest forward pass that gives the primitives' outputs."""
+"""How lanes act: the cheapest forward passes that give the outputs of masters and of primitives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,14 @@ Act = Callable[[Array, Array], Array]
 """(L, what primitives see), (L, ...) noise -> (L, ...) actions."""
 FEW_LANES = 16
 """Up to so many, NumPy is faster: a call of torch on so little takes longer than its arithmetic."""
+
+
+def outputs_of(stack: Stack, seen: Array) -> Array:
+    """Outputs of the policies of a stack: (n, B, observation) -> (n, B, outputs)."""
+    if seen.shape[0] * seen.shape[1] <= FEW_LANES:
+        return _forward(_layers(stack), seen)
+    with torch.inference_mode():
+        return stack.policy(torch.from_numpy(seen)).numpy()
 
 
 def actor(primitives: Stack, primitive: Array) -> Act:
@@ -29,28 +37,30 @@ def actor(primitives: Stack, primitive: Array) -> Act:
 
 
 def _row_by_row(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
-    """By torch, for each primitive all of its lanes."""
+    """For each primitive all of its lanes."""
     index, place = by_row(primitive, primitives.n)
-
-    def outputs(seen: Array) -> Array:
-        with torch.inference_mode():
-            every = primitives.policy(torch.from_numpy(seen[index])).flatten(0, 1).numpy()
-        return every[place]
-
-    return outputs
+    return lambda seen: outputs_of(primitives, seen[index]).reshape(index.size, -1)[place]
 
 
 def _lane_by_lane(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
     """By NumPy, with a copy of its primitive's weights for each lane."""
-    layers = [parameter.numpy()[primitive] for parameter in primitives.parameters[: 2 * (len(primitives.network.hidden) + 1)]]
-    weights, biases = layers[::2], [bias[:, None] for bias in layers[1::2]]
+    layers = [(weight[primitive], bias[primitive]) for weight, bias in _layers(primitives)]
+    return lambda seen: _forward(layers, seen[:, None])[:, 0]
 
-    def outputs(seen: Array) -> Array:
-        x = seen[:, None]
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            x = np.matmul(x, weight)
-            x += bias
-            np.tanh(x, out=x)
-        return (np.matmul(x, weights[-1]) + biases[-1])[:, 0]
 
-    return outputs
+def _layers(stack: Stack) -> list[tuple[Array, Array]]:
+    """Weights (n, in, out) and biases (n, 1, out) of the policies, as views."""
+    parameters = [parameter.numpy() for parameter in stack.parameters[: 2 * (len(stack.network.hidden) + 1)]]
+    return [(weight, bias[:, None]) for weight, bias in zip(parameters[::2], parameters[1::2], strict=True)]
+
+
+def _forward(layers: Sequence[tuple[Array, Array]], x: Array) -> Array:
+    """(n, B, in) -> (n, B, out)."""
+    for weight, bias in layers[:-1]:
+        x = np.matmul(x, weight)
+        x += bias
+        np.tanh(x, out=x)
+    weight, bias = layers[-1]
+    x = np.matmul(x, weight)
+    x += bias
+    return x

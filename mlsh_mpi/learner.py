@@ -16,7 +16,7 @@ from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import PPO, Config, MasterPPO
 from mlsh_mpi.hosting import Hosting
 from mlsh_mpi.lanes import Spec
-from mlsh_mpi.policies import Exploring, Network, Stack, by_row, head_for
+from mlsh_mpi.policies import Exploring, Network, Skills, Stack, by_row, head_for
 from mlsh_mpi.rollout import Rollout, Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -132,7 +132,7 @@ def learn_masters(
     streams = [seeding.stream(seed, "master", iteration, worker) for worker in workers]
     keys = _keys(streams, config.epochs, _lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
     by_worker = _lanes_first(rows).reshape(len(workers), -1)
-    minibatches = ppo.plan(by_worker, masters.n, keys, count, regular)
+    minibatches = ppo.plan(by_worker, masters.n, keys, count, regular, masters.flat.shape[1])
     learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate, _summed(learner.ranks))
     valid = _lanes_first(view.valid)
     of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
@@ -143,7 +143,7 @@ def learn_masters(
 def learn_primitives(
     learner: Learner,
     rollout: Rollout,
-    columns: Array,
+    skills: Skills,
     joint: Array,
     workers: Sequence[int],
     iteration: int,
@@ -154,7 +154,7 @@ def learn_primitives(
     Args:
         learner: the primitives, and the ranks that have data for them.
         rollout: of this rank's workers.
-        columns: indices of the observation that primitives see.
+        skills: tell what primitives see of an observation.
         joint: (W,) bool, which of the workers' groups are in their joint phase; the others' data are left out.
         workers: global numbers of the W workers.
         iteration: names the order of minibatches.
@@ -167,9 +167,9 @@ def learn_primitives(
     lanes_each = rollout.steps.reward.shape[1] // len(workers)
     mine = np.repeat(joint, lanes_each)
     steps = Step(*(values[:, mine] for values in rollout.steps))
-    active, observation = steps.primitive, steps.observation[..., columns]
+    active, observation = steps.primitive, skills.shown(steps.observation)
     value = _active_value(primitives, observation, active)
-    final_value = _active_value(primitives, rollout.final_observation[mine][None][..., columns], active[-1:])[0]
+    final_value = _active_value(primitives, skills.shown(rollout.final_observation[mine][None]), active[-1:])[0]
     advantages = advantage.primitive_advantages(
         *(steps.reward, steps.end, steps.decides, value, final_value),
         through_macro_actions=config.hierarchy.credit == "episode",
@@ -190,7 +190,7 @@ def learn_primitives(
     streams = [seeding.stream(config.run.seed, "primitive", iteration, worker) for worker in joint_workers]
     keys = _keys(streams, settings.epochs, np.ones((len(streams), lanes_each, len(active)), np.bool_))
     by_worker = _lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
-    minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches)
+    minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
     rate = schedule.decayed(iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
     learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate, _summed(learner.ranks))
     return counts

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -106,9 +107,9 @@ class Gaussian:
         return outputs + np.exp(free) * noise
 
     def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
-        log_std = free.unsqueeze(1)
-        scaled = (action - outputs) * torch.exp(-log_std)
-        return (-0.5 * (scaled**2 + np.log(2 * np.pi)) - log_std).sum(-1)
+        squared = torch.nn.functional.mse_loss(outputs, action, reduction="none")
+        constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
+        return (squared * (-0.5 * torch.exp(-2 * free)).unsqueeze(1)).sum(-1) - constant
 
 
 def head_for(space: gym.Space[Any]) -> Head:
@@ -230,6 +231,16 @@ class Skills:
         """(L, observation) as policies see it."""
         return raw if self.observation_filter is None else self.observation_filter(raw)
 
+    def shown(self, observation: Array) -> Array:
+        """(..., observation) -> (..., what primitives see of it); a view where that is one stretch of it."""
+        return observation[..., self._selection]
+
+    @cached_property
+    def _selection(self) -> slice | Array:
+        first, last = int(self.columns[0]), int(self.columns[-1])
+        is_stretch = np.array_equal(self.columns, np.arange(first, last + 1))
+        return slice(first, last + 1) if is_stretch else self.columns
+
 
 def by_row(rows: Array, n: int) -> tuple[Array, Array]:
     """Where to put samples so that row k of a stack sees its own.
@@ -254,13 +265,15 @@ def by_row(rows: Array, n: int) -> tuple[Array, Array]:
     return index.reshape(n, width), place
 
 
+_MINUS_ONE = torch.tensor(-1.0)
+
+
 class _Tanh(torch.autograd.Function):
-    """tanh(z) = 2 sigmoid(2 z) - 1, in place: less than half the time of torch.tanh, which would be a third of all learning."""
+    """tanh(z) = 2 sigmoid(2 z) - 1, overwriting z: in less than half the time of torch.tanh, a third of all learning."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
-        ctx.mark_dirty(z)
-        y = z.mul_(2).sigmoid_().mul_(2).sub_(1)
+        y = torch.add(_MINUS_ONE, z.mul_(2).sigmoid_(), alpha=2)
         ctx.save_for_backward(y)
         return y
 

@@ -18,6 +18,8 @@ from mlsh_mpi.replay import record
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
 """Sums a flat tensor over the ranks that share the stack, in place."""
+CALL = 1.4e6
+"""Samples times parameters of a row that are computed in the time which the calls for one more row take: some 80 us."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,19 @@ class Plan:
     """(E, M, n, B) into the samples of a batch."""
     weight: Tensor
     """(E, M, n, B) float32: 1, or 0 for padding."""
+    blocks: tuple[Block, ...]
+    """Which rows are computed together."""
 
 
-def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0) -> Plan:
+class Block(NamedTuple):
+    """Rows of a stack whose minibatches are computed in one batched call."""
+
+    rows: slice
+    width: int
+    """Samples of each row, padding included; at most B."""
+
+
+def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, parameters: int = 0) -> Plan:
     """Minibatches that are unions of every worker's slices, so that they do not depend on where workers are hosted.
 
     The samples of one worker for one row are cut, in the order of their keys, into `minibatches` slices whose sizes differ by
@@ -58,6 +70,8 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0) -
         keys: (E, W, S) uniform random numbers in [0, 1), drawn for each worker apart.
         minibatches: M.
         regular: B where nothing is irregular; others are rounded, so that few shapes have to be recorded.
+        parameters: of a row. Rows whose minibatches differ so much that padding them would cost more than calls of their own are
+            computed each by itself.
     """
     epochs, (workers, samples) = len(keys), rows.shape
     order = np.argsort(keys + rows, axis=-1)
@@ -74,7 +88,8 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0) -
     by_cell = np.argsort(cell, axis=-1, kind="stable")
     cell, sample = np.take_along_axis(cell, by_cell, -1), np.take_along_axis(sample, by_cell, -1)
     sizes = np.stack([np.bincount(epoch, minlength=cells + 1) for epoch in cell])
-    width = _width(int(sizes[:, :cells].max()), regular)
+    widths = [_width(size, regular) for size in sizes[:, :cells].reshape(-1, n).max(0).tolist()]
+    width = max(widths)
     begins = np.cumsum(sizes, axis=-1) - sizes
     slot = np.arange(cell.shape[1]) - np.take_along_axis(begins, cell, -1)
     epoch, used = np.nonzero(cell < cells)
@@ -83,15 +98,18 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0) -
     weight = np.zeros((epochs, cells, width), np.float32)
     index[to], weight[to] = sample[epoch, used], 1
     shape = (epochs, minibatches, n, width)
-    return Plan(torch.from_numpy(index).view(shape), torch.from_numpy(weight).view(shape))
+    blocks = [Block(slice(row, row + 1), width) for row, width in enumerate(widths) if width]
+    if (n * width - sum(widths)) * parameters <= (n - 1) * CALL:
+        blocks = [Block(slice(0, n), width)]
+    return Plan(torch.from_numpy(index).view(shape), torch.from_numpy(weight).view(shape), tuple(blocks))
 
 
 def _width(size: int, regular: int) -> int:
-    """B for minibatches of up to `size` samples: the regular one if it fits well, else at most a quarter more than asked for."""
+    """B for minibatches of up to `size` samples: the regular one if it fits well, else at most an eighth more than asked for."""
     if 0.75 * regular < size <= regular:
         return regular
-    step = max(4, 2 ** (max(size, 1).bit_length() - 3))
-    return -(-max(size, 1) // step) * step
+    step = max(4, 2 ** (size.bit_length() - 4))
+    return -(-size // step) * step
 
 
 class Optimiser:
@@ -159,7 +177,7 @@ def losses(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch,
     observation, action, log_prob, advantage, target, weight = minibatch
     ratio = torch.exp(network.log_prob(parameters, observation, action) - log_prob)
     moves = (ratio.detach() - 1) * torch.sign(advantage) < config.clip
-    yield -(ratio * (advantage * weight * moves)).sum()
+    yield (ratio * -(advantage * weight * moves)).sum()
     error = torch.nn.functional.mse_loss(network.value(parameters, observation), target, reduction="none")
     yield (error * (weight * config.value_coefficient)).sum()
 
@@ -170,18 +188,32 @@ class Gradients:
     def __init__(self, stack: Stack, config: PPO) -> None:
         self._stack, self._config = stack, config
         self._programs: dict[torch.Size, Callable[..., object]] = {}
+        self._views: dict[int, list[Tensor]] = {}
 
-    def add(self, minibatch: Minibatch) -> None:
-        """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`."""
-        stack = self._stack
-        tensors = (*stack.parameters, *stack.gradients, stack.counts, *minibatch)
-        program = self._programs.get(minibatch.weight.shape)
+    def add(self, minibatch: Minibatch, first: int = 0) -> None:
+        """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`.
+
+        Args:
+            minibatch: of rows that are neighbours.
+            first: the first of them.
+        """
+        stack, shape = self._stack, minibatch.weight.shape
+        tensors = (*self.views(first, shape[0]), *minibatch)
+        program = self._programs.get(shape)
         if program is None:
             kept = stack.buffer.clone()
-            program = self._programs[minibatch.weight.shape] = record(self.add_plainly, tensors)
+            program = self._programs[shape] = record(self.add_plainly, tensors)
             stack.buffer.copy_(kept)
         with torch.no_grad():
             program(*tensors)
+
+    def views(self, first: int, n: int) -> list[Tensor]:
+        """Parameters, their gradients and the sample counts of n rows; kept, because making them takes longer than using them."""
+        place = first * self._stack.n + n
+        if place not in self._views:
+            stack, rows = self._stack, slice(first, first + n)
+            self._views[place] = [values[rows] for values in (*stack.parameters, *stack.gradients, stack.counts)]
+        return self._views[place]
 
     def add_plainly(self, *tensors: Tensor) -> None:
         """The same as :meth:`add` on its flat arguments, by plain autograd."""
@@ -209,13 +241,13 @@ class PPOUpdate:
         self._gradients = Gradients(stack, config)
         self.optimiser = Optimiser(stack)
 
-    def gradient(self, minibatch: Minibatch | None, reduce: Reduce) -> list[float]:
+    def gradient(self, parts: Sequence[tuple[int, Minibatch]], reduce: Reduce) -> list[float]:
         """Sets `stack.gradient` to the mean gradient over the pooled samples of a minibatch.
 
         One reduction carries the summed gradients of all rows and their sample counts.
 
         Args:
-            minibatch: this rank's part; None if it has none.
+            parts: of the minibatch that this rank has: the first row of neighbours, and their samples.
             reduce: see :data:`Reduce`.
 
         Returns:
@@ -223,8 +255,8 @@ class PPOUpdate:
         """
         stack = self._stack
         stack.buffer.zero_()
-        if minibatch is not None:
-            self._gradients.add(minibatch)
+        for first, minibatch in parts:
+            self._gradients.add(minibatch, first)
         reduce(stack.buffer)
         counts: list[float] = stack.counts.tolist()
         stack.gradient /= stack.counts.clamp(min=1).unsqueeze(-1)
@@ -240,16 +272,19 @@ class PPOUpdate:
             learning_rate: step size of Adam.
             reduce: see :data:`Reduce`.
         """
-        for minibatch in _minibatches(batch, plan):
-            counts = self.gradient(minibatch, reduce)
+        for parts in minibatches_of(batch, plan):
+            counts = self.gradient(parts, reduce)
             self.optimiser.step([on and count > 0 for on, count in zip(active, counts, strict=True)], learning_rate)
 
 
-def _minibatches(batch: Batch, plan: Plan) -> Iterator[Minibatch | None]:
-    """The minibatches of every epoch, gathered an epoch at a time; None for each if this rank has no samples."""
+def minibatches_of(batch: Batch, plan: Plan) -> Iterator[list[tuple[int, Minibatch]]]:
+    """The minibatches of every epoch by blocks of rows, gathered an epoch at a time; empty ones if this rank has no samples."""
+    blocks = plan.blocks if len(batch.log_prob) else ()
     for index, weight in zip(plan.index, plan.weight, strict=True):
-        if not len(batch.log_prob):
-            yield from [None] * len(index)
-            continue
-        fields = [values[index] for values in vars(batch).values()]
-        yield from map(Minibatch._make, zip(*fields, weight, strict=True))
+        parts: list[list[tuple[int, Minibatch]]] = [[] for _ in index]
+        for rows, width in blocks:
+            at = index[:, rows, :width]
+            fields = [values[at] for values in vars(batch).values()]
+            for part, *minibatch in zip(parts, *fields, weight[:, rows, :width], strict=True):
+                part.append((rows.start, Minibatch(*minibatch)))
+        yield from parts

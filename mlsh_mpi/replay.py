@@ -31,7 +31,7 @@ def record(function: Callable[..., None], arguments: Sequence[Tensor]) -> Callab
         function(*arguments)
     recorder.graph.output(None)
     _simplify(recorder.graph)
-    operations = GraphModule({}, recorder.graph)
+    operations = GraphModule(recorder.constants, recorder.graph)
 
     def replayed(*given: Tensor) -> Tensor:
         operations(*given)
@@ -52,6 +52,8 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, arguments: Sequence[Tensor]) -> None:
         super().__init__()
         self.graph = Graph()
+        self.constants: dict[str, Any] = {}
+        """Tensors that are neither arguments nor made from them."""
         self._alive: list[Tensor] = []  # so that no tensor gets the identity of an earlier one
         self._nodes: dict[int, Node] = {}
         for number, argument in enumerate(arguments):
@@ -80,7 +82,13 @@ class _Recorder(TorchDispatchMode):
         self._nodes[id(tensor)] = node
 
     def _node(self, value: Any) -> Any:
-        return self._nodes[id(value)] if isinstance(value, Tensor) else value
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self._nodes:
+            name = f"constant_{len(self.constants)}"
+            self.constants[name] = value
+            self._name(value, self.graph.get_attr(name))
+        return self._nodes[id(value)]
 
 
 def _simplify(graph: Graph) -> None:
@@ -89,12 +97,38 @@ def _simplify(graph: Graph) -> None:
     arithmetic = {getattr(aten, name).Tensor for name in ("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_")}
     for node in list(graph.nodes):
         if node.target is aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
+            _replace(graph, node, node.args[0])
+        elif node.target is aten.mul.Tensor and _is_one(node.args[0]):
+            _replace(graph, node, node.args[1])
+        elif node.target is aten.mul_.Tensor and _makes(node.args[0], aten.baddbmm.default) and isinstance(node.args[1], int):
+            product, factor = node.args
+            product.kwargs = {"beta": factor, "alpha": factor}
+            _replace(graph, node, product)
+        elif node.target is aten.squeeze.dim and _makes(node.args[0], aten.sum.dim_IntList):
+            total = node.args[0]
+            if total.args[1:] == ([node.args[1]], True):
+                total.args = total.args[:2]
+                _replace(graph, node, total)
+        elif node.target is aten.add_.Tensor and _makes(node.args[1], aten.bmm.default):
+            product = node.args[1]
+            node.target, node.args = aten.baddbmm_.default, (node.args[0], *product.args)
         elif node.target in arithmetic and not isinstance(node.args[1], Node):
             # the interpreter makes a tensor of a Python number at each call of the other variant
             node.target = node.target.overloadpacket.Scalar
-        elif node.target is aten.add_.Tensor and node.args[1].target is aten.bmm.default and len(node.args[1].users) == 1:
-            product = node.args[1]
-            node.target, node.args = aten.baddbmm_.default, (node.args[0], *product.args)
     graph.eliminate_dead_code()
+
+
+def _replace(graph: Graph, node: Node, by: Node) -> None:
+    node.replace_all_uses_with(by)
+    graph.erase_node(node)
+
+
+def _makes(value: Any, operation: OpOverload) -> bool:
+    """Whether a value comes from this operation and goes nowhere else."""
+    return isinstance(value, Node) and value.target is operation and len(value.users) == 1
+
+
+def _is_one(value: Any) -> bool:
+    """Whether a value is where autograd starts: the 1 by which a sum's own gradient is multiplied."""
+    aten = torch.ops.aten
+    return _makes(value, aten.expand.default) and _makes(value.args[0], aten.ones_like.default)

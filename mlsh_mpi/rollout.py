@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from mlsh_mpi import seeding
-from mlsh_mpi.acting import actor
+from mlsh_mpi.acting import actor, outputs_of
 from mlsh_mpi.lanes import LaneFault, Lanes
 from mlsh_mpi.policies import Array, Exploring, Skills, Stack
 from mlsh_mpi.watch import Watch
@@ -77,9 +76,8 @@ def masters_decide(masters: Stack, exploration: float) -> Master:
     head = Exploring(masters.network.head.outputs, exploration)
 
     def decide(observation: Array, noise: Array) -> Decisions:
-        with torch.inference_mode():
-            blocks = torch.from_numpy(observation).view(masters.n, -1, observation.shape[-1])
-            outputs = masters.policy(blocks).flatten(0, 1).numpy()
+        blocks = observation.reshape(masters.n, -1, observation.shape[-1])
+        outputs = outputs_of(masters, blocks).reshape(len(observation), -1)
         return Decisions(head.sample(outputs, outputs, noise), head.explores(noise))
 
     return decide
@@ -129,33 +127,67 @@ def collect(
     lanes_each = lanes.count // len(streams.workers)
     noise, decision_noise, seeds = _draw(skills.primitives, streams, episode_length, lanes_each)
     episodes = _Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
+    first = episodes.start(np.ones(lanes.count, np.bool_))
+    steps, raw, seen = _room(episode_length, first, skills)
+    actions = []
     clock = np.zeros(lanes.count, np.int64)
     primitive, explored = np.zeros(lanes.count, np.int64), np.zeros(lanes.count, np.bool_)
-    steps = []
-    raw = episodes.start(np.ones(lanes.count, np.bool_))
-    for t in range(episode_length):
-        seen = skills.observe(raw)
-        decides = clock == 0
-        if decides.any():
-            decisions = master(seen, decision_noise[t])
-            primitive = np.where(decides, decisions.primitive, primitive)
-            explored = np.where(decides, decisions.explored, explored)
-            act = actor(skills.primitives, primitive)
-        action = act(seen[:, skills.columns], noise[t])
-        following, reward, end = episodes.step(action)
-        steps.append(Step(raw, seen, action, reward.astype(np.float32), end, primitive, decides, explored))
-        clock = np.where(end, 0, (clock + 1) % macro_length)
-        raw = episodes.start(end) if end.any() and t + 1 < episode_length else following
-    stacked = Step(*(np.stack(values) for values in zip(*steps, strict=True)))
-    episodes.refuse("observation", stacked.raw_observation)
-    episodes.refuse("observation", raw[None], after=episode_length)
-    episodes.refuse("reward", stacked.reward)
+    t = 0
+    while t < episode_length:  # from one decision of any lane to the next
+        steps.decides[t] = decides = clock == 0
+        decisions = master(seen[t], decision_noise[t])
+        primitive = np.where(decides, decisions.primitive, primitive)
+        explored = np.where(decides, decisions.explored, explored)
+        act = actor(skills.primitives, primitive)
+        begin, until = t, min(episode_length, t + macro_length - int(clock.max()))
+        steps.primitive[t:until], steps.explored[t:until] = primitive, explored
+        ended = False
+        while t < until and not ended:
+            actions.append(act(skills.shown(seen[t]), noise[t]))
+            following, steps.reward[t], steps.end[t] = episodes.step(actions[-1])
+            ended = bool(np.count_nonzero(steps.end[t]))  # a fraction of the time of any()
+            t += 1
+            raw[t] = episodes.start(steps.end[t - 1]) if ended and t < episode_length else following
+            seen[t] = skills.observe(raw[t])
+        clock = np.where(steps.end[t - 1], 0, (clock + t - begin) % macro_length)
+    episodes.refuse("observation", raw)
+    episodes.refuse("reward", steps.reward)
     return Rollout(
-        steps=stacked,
-        final_observation=skills.observe(raw),
+        steps=steps._replace(action=np.stack(actions)),
+        final_observation=seen[-1],
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
     )
+
+
+def _room(length: int, first: Array, skills: Skills) -> tuple[Step, Array, Array]:
+    """Arrays to be filled with what will be seen and done.
+
+    Args:
+        length: T.
+        first: (L, observation) at the beginning.
+        skills: who observes and acts.
+
+    Returns:
+        Steps of shape (T, L, ...), and observations of shape (T + 1, L, observation), raw and as policies see them, of which all
+        but the last are those of the steps. The two are one array where there is no filter.
+    """
+    lanes = len(first)
+    raw = np.empty((length + 1, *first.shape), first.dtype)
+    raw[0] = first
+    seen = raw if skills.observation_filter is None else np.empty(raw.shape, np.float32)
+    seen[0] = skills.observe(first)
+    steps = Step(
+        raw_observation=raw[:-1],
+        observation=seen[:-1],
+        action=np.empty(0),
+        reward=np.empty((length, lanes), np.float32),
+        end=np.empty((length, lanes), np.bool_),
+        primitive=np.empty((length, lanes), np.int64),
+        decides=np.zeros((length, lanes), np.bool_),
+        explored=np.empty((length, lanes), np.bool_),
+    )
+    return steps, raw, seen
 
 
 class _Episodes:
@@ -172,26 +204,25 @@ class _Episodes:
         for lane in np.flatnonzero(which & (self._count > 0)):
             self._seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
         self._count += which
-        return self._timed(lambda: self._lanes.reset(which, self._seeds, self._tasks), "a reset")
+        return self._timed("a reset", self._lanes.reset, which, self._seeds, self._tasks)
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
         """Steps every lane."""
-        return self._timed(lambda: self._lanes.step(action), "a step")
+        return self._timed("a step", self._lanes.step, action)
 
-    def refuse(self, name: str, values: Array, after: int = 0) -> None:
-        """Raises EnvironmentFault if (T, L, ...) values, the first of them seen `after` so many steps, are not all finite."""
+    def refuse(self, name: str, values: Array) -> None:
+        """Raises EnvironmentFault if values (T, L, ...), or (T + 1, L, ...) of which the first came before a step, are not all
+        finite numbers."""
         if not np.isfinite(values).all():
             t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
             value = values[t, lane]
-            raise EnvironmentFault(
-                f"{self._place(lane)} has the {name} {value.tolist()} after {after + t} steps of the iteration"
-            )
+            raise EnvironmentFault(f"{self._place(lane)} has the {name} {value.tolist()} after {t} steps of the iteration")
 
-    def _timed(self, act: Callable[[], T], what: str) -> T:
+    def _timed(self, what: str, act: Callable[..., T], *arguments: Any) -> T:
         entered = time.perf_counter()
         self._watch.enter(lambda: f"{what} of {self._place(self._lanes.at_work)}")
         try:
-            return act()
+            return act(*arguments)
         except LaneFault as fault:
             raise EnvironmentFault(f"{self._place(fault.lane)} {fault}") from fault.__cause__
         finally:

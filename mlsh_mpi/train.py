@@ -77,7 +77,7 @@ def train(
         with state.primitives.shared_by(busy) as phi:
             if phi is not None:
                 mine = joint[group_of_worker]
-                samples = learn_primitives(phi, rollout, skills.columns, mine, hosting.workers, iteration, config)
+                samples = learn_primitives(phi, rollout, skills, mine, hosting.workers, iteration, config)
                 tally.add_samples(samples, len(busy))
         state.merge(rollout.steps.raw_observation, world)
         state.check(iteration)

@@ -78,7 +78,7 @@ def ant_route(task):
     """The places to walk to in a task."""
     match task:
         case AntTwowalkTask(target):
-            return [tuple(TARGETS[target, :2])]
+            return [TARGETS[target][:2]]
         case AntMovementTask(axis):
             return [(1000.0, 0.0) if axis == "x" else (0.0, 1000.0)]
         case AntMazeTask(maze):

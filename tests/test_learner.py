@@ -63,8 +63,8 @@ class Spy:
 
 def primitives_given(config, primitives, rollout, joint, iteration=0):
     spy = Spy()
-    spied, seen = dataclasses.replace(primitives, update=spy), SPEC.primitive_columns
-    counts = learner.learn_primitives(spied, rollout, seen, np.array(joint), range(WORKERS), iteration, config)
+    spied, skills = dataclasses.replace(primitives, update=spy), Skills(primitives.stack, SPEC.primitive_columns, None)
+    counts = learner.learn_primitives(spied, rollout, skills, np.array(joint), range(WORKERS), iteration, config)
     return spy, counts
 
 

@@ -80,8 +80,8 @@ def test_a_plan_is_the_union_of_what_the_workers_would_plan_alone():
 @pytest.mark.parametrize("size", range(1, 300, 7))
 def test_padding_adds_little_and_few_widths_occur(size):
     width = ppo._width(size, 0)
-    assert size <= width <= max(1.25 * size + 1, 4)
-    assert len({ppo._width(s, 0) for s in range(65, 129)}) <= 5
+    assert size <= width <= max(1.125 * size, size + 3)
+    assert len({ppo._width(s, 0) for s in range(65, 129)}) <= 9
     assert ppo._width(size, regular=size) == size
 
 
@@ -90,7 +90,7 @@ def test_the_gradient_is_that_of_the_textbook_loss(kind):
     head, policy = HEADS[kind]
     stack = stack_of(head)
     minibatch = minibatch_of(stack, 60)
-    counts = ppo.PPOUpdate(stack, CONFIG).gradient(minibatch, lambda _: None)
+    counts = ppo.PPOUpdate(stack, CONFIG).gradient([(0, minibatch)], lambda _: None)
     ratio = torch.exp(stack.log_prob(minibatch.observation, minibatch.action) - minibatch.log_prob)
     assert (ratio > 1.2).any()
     assert (ratio < 0.8).any()
@@ -103,6 +103,26 @@ def test_the_gradient_is_that_of_the_textbook_loss(kind):
             textbook.row_of(stack.named_parameters(), row), policy, **samples, clip=0.2, value_coefficient=0.5
         )
         torch.testing.assert_close(stack.gradient[row].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_rows_computed_apart_have_the_gradient_of_rows_computed_together(kind):
+    stack = stack_of(HEADS[kind][0], n=3)
+    samples = minibatch_of(stack, 60)
+    batch = ppo.Batch(*(values.flatten(0, 1) for values in samples[:5]))
+    rows = np.random.default_rng(0).choice([-1, 0, 1], p=[0.1, 0.85, 0.05], size=(1, 180))  # nothing for the third row
+    keys = np.random.default_rng(1).random((2, 1, 180))
+    together, apart = (ppo.plan(rows, 3, keys, 4, parameters=size) for size in (0, 10**7))
+    assert [block.rows for block in together.blocks] == [slice(0, 3)]
+    assert [block.rows for block in apart.blocks] == [slice(0, 1), slice(1, 2)]
+    update = ppo.PPOUpdate(stack, CONFIG)
+    found = []
+    for plan in (together, apart):
+        counts = [update.gradient(parts, lambda _: None) for parts in ppo.minibatches_of(batch, plan)]
+        found.append((counts, stack.gradient.clone()))
+    assert found[0][0] == found[1][0]
+    assert np.sum(found[0][0], axis=0).tolist() == [2.0 * (rows == row).sum() for row in range(3)]
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", HEADS)

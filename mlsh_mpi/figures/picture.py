@@ -70,7 +70,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
 def _arrows(axis: Axes, k: int, spec: Spec, skills: Skills) -> None:
     """Mean displacement under primitive k from a grid of places."""
     survey = spec.env.unwrapped.survey(15, seeding.stream(4, "survey"))  # type: ignore[attr-defined]
-    seen = skills.observe(survey["observations"])[:, skills.columns]
+    seen = skills.shown(skills.observe(survey["observations"]))
     with torch.no_grad():
         stacked = torch.from_numpy(seen).expand(skills.primitives.n, -1, -1)
         probability = torch.softmax(skills.primitives.policy(stacked)[k], -1).numpy()

@@ -51,9 +51,11 @@ class Leave(Exception):  # noqa: N818  (no error)
 
 @dataclass
 class Meter:
-    """What sums and broadcasts have cost this rank, waiting included."""
+    """What sums and broadcasts have cost this rank: seconds, with waiting; their number; bytes of their arrays."""
 
     seconds: float = 0.0
+    calls: int = 0
+    bytes: int = 0
 
 
 class Ranks:
@@ -73,13 +75,13 @@ class Ranks:
         """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
         if self.size == 1:
             return
-        self._metered(lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
+        self._metered(values, lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
 
     def spread(self, values: Array, source: int) -> None:
         """Replaces a contiguous array by that of one rank."""
         if self.size == 1:
             return
-        self._metered(lambda: self._comm.Ibcast(values, source))
+        self._metered(values, lambda: self._comm.Ibcast(values, source))
 
     def gather(self, value: T) -> list[T]:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
@@ -139,10 +141,12 @@ class Ranks:
         hashes = self.gather(zlib.crc32(values.tobytes()))
         return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
 
-    def _metered(self, begin: Callable[[], MPI.Request]) -> None:
+    def _metered(self, values: Array, begin: Callable[[], MPI.Request]) -> None:
         entered = time.perf_counter()
         self._wait(begin())
         self.meter.seconds += time.perf_counter() - entered
+        self.meter.calls += 1
+        self.meter.bytes += values.nbytes
 
     def _meet(self) -> None:
         self._wait(self._comm.Ibarrier())

@@ -15,7 +15,12 @@ from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
 
 Array = np.ndarray[Any, np.dtype[Any]]
-TIMES = ("environment", "policy", "learning", "communication", "cpu")
+TIMES = ("environment", "policy", "learning", "communication")
+"""Parts of a rank's wall time. Waiting for other ranks counts as communication."""
+COSTS = (*TIMES, "cpu", "calls", "bytes")
+"""Of a rank in an iteration: the same in seconds, CPU time of its process in seconds, and what it summed and broadcast."""
+COMMUNICATION = ("milliseconds", "calls", "bytes")
+"""What is logged of a rank's sums and broadcasts in an iteration."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,16 @@ class Tally:
     rank that hosts the group), and steps of each primitive."""
     samples: Array
     """(K,) view: samples each primitive had to learn from."""
-    times: Array
-    """(R, 5) view: seconds of each rank, as named in TIMES."""
+    costs: Array
+    """(R, 7) view: of each rank, as named in COSTS."""
 
     @classmethod
     def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
         """All zero."""
-        sizes = (groups * (4 + primitives), primitives, ranks * len(TIMES))
+        sizes = (groups * (4 + primitives), primitives, ranks * len(COSTS))
         flat = np.zeros(sum(sizes))
-        by_group, samples, times = np.split(flat, np.cumsum(sizes)[:-1])
-        return cls(flat, by_group.reshape(groups, -1), samples, times.reshape(ranks, -1))
+        by_group, samples, costs = np.split(flat, np.cumsum(sizes)[:-1])
+        return cls(flat, by_group.reshape(groups, -1), samples, costs.reshape(ranks, -1))
 
     def add_rollout(self, rollout: Rollout, hosting: Hosting) -> None:
         """Counts the finished episodes and the primitives' steps of the groups hosted on this rank."""
@@ -134,15 +139,18 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     if adapted.any():
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
-    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.times[:, 4].sum())
-    metrics |= time_shares(tally.times)
+    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, 4].sum())
+    metrics |= costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
-def time_shares(times: Array) -> dict[str, float]:
-    """Shares of the ranks' wall time: (R, 5) seconds -> time/NAME. Waiting for other ranks counts as communication."""
-    seconds = times[:, :4].sum(0)
-    return {f"time/{name}": share for name, share in zip(TIMES, (seconds / max(seconds.sum(), 1e-9)).tolist(), strict=False)}
+def costs_of_a_rank(costs: Array) -> dict[str, float]:
+    """Shares of the ranks' wall time, and the mean rank's communication: (R, 7) of :data:`COSTS` -> metrics."""
+    means = dict(zip(COSTS, costs.mean(0).tolist(), strict=True))
+    wall = max(sum(means[name] for name in TIMES), 1e-9)
+    metrics = {f"time/{name}": means[name] / wall for name in TIMES}
+    spent = {"milliseconds": 1000 * means["communication"], "calls": means["calls"], "bytes": means["bytes"]}
+    return metrics | {f"communication/{name}": spent[name] for name in COMMUNICATION}
 
 
 def plain(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.logs import jsonable
-from mlsh_mpi.metrics import TIMES, shown
+from mlsh_mpi.metrics import COMMUNICATION, TIMES, shown
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,7 +68,8 @@ def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: 
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
     skip = len(rows) // 5
-    shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES[:4]}
+    shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
+    communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
@@ -82,6 +83,7 @@ def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: 
             "tasks": tasks,
             "separated": separation(matrix),
             "time_shares": shares,
+            "communication": communication,
             "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
         }
     )
@@ -129,6 +131,11 @@ def tables(summary: Any, width: int = 110) -> str:
     console.print("learning curve of the fresh masters: " + " ".join(map(shown, summary["curve"])))
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
+    spent = summary["communication"]
+    console.print(
+        f"communication of a rank in an iteration: {spent['calls']:.0f} sums and broadcasts of {spent['bytes'] / 1e6:.2f} MB "
+        f"in all, {spent['milliseconds']:.1f} ms with waiting"
+    )
     console.print(
         f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s, "
         f"{summary['steps_per_cpu_second']:,.0f} steps a CPU-second"

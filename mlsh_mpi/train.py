@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def train(
 
         tally.add_rollout(rollout, hosting)
         tally.add_entropy(entropy, hosting, config.sampling.workers)
-        tally.times[world.rank] = clock.seconds(rollout.environment_seconds, rollout.policy_seconds)
+        tally.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
         world.sum(tally.flat)
         labels = [spec.label(task) for task in tasks] if spec.tasks else []
         metrics = iteration_metrics(tally, phases, labels, config.primitive.min_samples)
@@ -100,17 +101,19 @@ def task_of(spec: Spec, seed: int, group: int, phase: Phase) -> Any:
 
 
 class Clock:
-    """Where the time of an iteration goes on this rank."""
+    """What an iteration costs this rank."""
 
     def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._wall, self._cpu, self._communication = time.perf_counter(), time.process_time(), meter.seconds
+        self._meter, self._before = meter, replace(meter)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def seconds(self, environment: float, policy: float) -> tuple[float, float, float, float, float]:
-        """Since the start: environment, policy, learning, communication, and CPU time of this process."""
-        communication = self._meter.seconds - self._communication
+    def costs(self, environment: float, policy: float) -> tuple[float, ...]:
+        """Since the start, as named in :data:`metrics.COSTS`; the seconds of two of them are known already."""
+        meter, before = self._meter, self._before
+        communication = meter.seconds - before.seconds
         learning = time.perf_counter() - self._wall - environment - policy - communication
-        return environment, policy, learning, communication, time.process_time() - self._cpu
+        cpu = time.process_time() - self._cpu
+        return environment, policy, learning, communication, cpu, meter.calls - before.calls, meter.bytes - before.bytes
 
 
 if __name__ == "__main__":

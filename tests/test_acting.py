@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlsh_mpi.acting import FEW_LANES, actor
+from mlsh_mpi.acting import FEW_LANES, actor, outputs_of
 from mlsh_mpi.policies import Network, Stack, head_for
 
 SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))}
@@ -42,3 +42,11 @@ def test_few_lanes_keep_acting_with_the_weights_of_their_decision():
     stack.flat.zero_()
     np.testing.assert_array_equal(act(seen, noise), before)
     assert not actor(stack, np.array([0]))(seen, noise).any()
+
+
+@pytest.mark.parametrize("each", [1, FEW_LANES // 2, 30])
+def test_masters_decide_by_the_same_outputs_however_many_lanes_they_have(each):
+    stack = Stack(2, Network(6, head_for(SPACES["discrete"]), (64, 64)))
+    stack.flat.copy_(torch.from_numpy(np.random.default_rng(0).standard_normal(stack.flat.shape).astype(np.float32)) / 2)
+    seen = np.random.default_rng(1).standard_normal((2, each, 6), np.float32)
+    np.testing.assert_allclose(outputs_of(stack, seen), stack.policy(torch.from_numpy(seen)).numpy(), atol=1e-5)

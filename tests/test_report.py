@@ -60,7 +60,7 @@ def test_the_entropy_of_a_shared_group_is_the_mean_over_its_workers():
 def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_none():
     tally = Tally.empty(groups=3, primitives=2, ranks=1)
     tally.groups[:] = [[2, 20, 100, 0.1, 30, 70], [1, 7, 50, 0.2, 50, 0], [0, 0, 0, 0.3, 0, 50]]
-    tally.times[:] = 1.0
+    tally.costs[:] = 1.0
     phases = [Phase(0, False, True, 9), Phase(1, True, False, 0), Phase(0, False, False, 3)]
     metrics = iteration_metrics(tally, phases, ["goal=0", "goal=1", "goal=1"], min_samples=64)
     assert metrics["return/mean"] == pytest.approx(8.5)
@@ -90,7 +90,7 @@ def test_a_target_of_another_form_is_refused(text):
 def test_a_primitive_that_sits_an_update_out_is_counted():
     """Two ranks learned from 30 and 200 samples together; the third had none."""
     tally = Tally.empty(groups=3, primitives=2, ranks=3)
-    tally.groups[:], tally.times[:] = 1.0, 1.0
+    tally.groups[:], tally.costs[:] = 1.0, 1.0
     for _ in range(2):
         tally.add_samples(np.array([30, 200]), ranks=2)
     joint, warm = Phase(0, False, True, 9), Phase(0, False, False, 3)
@@ -126,6 +126,7 @@ def test_the_tables_hold_every_task_and_primitive():
     )
     row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
+    row |= {"communication/milliseconds": 3.2, "communication/calls": 151, "communication/bytes": 2.5e6}
     matrix = np.array([[42.0, 2.0], [4.0, 40.0]])
     summary = summarise([row] * 5, adaptation, matrix, spec, config)
     assert summary["tasks"]["goal=1"]["adapted"] == pytest.approx(34.5)
@@ -133,7 +134,16 @@ def test_the_tables_hold_every_task_and_primitive():
     assert summary["tasks"]["goal=1"]["forced"] == [2.0, 40.0]
     assert summary["curve"] == [pytest.approx(52 / 3, abs=1e-4), pytest.approx(109 / 3, abs=1e-4)]
     text = tables(summary)
-    for part in ("goal=0", "goal=1", "34.50", "primitive 1", "40.00", "25%", "1,000 environment steps"):
+    for part in (
+        "goal=0",
+        "goal=1",
+        "34.50",
+        "primitive 1",
+        "40.00",
+        "25%",
+        "1,000 environment steps",
+        "151 sums and broadcasts of 2.50 MB",
+    ):
         assert part in text
 
 

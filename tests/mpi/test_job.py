@@ -137,7 +137,7 @@ def test_two_runs_with_one_seed_and_layout_are_identical(finished_job, same_job_
     assert rows_of(finished_job.folder) != []
     one, other = (
         [
-            {name: value for name, value in row.items() if not name.startswith(("time/", "speed/", "seconds"))}
+            {name: value for name, value in row.items() if not name.startswith(("time/", "communication/", "speed/", "seconds"))}
             for row in rows_of(run.folder)
         ]
         for run in (finished_job, same_job_again)

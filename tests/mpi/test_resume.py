@@ -35,7 +35,7 @@ def learned(folder):
 def logged(folder):
     """The metrics of each iteration that do not depend on the time."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith(("time/", "speed/", "seconds"))} for row in rows]
+    return [{k: v for k, v in row.items() if not k.startswith(("time/", "communication/", "speed/", "seconds"))} for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The only importer of mpi4py: who the ranks are, sums over them, agreement among them, and the end of the job.
 
-Ranks that wait give way to ranks that work: every collective is entered without blocking and waited for by testing it, with a
-nap in between where a host has more ranks than cores. A blocking one spins and starves the very rank it waits for. With a core
-for each rank the first looks are taken without a nap, which would only cost time; they give up the core all the same, in case the
-kernel has put two ranks on one.
+Ranks that wait give way to ranks that work. On a host with a core for each, collectives are entered without blocking and looked
+at, at first without a nap, which would only cost time, though giving up the core all the same, in case the kernel has put two
+ranks on one. Where one host's ranks outnumber its cores they meet asleep (crowd.py), and on several such hosts they nap between
+two looks: a blocking collective spins and starves the very rank it waits for.
+
+A long module, because all that touches MPI is here.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # of a foreign launcher: _refuse_singletons says it in one sentence
     from mpi4py import MPI
 
+from mlsh_mpi.crowd import Meeting, joined, prepared, remove
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.watch import WAITING, Watch
 
@@ -61,12 +64,18 @@ class Meter:
 class Ranks:
     """The ranks that share something, as one of them sees it.
 
-    `crowd` is the number of ranks of this host for each core of it.
+    Args:
+        communicator: theirs.
+        crowd: ranks of this host for each core of it.
+        one_host: whether there is no other.
+        watch: over waiting.
+        meter: of what they cost.
     """
 
-    def __init__(self, communicator: MPI.Comm, *, crowd: float, watch: Watch, meter: Meter | None = None) -> None:
-        self._comm, self._crowd, self._watch = communicator, crowd, watch
+    def __init__(self, communicator: MPI.Comm, *, crowd: float, one_host: bool, watch: Watch, meter: Meter | None = None) -> None:
+        self._comm, self._crowd, self._one_host, self._watch = communicator, crowd, one_host, watch
         self._among: dict[tuple[int, ...], Ranks | None] = {}
+        self._meetings: dict[int, Meeting | None] = {}
         self.rank: int = communicator.Get_rank()
         self.size: int = communicator.Get_size()
         self.meter = meter or Meter()
@@ -75,13 +84,21 @@ class Ranks:
         """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
         if self.size == 1:
             return
-        self._metered(values, lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
+        meeting = self._meeting(values.nbytes)
+        if meeting:
+            self._metered(values, lambda: meeting.sum(values))
+        else:
+            self._metered(values, lambda: self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values)))
 
     def spread(self, values: Array, source: int) -> None:
         """Replaces a contiguous array by that of one rank."""
         if self.size == 1:
             return
-        self._metered(values, lambda: self._comm.Ibcast(values, source))
+        meeting = self._meeting(values.nbytes)
+        if meeting:
+            self._metered(values, lambda: meeting.spread(values, source))
+        else:
+            self._metered(values, lambda: self._wait(self._comm.Ibcast(values, source)))
 
     def gather(self, value: T) -> list[T]:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
@@ -107,7 +124,8 @@ class Ranks:
     def split(self, colour: int) -> Ranks:
         """The ranks that pass the same colour."""
         self._meet()
-        return Ranks(self._comm.Split(colour, self.rank), crowd=self._crowd, watch=self._watch, meter=self.meter)
+        part = self._comm.Split(colour, self.rank)
+        return Ranks(part, crowd=self._crowd, one_host=self._one_host, watch=self._watch, meter=self.meter)
 
     def among(self, members: Sequence[int]) -> Ranks | None:
         """Some of the ranks, made known to one another the first time they are asked for: None on the others. All must ask."""
@@ -141,9 +159,23 @@ class Ranks:
         hashes = self.gather(zlib.crc32(values.tobytes()))
         return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
 
-    def _metered(self, values: Array, begin: Callable[[], MPI.Request]) -> None:
+    def _meeting(self, nbytes: int) -> Meeting | None:
+        """Where these ranks put arrays of this size together, made ready the first time they do; None if MPI is to."""
+        if self._crowd <= 1 or not self._one_host:
+            return None
+        if nbytes not in self._meetings:
+            folder = self.first(prepared(self.size, nbytes) if self.rank == 0 else None)
+            meeting = None if folder is None else joined(folder, self.rank, self.size)
+            self._meetings[nbytes] = meeting if all(self.gather(meeting is not None)) else None
+            if self.rank == 0:
+                remove(folder)
+        return self._meetings[nbytes]
+
+    def _metered(self, values: Array, operate: Callable[[], None]) -> None:
         entered = time.perf_counter()
-        self._wait(begin())
+        self._watch.enter(lambda: f"{self.size - 1} other ranks", WAITING)
+        operate()
+        self._watch.leave()
         self.meter.seconds += time.perf_counter() - entered
         self.meter.calls += 1
         self.meter.bytes += values.nbytes
@@ -175,7 +207,8 @@ class Job:
         """Cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
         """Ranks on this host."""
-        self.world = Ranks(world, crowd=self.ranks_here / self.cores, watch=self.watch)
+        alone = self.ranks_here == world.Get_size()
+        self.world = Ranks(world, crowd=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
         self.hosts = sorted(set(self.world.gather(socket.gethostname())))
         self.folder: Path | None = None
         """Where a traceback is kept, once there is a run folder."""

@@ -1,0 +1,72 @@
+"""Ranks that meet in shared memory, here as threads of one process."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from mlsh_mpi import crowd
+from mlsh_mpi.crowd import joined, prepared, remove
+
+ROUNDS = 200
+
+
+def every_rank(size, nbytes, act):
+    """What `act(meeting, rank)` gives for each rank, all at work at the same time."""
+    folder = prepared(size, nbytes)
+    meetings = [joined(folder, rank, size) for rank in range(size)]
+    with ThreadPoolExecutor(size) as ranks:
+        remove(folder)  # what they have opened stays
+        return list(ranks.map(act, meetings, range(size), timeout=60))
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_every_round_sums_what_the_ranks_bring_in_their_order(size, dtype):
+    brought = np.random.default_rng(0).normal(0, 1000, (ROUNDS, size, 5)).astype(dtype)
+
+    def act(meeting, rank):
+        found = []
+        for values in brought[:, rank].copy():
+            meeting.sum(values)
+            found.append(values.copy())
+        return np.array(found)
+
+    expected = brought[:, 0].copy()
+    for rank in range(1, size):
+        expected += brought[:, rank]
+    for found in every_rank(size, brought[0, 0].nbytes, act):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_sums_and_spreads_of_other_shapes_take_turns():
+    brought = np.random.default_rng(0).random((ROUNDS, 3, 2, 4))
+
+    def act(meeting, rank):
+        found = []
+        for turn in range(ROUNDS):
+            values = brought[turn, rank].copy()
+            if turn % 2:
+                meeting.spread(values, turn % 3)
+            else:
+                meeting.sum(values)
+            found.append(values)
+        return found
+
+    for found in every_rank(3, brought[0, 0].nbytes, act):
+        for turn, values in enumerate(found):
+            expected = brought[turn, turn % 3] if turn % 2 else brought[turn].sum(0)
+            np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+def test_where_there_is_no_room_or_no_way_nobody_meets(tmp_path, monkeypatch):
+    assert joined(tmp_path / "nowhere", 0, 2) is None
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(crowd.os, "posix_fallocate", full)
+    before = set(os.listdir("/dev/shm"))
+    assert prepared(2, 8) is None
+    assert set(os.listdir("/dev/shm")) == before

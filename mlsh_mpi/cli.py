@@ -1,4 +1,4 @@
-"""The command line: preset + overrides, and one clear sentence for each mistake, from one rank."""
+"""The command line: preset + overrides, and one clear sentence for each mistake. Only rank 0 reads and imports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import dataclasses
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,10 @@ from typing import Annotated, get_type_hints
 
 import tyro
 
-from mlsh_mpi.comm import job
 from mlsh_mpi.config import PREFIXED, PRESETS, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.lanes import known_environments
 from mlsh_mpi.options import from_dict, preset_config
-from mlsh_mpi.run import run_job
 
 DEFAULT_PRESET = "moving-bandits"
 
@@ -41,18 +38,17 @@ class CommandLine:
     """Move an earlier run in the same folder aside and start over."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m mlsh_mpi.train``: see there."""
-    with job() as current:
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        if {"-h", "--help"} & set(given) and current.world.rank > 0:
-            return
-        command = current.world.agreed(lambda: parse(given))
-        if command.list or command.print_config:
-            if current.world.rank == 0:
-                print(listing() if command.list else json.dumps(dataclasses.asdict(command.settings), indent=2))
-            return
-        run_job(current, command.settings, command.settings.environment.env, command.fresh)
+def asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+    """What a command line wants to be run: a configuration, and whether to start over. None if it wants to see something; it has.
+
+    Raises:
+        UserError: an unknown preset, option or value.
+    """
+    command = parse(arguments)
+    if command.list or command.print_config:
+        print(listing() if command.list else json.dumps(dataclasses.asdict(command.settings), indent=2))
+        return None
+    return command.settings, command.fresh
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:

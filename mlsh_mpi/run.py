@@ -56,6 +56,24 @@ def run(preset: str | Config = "moving-bandits", env: EnvFactory | None = None, 
         return run_job(current, config, factory or config.environment.env, fresh)
 
 
+def main() -> None:
+    """``python -m mlsh_mpi.train``: see there."""
+    with job() as current:
+        given, world = sys.argv[1:], current.world
+        if {"-h", "--help"} & set(given) and world.rank > 0:
+            return
+
+        def read() -> tuple[Config, bool] | None:
+            from mlsh_mpi.cli import asked  # only rank 0 pays for importing it
+
+            return asked(given)
+
+        asked_for = world.first(world.agreed(lambda: read() if world.rank == 0 else None))
+        if asked_for is not None:
+            config, fresh = asked_for
+            run_job(current, config, config.environment.env, fresh)
+
+
 def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) -> Path:
     """The same inside a job that is already there.
 

@@ -117,6 +117,6 @@ class Clock:
 
 
 if __name__ == "__main__":
-    from mlsh_mpi.cli import main
+    from mlsh_mpi.run import main
 
     main()

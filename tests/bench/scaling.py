@@ -191,7 +191,7 @@ def ready_program(setting: Figures) -> None:
     """The command line of the trainer, until the first collection would begin."""
     import tempfile
 
-    from mlsh_mpi import cli
+    from mlsh_mpi import run
     from mlsh_mpi import train as algorithm
 
     def collect(*_: object, **__: object) -> None:
@@ -213,7 +213,7 @@ def ready_program(setting: Figures) -> None:
         "--folder",
         f"{tempfile.gettempdir()}/mlsh-start-{setting['began']}",
     ]
-    cli.main()
+    run.main()
 
 
 def _tell_of_start(world: Any, began: float) -> None:

@@ -105,12 +105,9 @@ class HumanoidWorld(PhysicsWorld):
         super().place(lane, qpos, qvel)
         self._sense(lane)
 
-    def _watch(self) -> None:
-        super()._watch()
-        self._sensors = [
-            (data.cinert[BODIES].ravel(), data.cvel[BODIES].ravel(), data.qfrc_actuator[6:], data.cfrc_ext[BODIES].ravel())
-            for data in self.datas  # views: neighbours are unravelled in place
-        ]
+    def sensors_of(self, data: mujoco.MjData) -> tuple[Array, ...]:
+        parts = (data.cinert[BODIES], data.cvel[BODIES], data.qfrc_actuator[6:], data.cfrc_ext[BODIES])
+        return tuple(part.reshape(-1) for part in parts)  # neighbours in memory, so still views
 
     def _sense(self, lane: int) -> None:
         """Inertias, velocities and forces as they are now."""
@@ -138,11 +135,6 @@ class HumanoidWorld(PhysicsWorld):
         pay = np.where(self.crawls, -1.5 * speed, np.where(standing, 5 + 0.25 * speed, 0))
         ends = diverged | ~(self.crawls | standing)
         return (pay - effort - np.minimum(impact, 10)) * ~diverged, ends
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = super().__getstate__()
-        del kept["_sensors"]
-        return kept
 
     def arrive(self) -> None:
         """What changes in the world because of where the humanoids now are."""

@@ -81,8 +81,13 @@ class PhysicsWorld(World):
             for model, data, qpos, qvel in zip(self.models, self.datas, self.qpos, self.qvel, strict=True)
         ]
         self._centres = [data.subtree_com[self._agent] for data in self.datas]
+        self._sensors = [self.sensors_of(data) for data in self.datas]
         self.mocap = [data.mocap_pos for data in self.datas]
         """For each lane (bodies, 3), where its bodies that are moved by hand are; to be written to."""
+
+    def sensors_of(self, data: mujoco.MjData) -> tuple[Array, ...]:
+        """Views of what else a family reads of a simulation at every step, kept for each lane in `_sensors`."""
+        return ()
 
     @property
     def qpos(self) -> Array:
@@ -185,7 +190,7 @@ class PhysicsWorld(World):
     def __getstate__(self) -> dict[str, Any]:
         """Simulations as the vectors that they can be continued from; models are made anew."""
         kept = super().__getstate__()
-        for name in ("models", "datas", "mocap", "_lanes", "_centres", "_painter"):
+        for name in ("models", "datas", "mocap", "_lanes", "_centres", "_sensors", "_painter"):
             del kept[name]
         kept["_states"] = states = []
         for model, data in zip(self.models, self.datas, strict=True):

@@ -50,17 +50,15 @@ def _lane_by_lane(primitives: Stack, primitive: Array) -> Callable[[Array], Arra
 
 def _layers(stack: Stack) -> list[tuple[Array, Array]]:
     """Weights (n, in, out) and biases (n, 1, out) of the policies, as views."""
-    parameters = [parameter.numpy() for parameter in stack.parameters[: 2 * (len(stack.network.hidden) + 1)]]
+    parameters = [parameter.numpy() for parameter in stack.parameters[: stack.network.layer_parameters]]
     return [(weight, bias[:, None]) for weight, bias in zip(parameters[::2], parameters[1::2], strict=True)]
 
 
 def _forward(layers: Sequence[tuple[Array, Array]], x: Array) -> Array:
     """(n, B, in) -> (n, B, out)."""
-    for weight, bias in layers[:-1]:
+    for number, (weight, bias) in enumerate(layers):
+        if number:
+            np.tanh(x, out=x)
         x = np.matmul(x, weight)
         x += bias
-        np.tanh(x, out=x)
-    weight, bias = layers[-1]
-    x = np.matmul(x, weight)
-    x += bias
     return x

@@ -82,23 +82,11 @@ class Ranks:
 
     def sum(self, values: Array) -> None:
         """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
-        if self.size == 1:
-            return
-        meeting = self._meeting(values.nbytes)
-        if meeting:
-            self._metered(values, lambda: meeting.sum(values))
-        else:
-            self._metered(values, lambda: self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values)))
+        self._metered(values, lambda meeting: meeting.sum(values), lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
 
     def spread(self, values: Array, source: int) -> None:
         """Replaces a contiguous array by that of one rank."""
-        if self.size == 1:
-            return
-        meeting = self._meeting(values.nbytes)
-        if meeting:
-            self._metered(values, lambda: meeting.spread(values, source))
-        else:
-            self._metered(values, lambda: self._wait(self._comm.Ibcast(values, source)))
+        self._metered(values, lambda meeting: meeting.spread(values, source), lambda: self._comm.Ibcast(values, source))
 
     def gather(self, value: T) -> list[T]:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
@@ -164,6 +152,7 @@ class Ranks:
         if self._crowd <= 1 or not self._one_host:
             return None
         if nbytes not in self._meetings:
+            self._meet()  # a job that ends before all are here leaves no folder
             folder = self.first(prepared(self.size, nbytes) if self.rank == 0 else None)
             meeting = None if folder is None else joined(folder, self.rank, self.size)
             self._meetings[nbytes] = meeting if all(self.gather(meeting is not None)) else None
@@ -171,11 +160,17 @@ class Ranks:
                 remove(folder)
         return self._meetings[nbytes]
 
-    def _metered(self, values: Array, operate: Callable[[], None]) -> None:
+    def _metered(self, values: Array, meet: Callable[[Meeting], None], begin: Callable[[], MPI.Request]) -> None:
+        """Puts an array of every rank together, asleep in a meeting or by a request to MPI."""
+        if self.size == 1:
+            return
+        meeting = self._meeting(values.nbytes)
         entered = time.perf_counter()
-        self._watch.enter(lambda: f"{self.size - 1} other ranks", WAITING)
-        operate()
-        self._watch.leave()
+        if meeting is None:
+            self._wait(begin())
+        else:
+            with self._waiting():
+                meet(meeting)
         self.meter.seconds += time.perf_counter() - entered
         self.meter.calls += 1
         self.meter.bytes += values.nbytes
@@ -184,13 +179,19 @@ class Ranks:
         self._wait(self._comm.Ibarrier())
 
     def _wait(self, request: MPI.Request) -> None:
+        with self._waiting():
+            long_wait = time.perf_counter() + (0 if self._crowd > 1 else SPIN)
+            while not request.Test():
+                if time.perf_counter() > long_wait:
+                    time.sleep(NAP * self._crowd)
+                else:
+                    os.sched_yield()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Under the eyes of the watch."""
         self._watch.enter(lambda: f"{self.size - 1} other ranks", WAITING)
-        long_wait = time.perf_counter() + (0 if self._crowd > 1 else SPIN)
-        while not request.Test():
-            if time.perf_counter() > long_wait:
-                time.sleep(NAP * self._crowd)
-            else:
-                os.sched_yield()
+        yield
         self._watch.leave()
 
 

@@ -39,7 +39,7 @@ class Log:
         self._file = path.open("a", buffering=1)
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
-        threading.excepthook = _told_elsewhere
+        self._hook, threading.excepthook = threading.excepthook, self._told_elsewhere
         self.progress = Bar("training", iterations, done)
         self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self._started = time.perf_counter()
@@ -69,6 +69,12 @@ class Log:
         self.progress.close()
         self._file.close()
         self._events.close()
+        threading.excepthook = self._hook
+
+    def _told_elsewhere(self, failed: threading.ExceptHookArgs) -> None:
+        """Keeps TensorBoard's thread from printing an error that it keeps and raises where the next event is written."""
+        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
+            self._hook(failed)
 
     def _line(self, row: Mapping[str, float]) -> str:
         columns = [("return", "return/mean"), ("adapted", "return/adapted"), ("entropy", "master/entropy")]
@@ -76,12 +82,6 @@ class Log:
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
         left = a_row * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  N {row['schedule/macro_length']:<3.0f} {text}  {_clock(left)} left"
-
-
-def _told_elsewhere(failed: threading.ExceptHookArgs) -> None:
-    """Keeps TensorBoard's thread from printing an error that it keeps and raises where the next event is written."""
-    if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
-        threading.__excepthook__(failed)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

@@ -139,7 +139,7 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     if adapted.any():
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
-    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, 4].sum())
+    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, COSTS.index("cpu")].sum())
     metrics |= costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
@@ -149,8 +149,8 @@ def costs_of_a_rank(costs: Array) -> dict[str, float]:
     means = dict(zip(COSTS, costs.mean(0).tolist(), strict=True))
     wall = max(sum(means[name] for name in TIMES), 1e-9)
     metrics = {f"time/{name}": means[name] / wall for name in TIMES}
-    spent = {"milliseconds": 1000 * means["communication"], "calls": means["calls"], "bytes": means["bytes"]}
-    return metrics | {f"communication/{name}": spent[name] for name in COMMUNICATION}
+    spent = (1000 * means["communication"], means["calls"], means["bytes"])
+    return metrics | {f"communication/{name}": value for name, value in zip(COMMUNICATION, spent, strict=True)}
 
 
 def plain(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -150,11 +150,11 @@ class Network:
 
     def policy(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
         """Outputs of the policies: (n, B, observation) -> (n, B, outputs)."""
-        return _forward(parameters[: self._layers], observation)
+        return _forward(parameters[: self.layer_parameters], observation)
 
     def value(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
         """Values: (n, B, observation) -> (n, B)."""
-        return _forward(parameters[self._layers : 2 * self._layers], observation).squeeze(-1)
+        return _forward(parameters[self.layer_parameters : 2 * self.layer_parameters], observation).squeeze(-1)
 
     def log_prob(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> Tensor:
         """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B)."""
@@ -165,7 +165,8 @@ class Network:
         return parameters[-1] if self.head.free else parameters[-1].new_empty(len(parameters[-1]), 0)
 
     @property
-    def _layers(self) -> int:
+    def layer_parameters(self) -> int:
+        """Number of parameters, weights and biases, of each of the two networks: the policy's come first, then the value's."""
         return 2 * (len(self.hidden) + 1)
 
 

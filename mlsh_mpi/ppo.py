@@ -100,7 +100,7 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
     shape = (epochs, minibatches, n, width)
     blocks = [Block(slice(row, row + 1), width) for row, width in enumerate(widths) if width]
     if (n * width - sum(widths)) * parameters <= (n - 1) * CALL:
-        blocks = [Block(slice(0, n), width)]
+        blocks = [Block(slice(0, n), width)] if width else []
     return Plan(torch.from_numpy(index).view(shape), torch.from_numpy(weight).view(shape), tuple(blocks))
 
 
@@ -188,7 +188,7 @@ class Gradients:
     def __init__(self, stack: Stack, config: PPO) -> None:
         self._stack, self._config = stack, config
         self._programs: dict[torch.Size, Callable[..., object]] = {}
-        self._views: dict[int, list[Tensor]] = {}
+        self._views: dict[tuple[int, int], list[Tensor]] = {}
 
     def add(self, minibatch: Minibatch, first: int = 0) -> None:
         """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`.
@@ -198,7 +198,7 @@ class Gradients:
             first: the first of them.
         """
         stack, shape = self._stack, minibatch.weight.shape
-        tensors = (*self.views(first, shape[0]), *minibatch)
+        tensors = (*self._of_rows(first, first + shape[0]), *minibatch)
         program = self._programs.get(shape)
         if program is None:
             kept = stack.buffer.clone()
@@ -207,13 +207,12 @@ class Gradients:
         with torch.no_grad():
             program(*tensors)
 
-    def views(self, first: int, n: int) -> list[Tensor]:
-        """Parameters, their gradients and the sample counts of n rows; kept, because making them takes longer than using them."""
-        place = first * self._stack.n + n
-        if place not in self._views:
-            stack, rows = self._stack, slice(first, first + n)
-            self._views[place] = [values[rows] for values in (*stack.parameters, *stack.gradients, stack.counts)]
-        return self._views[place]
+    def _of_rows(self, first: int, end: int) -> list[Tensor]:
+        """Views of some rows' parameters, gradients and sample counts; kept, because making them takes longer than using them."""
+        if (first, end) not in self._views:
+            stack = self._stack
+            self._views[first, end] = [values[first:end] for values in (*stack.parameters, *stack.gradients, stack.counts)]
+        return self._views[first, end]
 
     def add_plainly(self, *tensors: Tensor) -> None:
         """The same as :meth:`add` on its flat arguments, by plain autograd."""

@@ -102,8 +102,9 @@ def _simplify(graph: Graph) -> None:
             _replace(graph, node, node.args[1])
         elif node.target is aten.mul_.Tensor and _makes(node.args[0], aten.baddbmm.default) and isinstance(node.args[1], int):
             product, factor = node.args
-            product.kwargs = {"beta": factor, "alpha": factor}
-            _replace(graph, node, product)
+            if not product.kwargs:
+                product.kwargs = {"beta": factor, "alpha": factor}
+                _replace(graph, node, product)
         elif node.target is aten.squeeze.dim and _makes(node.args[0], aten.sum.dim_IntList):
             total = node.args[0]
             if total.args[1:] == ([node.args[1]], True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -63,15 +63,16 @@ def main() -> None:
         if {"-h", "--help"} & set(given) and world.rank > 0:
             return
 
-        def read() -> tuple[Config, bool] | None:
-            from mlsh_mpi.cli import asked  # only rank 0 pays for importing it
-
-            return asked(given)
-
-        asked_for = world.first(world.agreed(lambda: read() if world.rank == 0 else None))
-        if asked_for is not None:
-            config, fresh = asked_for
+        wanted = world.first(world.agreed(lambda: _asked(given) if world.rank == 0 else None))
+        if wanted is not None:
+            config, fresh = wanted
             run_job(current, config, config.environment.env, fresh)
+
+
+def _asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+    from mlsh_mpi.cli import asked  # only rank 0 pays for importing it
+
+    return asked(arguments)
 
 
 def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) -> Path:

@@ -1,7 +1,7 @@
 """Ranks that meet in shared memory, here as threads of one process."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +66,8 @@ def test_where_there_is_no_room_or_no_way_nobody_meets(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
+    made, mkdtemp = [], crowd.tempfile.mkdtemp
+    monkeypatch.setattr(crowd.tempfile, "mkdtemp", lambda **given: made.append(mkdtemp(**given)) or made[-1])
     monkeypatch.setattr(crowd.os, "posix_fallocate", full)
-    before = set(os.listdir("/dev/shm"))
     assert prepared(2, 8) is None
-    assert set(os.listdir("/dev/shm")) == before
+    assert [Path(folder).exists() for folder in made] == [False]

@@ -139,6 +139,18 @@ def test_the_replayed_gradient_is_that_of_plain_autograd(kind):
         torch.testing.assert_close(replayed, stack.buffer, rtol=1e-6, atol=1e-6)
 
 
+def test_where_nothing_is_used_nothing_is_computed_but_the_reduction_is():
+    stack = stack_of(Categorical(3))
+    batch = ppo.Batch(*(values.flatten(0, 1) for values in minibatch_of(stack, 10)[:5]))
+    plan = ppo.plan(np.full((1, 20), -1), 2, np.zeros((2, 1, 20)), 4, parameters=1000)
+    assert plan.blocks == ()
+    calls, before = [], stack.flat.clone()
+    ppo.PPOUpdate(stack, CONFIG)(batch, plan, [True, True], 0.1, lambda buffer: calls.append(buffer.clone()))
+    assert len(calls) == 2 * 4
+    assert not torch.stack(calls).any()
+    torch.testing.assert_close(stack.flat, before, rtol=0, atol=0)
+
+
 def test_recording_loads_no_compiler():
     """It would cost every rank more than a second at its start."""
     program = """

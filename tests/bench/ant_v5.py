@@ -41,9 +41,8 @@ class AntV5World(PhysicsWorld):
     def model_of(self, task: object) -> mujoco.MjModel:
         return _model(self.integrator)
 
-    def _watch(self) -> None:
-        super()._watch()
-        self._sensors = [(data.xpos[self._agent], data.cfrc_ext[BODIES].ravel()) for data in self.datas]
+    def sensors_of(self, data: mujoco.MjData) -> tuple[np.ndarray, ...]:
+        return data.xpos[self._agent], data.cfrc_ext[BODIES].reshape(-1)
 
     def qvel_noise(self, rng: np.random.Generator) -> np.ndarray:
         return 0.1 * rng.standard_normal((self.qvel.shape[1],))

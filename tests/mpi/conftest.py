@@ -26,6 +26,13 @@ def ordinary_job(cwd: Path, *more: object) -> FinishedJob:
     return FinishedJob(result, cwd, cwd / "runs" / "moving-bandits-seed3")
 
 
+def but_for_time(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics of an iteration that do not depend on how fast it was, or on who talked to whom."""
+    return {
+        name: value for name, value in metrics.items() if not name.startswith(("time/", "communication/", "speed/", "seconds"))
+    }
+
+
 @pytest.fixture(scope="session")
 def finished_job(tmp_path_factory):
     return ordinary_job(tmp_path_factory.mktemp("job"))

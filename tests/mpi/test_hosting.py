@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, mpirun
 
 pytestmark = pytest.mark.mpi
@@ -99,14 +100,7 @@ def test_returns_lengths_and_usage_of_every_group_are_the_same(runs, case, ranks
 @pytest.mark.parametrize(("case", "ranks"), ACROSS)
 def test_metrics_are_the_same_but_for_time(runs, case, ranks):
     for alone, together in pairs(runs, case, ranks):
-        one, other = (
-            {
-                name: value
-                for name, value in iteration["metrics"].items()
-                if not name.startswith(("time/", "communication/", "speed/"))
-            }
-            for iteration in (alone, together)
-        )
+        one, other = (but_for_time(iteration["metrics"]) for iteration in (alone, together))
         assert one.keys() == other.keys()
         close(list(one.values()), list(other.values()))
 

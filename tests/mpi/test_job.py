@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlsh_mpi.options import from_dict
-from mpi.conftest import ITERATIONS, ORDINARY
+from mpi.conftest import ITERATIONS, ORDINARY, but_for_time
 from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_path
 
 pytestmark = pytest.mark.mpi
@@ -135,13 +135,7 @@ def test_two_runs_with_one_seed_and_layout_are_identical(finished_job, same_job_
     one, other = (torch.load(run.folder / "phi.pt", weights_only=True)["primitives"] for run in (finished_job, same_job_again))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     assert rows_of(finished_job.folder) != []
-    one, other = (
-        [
-            {name: value for name, value in row.items() if not name.startswith(("time/", "communication/", "speed/", "seconds"))}
-            for row in rows_of(run.folder)
-        ]
-        for run in (finished_job, same_job_again)
-    )
+    one, other = ([but_for_time(row) for row in rows_of(run.folder)] for run in (finished_job, same_job_again))
     assert one == other
 
 

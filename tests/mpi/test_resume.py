@@ -10,6 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_path
 
 pytestmark = pytest.mark.mpi
@@ -35,7 +36,7 @@ def learned(folder):
 def logged(folder):
     """The metrics of each iteration that do not depend on the time."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith(("time/", "communication/", "speed/", "seconds"))} for row in rows]
+    return [but_for_time(row) for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mpi.launcher import Job, mpirun_path
+from jobs import Figures, begun, figures, run_program, train_program
 
 CORES = len(os.sched_getaffinity(0))
 NETWORKS = {"10 Gb/s Ethernet": (30e-6, 1.1e9), "100 Gb/s InfiniBand": (2e-6, 11e9)}
@@ -53,6 +51,13 @@ SIZES = {
 }
 """float32 numbers."""
 HOSTS = ("10.78.0.1", "10.78.0.2")
+AGENT = f"""#!/bin/sh
+# What mpirun takes for ssh: passes over its options and starts the rest in a host's network namespace.
+while [ "$1" != {HOSTS[0]} ] && [ "$1" != {HOSTS[1]} ]; do shift; done
+host=$1; shift
+exec ip netns exec "mlsh${{host##*.}}" unshare --uts sh -c "hostname $host; $*"
+"""
+JOINT = {"preset": "ant-twowalk", "in_step": True, "warmup": 1, "joint": 8, "iterations": 8}
 
 
 def sum_seconds(ranks: int, size: float, latency: float, bandwidth: float) -> float:
@@ -74,21 +79,10 @@ def main() -> None:
         parts[name](console, given.quick)
 
 
-def finished(command: list[str], **environment: str) -> dict:
-    """What rank 0 of a job printed."""
-    with Job(command, Path.cwd(), environment) as job:
-        result = job.wait(900).succeeded()
-    return json.loads(result.stdout.strip().splitlines()[-1])
-
-
-def program(name: str, *arguments: object) -> list[str]:
-    return [sys.executable, str(Path(__file__).resolve()), "--program", name, *map(str, arguments)]
-
-
 def on_host(console: Console, quick: bool) -> None:
     """Ranks beyond the cores meet in shared memory: each is woken once and copies twice, so a sum costs by the rank."""
     counts = (2, 4, 8) if quick else (2, 4, 8, 16, 32, 64)
-    rows = {ranks: finished([mpirun_path(), "-np", str(ranks), *program("sums", 1000 // ranks)]) for ranks in counts}
+    rows = {ranks: figures(begun(__file__, "sums", {"repeats": 1000 // ranks}, "-np", str(ranks))) for ranks in counts}
     table = Table(title=f"one sum on {CORES} cores, ms (in brackets: in proportion to 8 ranks)")
     table.add_column("ranks", justify="right")
     for name in SIZES:
@@ -101,27 +95,18 @@ def on_host(console: Console, quick: bool) -> None:
 
 def over_wire(console: Console, quick: bool) -> None:
     """Constants from sums at several delays, then an iteration of a trainer foretold from them."""
-    agent = Path(tempfile.mkdtemp()) / "agent.sh"
-    agent.write_text(f'#!/bin/sh\nwhile [ "$1" != "{HOSTS[0]}" ] && [ "$1" != "{HOSTS[1]}" ]; do shift; done\nhost=$1; shift\n'
-                     'exec ip netns exec "mlsh${host##*.}" unshare --uts sh -c "hostname $host; $*"\n')  # fmt: skip
-    agent.chmod(0o755)
-    spread = [
-        mpirun_path(),
-        "-launcher",
-        "rsh",
-        "-launcher-exec",
-        str(agent),
-        "-hosts",
-        ",".join(f"{host}:1" for host in HOSTS),
-        "-np",
-        "2",
-    ]
-    launch = ["ip", "netns", "exec", "mlsh1", *spread]
     sums, runs = {}, {}
-    for delay in (0.0, 0.002) if quick else (0.0, 0.0005, 0.001, 0.002, 0.005):
-        with wire(delay):
-            sums[delay] = finished([*launch, *program("sums", 100)], UCX_TLS="tcp,self")
-            runs[delay] = finished([*launch, *program("iterations")], UCX_TLS="tcp,self")
+    with tempfile.TemporaryDirectory() as folder:
+        agent = Path(folder) / "agent.sh"
+        agent.write_text(AGENT)
+        agent.chmod(0o755)
+        hosts = ",".join(f"{host}:1" for host in HOSTS)
+        options = ["-launcher", "rsh", "-launcher-exec", str(agent), "-hosts", hosts, "-np", "2"]
+        where = {"before": ("ip", "netns", "exec", "mlsh1"), "UCX_TLS": "tcp,self"}
+        for delay in (0.0, 0.002) if quick else (0.0, 0.0005, 0.001, 0.002, 0.005):
+            with wire(delay):
+                sums[delay] = figures(begun(__file__, "sums", {"repeats": 100}, *options, **where))
+                runs[delay] = joint_iteration(figures(begun(__file__, "train", JOINT, *options, **where)))
     table = Table(title="two ranks over a wire with a delay")
     for heading in ("delay of a frame, ms", *(f"{name}, ms" for name in SIZES), "iteration, ms", "foretold"):
         table.add_column(heading, justify="right")
@@ -149,7 +134,7 @@ def slope(sums: dict[float, dict[str, float]], name: str) -> float:
 
 def foretold(console: Console, _: bool) -> None:
     """Calls and bytes as the trainer counts them at 2 ranks, the model's price at 64 and 1,024."""
-    run = finished([mpirun_path(), "-np", "2", *program("iterations")])
+    run = joint_iteration(figures(begun(__file__, "train", JOINT, "-np", "2")))
     table = Table(title="Ant Twowalk, a group of one worker a rank: communication of a joint iteration")
     for heading in ("network", "ranks", "calls", "MB", "a call, us", "an iteration, ms", "of its time"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
@@ -166,7 +151,16 @@ def foretold(console: Console, _: bool) -> None:
     console.print(f"An iteration's own work, sampling and learning of 2000 steps: {1e3 * run['work']:.0f} ms.")
 
 
-def sums_program(repeats: str) -> None:
+def joint_iteration(run: Figures) -> dict[str, float]:
+    """Of a run of JOINT, medians of its joint iterations but the first: what communication took, and seconds of the rest."""
+    joint = run["rows"][2:]
+    names = ("calls", "bytes", "milliseconds")
+    found = {name: statistics.median(row[f"communication/{name}"] for row in joint) for name in names}
+    wall = statistics.median(b - a for a, b in itertools.pairwise(run["seconds"][1:]))
+    return {**found, "work": wall - found["milliseconds"] / 1e3}
+
+
+def sums_program(setting: Figures) -> None:
     """Median seconds of a sum of each size, of the slowest rank."""
     import numpy as np
 
@@ -176,7 +170,7 @@ def sums_program(repeats: str) -> None:
         world, medians = current.world, {}
         for name, count in SIZES.items():
             values, times = np.zeros(count, np.float32), []
-            for _ in range(max(int(repeats), 10)):
+            for _ in range(max(setting["repeats"], 10)):
                 entered = time.perf_counter()
                 world.sum(values)
                 times.append(time.perf_counter() - entered)
@@ -185,37 +179,11 @@ def sums_program(repeats: str) -> None:
             print(json.dumps(medians))
 
 
-def iterations_program() -> None:
-    """Joint iterations of Ant Twowalk, all groups in the same phase: calls, bytes, ms of communication, seconds of the rest."""
-    from mlsh_mpi import schedule
-    from mlsh_mpi.comm import job
-    from mlsh_mpi.config import PRESETS
-    from mlsh_mpi.lanes import Maker
-    from mlsh_mpi.options import with_options
-    from mlsh_mpi.train import train
-
-    staggered = schedule.phase
-    schedule.phase = lambda iteration, _, __, warmup, joint: staggered(iteration, 0, 1, warmup, joint)
-    rows, ends = [], []
-    with job() as current:
-        setting = {"groups": current.world.size, "workers": 1, "warmup": 1, "joint": 8, "iterations": 8}
-        config = with_options(PRESETS["ant-twowalk"].config, setting)
-        maker = Maker(config.environment.env, None)
-        train(config, current, maker, maker.spec(), None, lambda row, _: ends.append(time.perf_counter()) or rows.append(row))
-        if current.world.rank == 0:
-            joint = rows[2:]
-            found = {
-                name: statistics.median(row[f"communication/{name}"] for row in joint)
-                for name in ("calls", "bytes", "milliseconds")
-            }
-            wall = statistics.median(b - a for a, b in itertools.pairwise(ends[1:]))
-            print(json.dumps({**found, "work": wall - found["milliseconds"] / 1e3}))
-
-
 @contextmanager
 def wire(delay: float) -> Iterator[None]:
     """Two namespaces, mlsh1 and mlsh2, and between them a wire that passes every frame on after `delay` seconds."""
-    forwarder = subprocess.Popen(program("wire", delay), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    command = [sys.executable, __file__, "--program", "wire", json.dumps({"delay": delay})]
+    forwarder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
         assert forwarder.stdout is not None
         forwarder.stdout.readline()
@@ -237,11 +205,11 @@ def wire(delay: float) -> Iterator[None]:
             subprocess.run(["ip", "netns", "del", f"mlsh{number}"], check=False)
 
 
-def wire_program(delay: str) -> None:
+def wire_program(setting: Figures) -> None:
     """Passes frames on between two TAP devices, until it is ended."""
     import fcntl
 
-    ends = []
+    ends, delay = [], setting["delay"]
     for number in (1, 2):
         ends.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
         fcntl.ioctl(ends[-1], 0x400454CA, struct.pack("16sH", f"mlshtap{number}".encode(), 0x0002 | 0x1000))  # TAP, plain frames
@@ -252,7 +220,7 @@ def wire_program(delay: str) -> None:
         patience = max(0.0, waiting[0][0] - time.perf_counter()) if waiting else None
         for end in select.select(ends, [], [], patience)[0]:
             count += 1
-            heapq.heappush(waiting, (time.perf_counter() + float(delay), count, ends[1 - ends.index(end)], os.read(end, 65536)))
+            heapq.heappush(waiting, (time.perf_counter() + delay, count, ends[1 - ends.index(end)], os.read(end, 65536)))
         while waiting and waiting[0][0] <= time.perf_counter():
             _, _, to, frame = heapq.heappop(waiting)
             with suppress(OSError):  # a device that is not up yet loses it
@@ -260,7 +228,4 @@ def wire_program(delay: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--program"]:
-        {"sums": sums_program, "iterations": iterations_program, "wire": wire_program}[sys.argv[2]](*sys.argv[3:])
-    else:
-        main()
+    run_program({"sums": sums_program, "train": train_program, "wire": wire_program}, main)

@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bare import seconds_of, state_of
 from mlsh_mpi.comm import job
 from mlsh_mpi.config import PRESETS
 from mlsh_mpi.lanes import Lanes, Maker
@@ -29,7 +30,6 @@ from mlsh_mpi.options import with_options
 from mlsh_mpi.train import train
 
 GOALS = {"ant-twowalk": 0.80, "humanoid-walk-crawl": 0.85}
-STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class Recorder(Lanes):
@@ -45,10 +45,8 @@ class Recorder(Lanes):
         observation = super().reset(mask, seeds, tasks)
         for lane in np.flatnonzero(mask):
             model, data = self.world.models[lane], self.world.datas[lane]
-            state = np.empty(mujoco.mj_stateSize(model, STATE))
-            mujoco.mj_getState(model, data, state, STATE)
             self._now[lane] = []
-            self.episodes.append((model, state, self._now[lane]))
+            self.episodes.append((model, state_of(model, data), self._now[lane]))
         return observation
 
     def step(self, action):
@@ -58,16 +56,7 @@ class Recorder(Lanes):
 
     def replay(self) -> float:
         """Seconds that the bare physics of everything since the last call takes; setting the first states does not count."""
-        seconds = 0.0
-        for model, state, actions in self.episodes:
-            data = mujoco.MjData(model)
-            mujoco.mj_setState(model, data, state, STATE)
-            control, skip = data.ctrl, self.world.frame_skip
-            entered = time.perf_counter()
-            for action in actions:
-                control[:] = action
-                mujoco.mj_step(model, data, skip)
-            seconds += time.perf_counter() - entered
+        seconds = sum(seconds_of(model, self.world.frame_skip, state, actions) for model, state, actions in self.episodes)
         self.episodes.clear()
         return seconds
 

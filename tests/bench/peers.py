@@ -33,8 +33,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPEN
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import gymnasium as gym
-import mujoco
 import numpy as np
+
+from bare import seconds_of, state_of
 
 OURS = "mlsh_mpi"
 D, EPOCHS, MINIBATCH = 2000, 10, 134
@@ -44,7 +45,6 @@ PEERS = {
     "tianshou": ["tianshou==2.0.1"],
 }
 COMMON = ["gymnasium[mujoco]==1.4.0", "mujoco==4.0.0", "torch==2.13.0"]
-STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class Kept(gym.Wrapper):
@@ -54,11 +54,8 @@ class Kept(gym.Wrapper):
 
     def reset(self, **given):
         found = self.env.reset(**given)
-        model, data = self.unwrapped.model, self.unwrapped.data
-        state = np.empty(mujoco.mj_stateSize(model, STATE))
-        mujoco.mj_getState(model, data, state, STATE)
         self._actions = []
-        self.episodes.append((state, self._actions))
+        self.episodes.append((state_of(self.unwrapped.model, self.unwrapped.data), self._actions))
         return found
 
     def step(self, action):
@@ -92,17 +89,10 @@ class Task(gym.Env):
 def physics_seconds(skip: int) -> float:
     """Of a bare loop through everything that was kept after the first `skip` steps."""
     environment = gym.make("Ant-v5").unwrapped
-    model, frames, seconds, passed = environment.model, environment.frame_skip, 0.0, 0
+    seconds = 0.0
     for state, actions in Kept.episodes:
-        data = mujoco.MjData(model)
-        mujoco.mj_setState(model, data, state, STATE)
-        control = data.ctrl
-        for action in actions:
-            passed += 1
-            entered = time.perf_counter()
-            control[:] = action
-            mujoco.mj_step(model, data, frames)
-            seconds += time.perf_counter() - entered if passed > skip else 0.0
+        seconds += seconds_of(environment.model, environment.frame_skip, state, actions, untimed=max(skip, 0))
+        skip -= len(actions)
     return seconds
 
 
@@ -158,13 +148,12 @@ def run_stable_baselines3(steps: int, library: str = "stable_baselines3") -> Non
 def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     """This trainer, on the ant as a world of this project or as Gymnasium's own environment."""
     from ant_v5 import ID, check
-    from mujoco_trainer import RecordingMaker
-
     from mlsh_mpi.comm import job
     from mlsh_mpi.config import PRESETS
     from mlsh_mpi.lanes import Maker
     from mlsh_mpi.options import with_options
     from mlsh_mpi.train import train
+    from mujoco_trainer import RecordingMaker
 
     check()
     maker = RecordingMaker(ID, None) if worlds else Maker(Task, 1000)

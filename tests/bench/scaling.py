@@ -17,25 +17,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mpi.launcher import Job, mpirun_path
+from jobs import Figures, Job, begun, figures, figures_of_running, run_program, train_program
 
 CORES = len(os.sched_getaffinity(0))
-ANT = {"preset": "ant-twowalk", "workers": 1}
-BANDITS = {"preset": "moving-bandits", "workers": 1, "forming_iterations": 0}
+ANT: Figures = {"preset": "ant-twowalk"}
+BANDITS: Figures = {"preset": "moving-bandits", "forming_iterations": 0}
 CROWD = (2, 8, 16, 64)
-PATIENCE = 1500.0
-Figures = dict[str, Any]
 
 
 def main() -> None:
@@ -60,17 +59,9 @@ def main() -> None:
         sys.exit("a goal is missed")
 
 
-def begun(ranks: int, program: str, setting: Figures) -> Job:
-    """A job of one of the programs below."""
-    command = [mpirun_path(), "-np", str(ranks), sys.executable, str(Path(__file__).resolve())]
-    return Job([*command, "--program", program, json.dumps(setting)], Path.cwd())
-
-
-def figures(job: Job) -> Figures:
-    """What rank 0 of a job printed, once that has ended."""
-    with job:
-        result = job.wait(PATIENCE).succeeded()
-    return json.loads(result.stdout.strip().splitlines()[-1])
+def job_of(ranks: int, program: str, setting: Figures) -> Job:
+    """One of the programs on so many ranks."""
+    return begun(__file__, program, setting, "-np", str(ranks))
 
 
 def steps_a_second(run: Figures, skip: int) -> float:
@@ -82,54 +73,50 @@ def pair(console: Console, repeats: int, iterations: int) -> bool:
     """All cores in one job, or each in a run of its own."""
     cycle = {"warmup": 4, "joint": 8, "iterations": iterations}
     shares: dict[str, list[float]] = {"staggered": [], "in step": []}
-    waits = []
     for repeat in range(repeats):
-        apart = [begun(1, "train", {**ANT, **cycle, "groups": 1, "seed": repeat + core}) for core in range(CORES)]
-        alone = sum(steps_a_second(figures(job), 12) for job in apart)
-        for name in shares:
-            run = figures(begun(CORES, "train", {**ANT, **cycle, "groups": CORES, "seed": repeat, "in_step": name == "in step"}))
-            shares[name].append(steps_a_second(run, 12) / alone)
-            waits.append(run["waiting"])
-        console.print(f"pair {repeat + 1}: alone {alone:,.0f} steps a second, " + shown(shares, -1), highlight=False)
-    console.print(f"[bold]{CORES} ranks against {CORES} runs of one rank (goal 97%):[/] median " + shown(shares, None))
-    return statistics.median(shares["staggered"]) >= 0.97
-
-
-def shown(shares: dict[str, list[float]], which: int | None) -> str:
-    """One pair's shares, or their medians."""
-    of = {name: values[which] if which is not None else statistics.median(values) for name, values in shares.items()}
-    return ", ".join(f"{name} {share:.1%}" for name, share in of.items())
+        with ExitStack() as running:  # if one fails the others end
+            apart = [running.enter_context(job_of(1, "train", {**ANT, **cycle, "seed": repeat + core})) for core in range(CORES)]
+            alone = sum(steps_a_second(figures_of_running(job), 12) for job in apart)
+        for name, found in shares.items():
+            setting = {**ANT, **cycle, "seed": repeat, "in_step": name == "in step"}
+            found.append(steps_a_second(figures(job_of(CORES, "train", setting)), 12) / alone)
+        latest = ", ".join(f"{name} {found[-1]:.1%}" for name, found in shares.items())
+        console.print(f"pair {repeat + 1}: alone {alone:,.0f} steps a second, {latest}", highlight=False)
+    medians = {name: statistics.median(found) for name, found in shares.items()}
+    text = ", ".join(f"{name} {median:.1%}" for name, median in medians.items())
+    console.print(f"{CORES} ranks against {CORES} runs of one rank (goal 97%): medians {text}")
+    return medians["staggered"] >= 0.97
 
 
 def of_crowd(console: Console, name: str, setting: Figures, crowd: tuple[int, ...]) -> bool:
     """More and more ranks on the same cores."""
-    table, speeds = Table(title=f"{name}: ranks on {CORES} cores"), []
-    for heading in (
-        "ranks",
-        "steps a second",
-        "of the best",
-        "communication and waiting",
-        "calls",
-        "MB",
-        "a rank's CPU seconds awake",
-    ):
+    table = Table(title=f"{name}: ranks on {CORES} cores")
+    for heading in ("ranks", "steps a second", "of the best", "communication and waiting", "calls", "MB", "cores in use"):
         table.add_column(heading, justify="right")
-    runs = []
+    runs = {}
     for ranks in crowd:
         iterations = 3 + 3 * max(1, round((64 if setting is ANT else 2000) / ranks / 3))
-        run = figures(begun(ranks, "train", {**setting, "groups": ranks, "warmup": 1, "joint": 2, "iterations": iterations}))
-        runs.append(run)
-        speeds.append(steps_a_second(run, 3))
-    for ranks, run, speed in zip(crowd, runs, speeds, strict=True):
-        spent = (f"{run['waiting']:.0%}", f"{run['calls']:.0f}", f"{run['bytes'] / 1e6:.1f}", f"{run['awake']:.0%}")
-        table.add_row(str(ranks), f"{speed:,.0f}", f"{speed / max(speeds):.1%}", *spent)
+        runs[ranks] = figures(job_of(ranks, "train", {**setting, "warmup": 1, "joint": 2, "iterations": iterations}))
+    speeds = {ranks: steps_a_second(run, 3) for ranks, run in runs.items()}
+    best = max(speeds.values())
+    for ranks, run in runs.items():
+        share, calls, nbytes = (
+            statistics.mean(row[metric] for row in run["rows"][3:])
+            for metric in ("time/communication", "communication/calls", "communication/bytes")
+        )
+        spent = (f"{share:.0%}", f"{calls:.0f}", f"{nbytes / 1e6:.1f}", f"{run['awake']:.0%}")
+        table.add_row(str(ranks), f"{speeds[ranks]:,.0f}", f"{speeds[ranks] / best:.1%}", *spent)
     console.print(table)
-    return setting is not ANT or min(speeds) >= 0.85 * max(speeds)
+    return setting is not ANT or min(speeds.values()) >= 0.85 * best
 
 
 def start(console: Console, repeats: int, ranks: int) -> bool:
     """Up to the first collection."""
-    pairs = [[figures(begun(ranks, name, {"began": time.time()})) for name in ("imports", "ready")] for _ in range(repeats)]
+    pairs = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {name: {"folder": f"{folder}/run"} for name in ("imports", "ready")}
+            pairs.append([figures(job_of(ranks, name, {**each, "began": time.time()})) for name, each in settings.items()])
     table = Table(title=f"start of {ranks} ranks on {CORES} cores")
     for heading in ("", "imports alone", "the trainer, ready", "ratio (goal 1.15)"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -140,41 +127,6 @@ def start(console: Console, repeats: int, ranks: int) -> bool:
         table.add_row(unit, f"{statistics.median(alone):.1f}", f"{statistics.median(whole):.1f}", f"{ratios[-1]:.3f}")
     console.print(table)
     return max(ratios) <= 1.15
-
-
-def train_program(setting: Figures) -> None:
-    """Algorithm 1 with this setting; rank 0 prints when each iteration ended, and what communication took."""
-    from mlsh_mpi import schedule
-    from mlsh_mpi.comm import job
-    from mlsh_mpi.config import PRESETS
-    from mlsh_mpi.lanes import Maker
-    from mlsh_mpi.options import with_options
-    from mlsh_mpi.train import train
-
-    preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
-    if in_step:
-        staggered = schedule.phase
-        schedule.phase = lambda iteration, _, __, warmup, joint: staggered(iteration, 0, 1, warmup, joint)
-    seconds, rows = [], []
-    with job() as current:
-        config = with_options(PRESETS[preset].config, setting)
-        maker = Maker(config.environment.env, None)
-        cpu = time.process_time()
-
-        def on_iteration(metrics: dict[str, float], _: object) -> bool:
-            seconds.append(time.perf_counter())
-            rows.append(metrics)
-            return False
-
-        entered = time.perf_counter()
-        train(config, current, maker, maker.spec(), None, on_iteration)
-        awake = (time.process_time() - cpu) / (time.perf_counter() - entered)
-        awake = sum(current.world.gather(awake)) / current.cores
-        if current.world.rank == 0:
-            mean = {name: statistics.mean(row[f"communication/{name}"] for row in rows[3:]) for name in ("calls", "bytes")}
-            waiting = statistics.mean(row["time/communication"] for row in rows[3:])
-            steps = setting["groups"] * config.sampling.steps
-            print(json.dumps({"seconds": seconds, "steps": steps, "waiting": waiting, "awake": awake, **mean}))
 
 
 def imports_program(setting: Figures) -> None:
@@ -189,8 +141,6 @@ def imports_program(setting: Figures) -> None:
 
 def ready_program(setting: Figures) -> None:
     """The command line of the trainer, until the first collection would begin."""
-    import tempfile
-
     from mlsh_mpi import run
     from mlsh_mpi import train as algorithm
 
@@ -203,16 +153,7 @@ def ready_program(setting: Figures) -> None:
         os._exit(0)
 
     algorithm.collect = collect  # type: ignore[assignment]
-    sys.argv = [
-        "train",
-        "ant-twowalk",
-        "--workers",
-        "1",
-        "--groups",
-        "1",
-        "--folder",
-        f"{tempfile.gettempdir()}/mlsh-start-{setting['began']}",
-    ]
+    sys.argv = ["train", "ant-twowalk", *"--workers 1 --groups 1 --folder".split(), setting["folder"]]
     run.main()
 
 
@@ -220,17 +161,12 @@ def _tell_of_start(world: Any, began: float) -> None:
     """Rank 0 prints the seconds since the launch until all ranks are here, and their mean memory."""
     world.Barrier()
     seconds = time.time() - began
-    pss = next(
-        int(line.split()[1]) for line in Path("/proc/self/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
-    )
-    every = world.gather(pss / 1024)
+    (pss,) = re.findall(r"^Pss: +(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)
+    every = world.gather(int(pss) / 1024)
     world.Barrier()
     if world.Get_rank() == 0:
         print(json.dumps({"seconds": seconds, "megabytes": sum(every) / len(every)}))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--program"]:
-        {"train": train_program, "imports": imports_program, "ready": ready_program}[sys.argv[2]](json.loads(sys.argv[3]))
-    else:
-        main()
+    run_program({"train": train_program, "imports": imports_program, "ready": ready_program}, main)

@@ -1,0 +1,90 @@
+"""What the benchmarks of many ranks share: jobs of programs that print their figures, and one that trains."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mpi.launcher import Job, mpirun_path
+
+Figures = dict[str, Any]
+PATIENCE = 1500.0
+"""Seconds."""
+
+
+def begun(script: str, program: str, setting: Figures, *options: str, before: Sequence[str] = (), **environment: str) -> Job:
+    """A job of one of a benchmark's programs, on as many ranks as its options for mpirun say.
+
+    Args:
+        script: `__file__` of the benchmark, which must call :func:`run_program`.
+        program: one of those that it offers there.
+        setting: handed to it.
+        options: of mpirun.
+        before: in front of mpirun.
+        environment: more variables.
+    """
+    python = [sys.executable, str(Path(script).resolve()), "--program", program, json.dumps(setting)]
+    return Job([*before, mpirun_path(), *options, *python], Path.cwd(), environment)
+
+
+def figures(job: Job) -> Figures:
+    """What rank 0 of a job printed last, once that has ended."""
+    with job:
+        return figures_of_running(job)
+
+
+def figures_of_running(job: Job) -> Figures:
+    """The same of a job whose ``with`` block the caller is in."""
+    return json.loads(job.wait(PATIENCE).succeeded().stdout.strip().splitlines()[-1])
+
+
+def run_program(programs: Mapping[str, Callable[[Figures], None]], main: Callable[[], None]) -> None:
+    """What a benchmark does when it is started: one of its programs if the command line asks for it, else itself."""
+    if sys.argv[1:2] == ["--program"]:
+        programs[sys.argv[2]](json.loads(sys.argv[3]))
+    else:
+        main()
+
+
+def train_program(setting: Figures) -> None:
+    """Algorithm 1 on all ranks, a group each of one worker.
+
+    Rank 0 prints "seconds", when each iteration ended; "rows", the metrics of each; "steps" of an iteration; and "awake", the
+    part of its cores' time that the job used.
+
+    Args:
+        setting: options of the trainer, with "preset", and "in_step" if all groups are to be in the same phase.
+    """
+    from mlsh_mpi import schedule
+    from mlsh_mpi.comm import job
+    from mlsh_mpi.config import PRESETS
+    from mlsh_mpi.lanes import Maker
+    from mlsh_mpi.options import with_options
+    from mlsh_mpi.train import train
+
+    preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
+    if in_step:
+        staggered = schedule.phase
+        schedule.phase = lambda iteration, _, __, warmup, joint: staggered(iteration, 0, 1, warmup, joint)
+    seconds, rows = [], []
+    with job() as current:
+        config = with_options(PRESETS[preset].config, {"workers": 1, "groups": current.world.size, **setting})
+        maker = Maker(config.environment.env, None)
+
+        def on_iteration(metrics: dict[str, float], _: object) -> bool:
+            seconds.append(time.perf_counter())
+            rows.append(metrics)
+            return False
+
+        wall, cpu = time.perf_counter(), time.process_time()
+        train(config, current, maker, maker.spec(), None, on_iteration)
+        used = current.world.gather((time.process_time() - cpu) / (time.perf_counter() - wall))
+        if current.world.rank == 0:
+            steps = current.world.size * config.sampling.steps
+            print(json.dumps({"seconds": seconds, "rows": rows, "steps": steps, "awake": sum(used) / current.cores}))

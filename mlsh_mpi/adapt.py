@@ -1,142 +1,204 @@
-"""The test of the method: the primitives stay as they are, and only a fresh master learns (paper, section 4)."""
+"""The test of the method: how fast new tasks are learned with what training left (paper, section 6.2).
+
+mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
-from mlsh_mpi import seeding
-from mlsh_mpi.comm import Job
-from mlsh_mpi.config import Config
-from mlsh_mpi.hosting import host
+from mlsh_mpi import baselines, runs
+from mlsh_mpi.adaptation import Adaptation, Learners, Trial, adapt
+from mlsh_mpi.comm import Job, job
+from mlsh_mpi.config import AdaptConfig
+from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.frame import Keeper, Opened, Report, opened_by_all
+from mlsh_mpi.health import forced_returns
 from mlsh_mpi.lanes import Maker, Spec
-from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
-from mlsh_mpi.metrics import Tally, finished, shown
-from mlsh_mpi.policies import Skills
-from mlsh_mpi.rollout import Rollout, Streams, always, collect, masters_decide
+from mlsh_mpi.skills import PHI, Skills, load_phi
 
-Array = np.ndarray[Any, np.dtype[Any]]
-TEST_SEED = 2**20
-"""Added to the run's seed, so that tests meet episodes training never saw."""
-FORCED_ITERATION = 10_000
-"""Where the forced episodes' random streams begin, beyond any number of updates of a fresh master."""
+FORCED_TASKS = 16
+"""Up to so many different tasks, the tables tell what each primitive earns alone on each."""
 
 
-@dataclass(frozen=True)
-class Adaptation:
-    """How fresh masters fared over frozen primitives."""
-
-    tasks: tuple[Any, ...]
-    """(M,) task of each master."""
-    returns: Array
-    """(U + 1, M) mean return of an episode after 0 to U updates, exploration on."""
-    unexplored: Array
-    """(M,) mean return after the last update, exploration off."""
-    entropy: Array
-    """(M,) nats, of the master's own choices after the last update."""
-    usage: Array
-    """(M, K) share of the steps each primitive then ran, exploration off."""
+def main() -> None:
+    """``python -m mlsh_mpi.adapt``: see there."""
+    with job() as current:
+        given, world = sys.argv[1:], current.world
+        if {"-h", "--help"} & set(given) and world.rank > 0:
+            return
+        wanted = world.first(world.agreed(lambda: _asked(given) if world.rank == 0 else None))
+        if wanted is not None:
+            config, fresh = wanted
+            adapt_job(current, config, fresh)
 
 
-def adapt(
-    config: Config, job: Job, maker: Maker, spec: Spec, skills: Skills, updates: int, advance: Callable[[str], None]
-) -> Adaptation:
-    """Trains fresh masters, one a task, over frozen primitives.
+def _asked(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
+    from mlsh_mpi.cli import asked_to_adapt  # only rank 0 pays for importing it
+
+    return asked_to_adapt(arguments)
+
+
+def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
+    """The test, inside a job that is already there.
 
     Args:
-        config: of the run; a master has one worker with its D, and its N.
-        job: this MPI job; the masters are dealt to its ranks.
-        maker: makes the environments.
-        spec: theirs.
-        skills: frozen.
-        updates: of each master.
-        advance: told after each collection.
-    """
-    count = max(config.run.test_masters, job.world.size, len(spec.tasks))
-    seed = config.run.seed + TEST_SEED
-    tasks = tuple(_test_task(spec, seed, master) for master in range(count))
-    hosting = host(count, 1, job.world.size, job.world.rank)
-    masters = private_masters(config, job.world, spec, hosting)
-    for row, master in enumerate(hosting.groups):
-        masters.restart(row, seeding.stream(seed, "theta", 0, master))
-    lanes = maker.lanes(len(hosting.groups) * (config.sampling.steps // spec.episode_length))
-
-    def collected(iteration: int, exploration: float) -> tuple[Rollout, Tally]:
-        rollout = collect(
-            lanes,
-            masters_decide(masters.stack, exploration),
-            skills,
-            [tasks[master] for master in hosting.groups],
-            Streams(seed, iteration, hosting.groups),
-            episode_length=spec.episode_length,
-            macro_length=config.hierarchy.macro_length,
-            watch=job.watch,
-        )
-        tally = Tally.empty(count, config.hierarchy.primitives, job.world.size)
-        tally.add_rollout(rollout, hosting)
-        return rollout, tally
-
-    length = config.hierarchy.macro_length
-    returns = []
-    for update in range(updates + 1):
-        rollout, tally = collected(update, config.hierarchy.exploration)
-        if update < updates:
-            learn_masters(masters, rollout, hosting.workers, update, seed, length, config.master)
-        job.world.sum(tally.flat)
-        returns.append(tally.returns())
-        advance(f"fresh masters after {update} updates: return {shown(float(np.nanmean(returns[-1])))}")
-    rollout, unexplored = collected(updates + 1, 0.0)
-    unexplored.add_entropy(choice_entropy(masters.stack, rollout.steps.observation), hosting, 1)
-    job.world.sum(unexplored.flat)
-    lanes.close()
-    usage = unexplored.groups[:, 4:] / unexplored.groups[:, 4:].sum(1, keepdims=True)
-    return Adaptation(tasks, np.stack(returns), unexplored.returns(), unexplored.groups[:, 3], usage)
-
-
-def forced_returns(
-    config: Config, job: Job, maker: Maker, spec: Spec, skills: Skills, tasks: Sequence[Any], advance: Callable[[str], None]
-) -> Array:
-    """The separation matrix: mean return of each primitive run alone on each task, actions sampled.
-
-    Args:
-        config: of the run; `test_masters` workers run `test_episodes` each.
-        job: this MPI job; the workers are dealt to its ranks.
-        maker: makes the environments.
-        spec: theirs.
-        skills: frozen.
-        tasks: columns of the matrix.
-        advance: told after each primitive on each task.
+        current: the job.
+        config: the same on every rank.
+        fresh: move an earlier test in the same folder aside.
 
     Returns:
-        (K, tasks).
+        The folder, with config.json, metrics.jsonl, TensorBoard events, adaptation.json, picture.png, summary.json, summary.txt.
+
+    Raises:
+        UserError: on every rank, for whatever does not fit.
     """
-    count = max(config.run.test_masters, job.world.size)
-    hosting = host(count, 1, job.world.size, job.world.rank)
-    lanes = maker.lanes(len(hosting.workers) * config.run.test_episodes)
-    sums = np.zeros((2, skills.primitives.n, len(tasks)))
-    for k, column in np.ndindex(sums.shape[1:]):
-        rollout = collect(
-            lanes,
-            always(k),
-            skills,
-            [tasks[column]] * len(hosting.workers),
-            Streams(config.run.seed + TEST_SEED, FORCED_ITERATION + k * len(tasks) + column, hosting.workers),
-            episode_length=spec.episode_length,
-            macro_length=spec.episode_length,
-            watch=job.watch,
-        )
-        sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
-        advance(f"primitive {k} alone on {spec.label(tasks[column])}")
-    lanes.close()
-    job.world.sum(sums)
-    return sums[1] / np.maximum(sums[0], 1)
+    torch.set_num_threads(1)
+    world, method = current.world, baselines.method_of(config)
+
+    def ready() -> tuple[Trial, Skills | None, Learners]:
+        maker = Maker(config.environment.env, config.environment.episode_length)
+        spec = maker.spec()
+        config.check(spec.episode_length)
+        skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
+        trial = Trial(config, current, maker, spec, chosen_tasks(config, spec, world.size))
+        return trial, skills, baselines.learners(method, trial, skills)
+
+    trial, skills, learners = world.agreed(ready)
+    updates = config.run.iterations - 1
+    path = default_folder(config)
+    identity = runs.identity(trial.spec, current.library)
+    identity["environment"] |= {"tasks": str([trial.spec.label(task) for task in trial.tasks]), "phi": _fingerprint(config)}
+    opened, saved, done = opened_by_all(current, path, config, lambda: identity, fresh, "--updates")
+    if done:
+        return path
+    report = _Report(config, trial, learners, opened) if opened else None
+
+    keeper = Keeper(config, current, report, updates + 1)
+    adaptation = adapt(learners, updates, keeper, look=lambda _: True, saved=saved)
+
+    def advance(note: str) -> None:
+        current.leave_if_asked()
+        if report is not None:
+            report.forced.advance(note)
+
+    tasks = _forced_tasks(trial) if method == "master" and skills is not None else ()
+    if report is not None:
+        report.adapted(learners.behaviours * len(tasks))
+    matrix = None
+    if skills is not None and tasks:
+        matrix = forced_returns(config, current, trial.maker, trial.spec, skills, tasks, trial.seed, advance)
+    if report is not None:
+        report.finished(adaptation, matrix)
+    return path
 
 
-def _test_task(spec: Spec, seed: int, master: int) -> Any:
-    """Every listed task in turn; else one of the distribution."""
-    if spec.tasks:
-        return spec.tasks[master % len(spec.tasks)]
-    return spec.sample_task(seeding.stream(seed, "task", master))
+def resolved(config: AdaptConfig) -> AdaptConfig:
+    """With as many iterations as updates ask for: one more, because the last update's effect is to be seen."""
+    updates = config.test.updates if config.test.updates is not None else baselines.usual_updates(config)
+    return replace(config, run=replace(config.run, iterations=updates + 1))
+
+
+def default_folder(config: AdaptConfig) -> Path:
+    """RUN/adapt/METHOD-seedSEED, with what else tells it from others; runs/PRESET-METHOD-seedSEED where no run is the source."""
+    if config.run.folder is not None:
+        return Path(config.run.folder)
+    method, source = baselines.method_of(config), Path(config.source)
+    name = method + ("-held-out" if config.test.held_out else "")
+    name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
+    if method in baselines.UNTRAINED:
+        return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
+    trained_in = load_phi(source).config.environment.env
+    name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
+    return (source if source.is_dir() else source.parent) / "adapt" / f"{name}-seed{config.run.seed}"
+
+
+def chosen_tasks(config: AdaptConfig, spec: Spec, ranks: int) -> tuple[Any, ...]:
+    """A task for each learner: those asked for, else those listed, in turn and equally often; else drawn.
+
+    Raises:
+        UserError: a task is unknown, or there are none of this split.
+    """
+    split = "held-out" if config.test.held_out else "train"
+    count = max(config.run.test_masters, ranks)
+    different = tuple(named_task(spec, text) for text in config.test.task) or spec.listed(split)
+    if not different:
+        return runs.drawn_tasks(spec, config.run.seed, count, split)
+    return different * -(-count // len(different))
+
+
+def named_task(spec: Spec, text: str) -> Any:
+    """A task by its label, or by its JSON form.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    known = {spec.label(task): task for task in spec.known_tasks}
+    if text in known:
+        return known[text]
+    env = spec.env.unwrapped
+    try:
+        value = json.loads(text)
+        return env.task_from_json(value) if hasattr(env, "task_from_json") else value
+    except ValueError as error:
+        some = f": it has {', '.join(list(known)[:20])}" if known else f" ({error})"
+        raise UserError(f"{spec.name} has no --task {text!r}{nearest(text, list(known))}{some}") from None
+
+
+def _forced_tasks(trial: Trial) -> tuple[Any, ...]:
+    different = tuple(dict.fromkeys(trial.tasks)) if len(set(map(trial.spec.label, trial.tasks))) < len(trial.tasks) else ()
+    return different if len(different) <= FORCED_TASKS else ()
+
+
+def _fingerprint(config: AdaptConfig) -> str:
+    """What a checkpoint was learned over."""
+    if baselines.method_of(config) in baselines.UNTRAINED:
+        return "none"
+    source = Path(config.source)
+    return f"{zlib.crc32((source / PHI if source.is_dir() else source).read_bytes()):08x}"
+
+
+class _Report(Report):
+    """Of a test."""
+
+    def __init__(self, config: AdaptConfig, trial: Trial, learners: Learners, opened: Opened) -> None:
+        from mlsh_mpi import logs, report  # only what every rank needs is imported by every rank
+
+        self._trial, self._report, self._logs = trial, report, logs
+        done = opened.saved["iteration"] if opened.saved else 0
+        header = report.adapt_header(config, trial, learners, opened.folder.path, done)
+        super().__init__(config, opened, header, "adapting", len(trial.tasks) * learners.steps)
+
+    def adapted(self, forced: int) -> None:
+        """Closes the log; so many primitives are still to be run alone."""
+        with self.writing():
+            self.log.close()
+        self.forced = self._logs.Bar("testing", max(1, forced))
+
+    def finished(self, adaptation: Adaptation, matrix: Any) -> None:
+        """Tables, picture, and every learner's curve."""
+        from mlsh_mpi.figures.curves import draw_adaptation
+
+        self.forced.close()
+        summary = self._report.summarise(self.log.rows, adaptation, matrix, self._trial.spec, self.config)
+        text = self._report.curve_table(summary) + self._report.tables(summary)
+        curves = {name: values for name, values in adaptation.curves.items() if name != "divergence"}
+        tasks = [self._trial.spec.label(task) for task in adaptation.tasks]
+        with self.writing():
+            self.folder.write_json("adaptation.json", self._logs.jsonable({"tasks": tasks, "steps": adaptation.steps} | curves))
+        title = f"{self.config.preset}, {summary['method']}"
+        self.finish(text, summary, lambda path: draw_adaptation(path, summary, title), ", adaptation.json (each learner's curve)")
+
+
+if __name__ == "__main__":
+    from mlsh_mpi.adapt import main as started
+
+    started()

@@ -11,16 +11,33 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
 
-from mlsh_mpi.config import PREFIXED, PRESETS, Config
+from mlsh_mpi import baselines
+from mlsh_mpi.adapt import resolved
+from mlsh_mpi.config import PREFIXED, AdaptConfig, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.lanes import known_environments
-from mlsh_mpi.options import from_dict, preset_config
+from mlsh_mpi.options import from_dict
+from mlsh_mpi.presets import BASELINES, PRESETS, preset_config
+from mlsh_mpi.skills import load_phi
 
 DEFAULT_PRESET = "moving-bandits"
+MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "algorithm": ("algorithm", "trial"),
+    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations"),
+    "sampling": ("groups", "workers"),
+    "network": ("hidden", "filter_observations"),
+    "run": ("iterations", "stop_when"),
+}
+"""Options of the trainer that mean nothing once training is over."""
+INSTEAD = {
+    "groups": ", and use --test-masters",
+    "workers": ", and use --steps",
+    "iterations": ", and use --updates",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,18 @@ class CommandLine:
     """Start from this JSON file (as --print-config shows it, or a run's config.json) instead of a preset."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Move an earlier run in the same folder aside and start over."""
+
+
+@dataclass(frozen=True)
+class AdaptCommandLine:
+    """What may follow the run, phi or preset."""
+
+    settings: Annotated[AdaptConfig, tyro.conf.arg(name="")]
+    fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Move an earlier test in the same folder aside and start over."""
+
+
+Command = TypeVar("Command", CommandLine, AdaptCommandLine)
 
 
 def asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
@@ -64,20 +93,53 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     file, _ = _only_config().parse_known_args(rest)
     if file.config is not None:
         base = read_config(file.config)
+    return _parsed(CommandLine(base), rest, "python -m mlsh_mpi.train [PRESET]", listing())
+
+
+def asked_to_adapt(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
+    """RUN_OR_PHI [--options], or PRESET --method [--options] where nothing has to be trained before -> what to test.
+
+    Raises:
+        UserError: there is nothing to test, or an option or value is unknown or has no meaning here.
+    """
+    rest = list(arguments)
+    source = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    if source is None and not {"-h", "--help"} & set(rest):
+        raise UserError("name a run folder or its phi.pt, such as runs/moving-bandits-seed0; or a preset and --method scratch")
+    trained = source is not None and (Path(source).exists() or "/" in source)
+    base = load_phi(Path(source)).config if source and trained else preset_config(source or DEFAULT_PRESET)
+    formed = dataclasses.replace(base.hierarchy, forming_iterations=0)
+    own = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
+    fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)} | {"run": own, "hierarchy": formed}
+    default = AdaptConfig(**fields, source=source or "")
+    prog = "python -m mlsh_mpi.adapt RUN_OR_PHI"
+    command = _parsed(AdaptCommandLine(default), rest, prog, "How fast new tasks are learned with what training left.")
+    config = command.settings
+    for concern, names in MEANINGLESS.items():
+        before, now = getattr(default, concern), getattr(config, concern)
+        for name in names or [field.name for field in dataclasses.fields(now)]:
+            if getattr(before, name) != getattr(now, name):
+                raise UserError(
+                    f"--{name.replace('_', '-')} is a matter of training, which is over: leave it out{INSTEAD.get(name, '')}"
+                )
+    untrained = baselines.method_of(config) in baselines.UNTRAINED
+    if not trained and not untrained:
+        raise UserError(
+            f"{source} is a preset, with nothing trained: name a run folder or its phi.pt, or add --method "
+            f"{' or '.join(baselines.UNTRAINED)}"
+        )
+    return resolved(config), command.fresh
+
+
+def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:
     heard = io.StringIO()
     try:
-        with contextlib.nullcontext() if {"-h", "--help"} & set(rest) else contextlib.redirect_stderr(heard):
-            return tyro.cli(
-                CommandLine,
-                default=CommandLine(base),
-                args=rest,
-                prog="python -m mlsh_mpi.train [PRESET]",
-                description=listing(),
-            )
+        with contextlib.nullcontext() if {"-h", "--help"} & set(arguments) else contextlib.redirect_stderr(heard):
+            return tyro.cli(type(default), default=default, args=arguments, prog=prog, description=description)
     except SystemExit:
         if not heard.getvalue():
             raise
-        raise UserError(_sentence(heard.getvalue(), rest)) from None
+        raise UserError(_sentence(heard.getvalue(), arguments, type(default))) from None
 
 
 def _only_config() -> argparse.ArgumentParser:
@@ -103,17 +165,20 @@ def read_config(path: Path) -> Config:
 def listing() -> str:
     """Presets and environments."""
     presets = [f"  {name:24}{preset.summary}" for name, preset in PRESETS.items()]
+    baselines = [f"  -{name:23}{baseline.summary}" for name, baseline in BASELINES.items()]
     environments = [f"  {name}" for name in known_environments()]
-    return "\n".join(["Presets:", *presets, "", "Environments (or any --env module:Class of yours):", *environments])
+    behind = "Baselines (behind any preset's name, as in moving-bandits-shared):"
+    yours = "Environments (or any --env module:Class of yours):"
+    return "\n".join(["Presets:", *presets, "", behind, *baselines, "", yours, *environments])
 
 
-def _sentence(box: str, arguments: Sequence[str]) -> str:
+def _sentence(box: str, arguments: Sequence[str], command: type) -> str:
     """Tyro's boxed message as one sentence, with the nearest option where one is mistyped."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # a launcher may give its ranks a terminal, and tyro then colours
     lines = [line.strip("│ ") for line in plain.splitlines() if line.startswith("│")]
     end = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
     sentence = " ".join(lines[:end]).rstrip(".") or " ".join(plain.split())
-    names = list(_options(CommandLine, ""))
+    names = list(_options(command, ""))
     known = {name.lower() for name in names}
     for argument in arguments:
         word = argument.split("=")[0]
@@ -127,5 +192,5 @@ def _options(concern: type, prefix: str) -> Iterator[str]:
     for field, annotation in get_type_hints(concern).items():
         if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield from _options(annotation, f"{field}." if field in PREFIXED else "")
-        elif field != "preset":
+        elif field not in ("preset", "source"):
             yield "--" + (prefix + field).replace("_", "-")

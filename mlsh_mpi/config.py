@@ -1,8 +1,7 @@
-"""What a run is: frozen dataclasses, one a concern, and a preset for each experiment of the paper."""
+"""What a run is: frozen dataclasses, one a concern."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -47,6 +46,18 @@ class Hierarchy:
     credit: Literal["episode", "macro-action"] = "episode"
     """How far a primitive's advantage looks: through to the end of the episode, whichever primitives act in the rest of it,
     or to the end of its macro-action, where the value of the primitive that takes over stands for the rest."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What is trained: a shared hierarchy, or one of its rivals (mlsh_mpi/baselines)."""
+
+    algorithm: Literal["mlsh", "rl2", "maml"] = "mlsh"
+    """Which; a preset's name followed by that of a baseline sets it and what goes with it: moving-bandits-rl2."""
+    trial: int = 10
+    """RL²: episodes of one task over which the policy keeps its state."""
+    inner_rate: float = 0.1
+    """MAML: step size of the gradient steps on a task."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,7 @@ class Config:
 
     preset: tyro.conf.Suppress[str] = "moving-bandits"
     environment: Annotated[Environment, flat] = field(default_factory=Environment)
+    algorithm: Annotated[Algorithm, flat] = field(default_factory=Algorithm)
     hierarchy: Annotated[Hierarchy, flat] = field(default_factory=Hierarchy)
     sampling: Annotated[Sampling, flat] = field(default_factory=Sampling)
     network: Annotated[Network, flat] = field(default_factory=Network)
@@ -161,7 +173,7 @@ class Config:
         Raises:
             UserError: the rule, the values and what to do.
         """
-        for name in ("hierarchy", "sampling", "run", "master", "primitive"):
+        for name in ("algorithm", "hierarchy", "sampling", "run", "master", "primitive"):
             _check_ranges(getattr(self, name), f"{name}." if name in PREFIXED else "")
         if self.sampling.steps < episode_length:
             raise UserError(
@@ -184,8 +196,35 @@ class Config:
             raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")
 
 
+Method = Literal["master", "fine-tune", "scratch", "rl2", "maml", "option-critic", "actor-critic"]
+
+
+@dataclass(frozen=True)
+class Test:
+    """How single tasks are learned once training is over (paper, section 6.2)."""
+
+    method: Method | None = None
+    """What learns a task: a fresh master over frozen primitives, a trained policy that learns on, a fresh policy, a recurrent
+    policy that remembers, gradient steps from a trained policy, or a fresh table of options or actions; by default what the
+    training was for."""
+    updates: int | None = None
+    """Updates on each task; by default W of the training, for RL² the episodes it remembers less one."""
+    task: tuple[str, ...] = ()
+    """Only these tasks, as the tables name them (goal=1) or as JSON; by default those that the environment lists, or draws."""
+    held_out: bool = False
+    """Tasks that training never draws."""
+
+
+@dataclass(frozen=True)
+class AdaptConfig(Config):
+    """Everything that defines a test: the configuration of the training, and how tasks are learned after it."""
+
+    source: tyro.conf.Suppress[str] = ""
+    test: Annotated[Test, flat] = field(default_factory=Test)
+
+
 _POSITIVE = {
-    *("primitives", "macro_length", "joint", "groups", "workers", "steps", "epochs"),
+    *("primitives", "macro_length", "joint", "groups", "workers", "steps", "epochs", "trial", "inner_rate"),
     *(
         "minibatch_size",
         "minibatches",
@@ -199,6 +238,7 @@ _POSITIVE = {
         "patience",
         "learning_rate",
         "clip",
+        "updates",
     ),
 }
 _NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay", "checkpoint_minutes"}
@@ -220,75 +260,3 @@ def _check_ranges(concern: object, prefix: str) -> None:
             raise UserError(f"{option} must not be negative, but is {value}")
         if name in _FRACTIONS and not 0 <= value <= 1:
             raise UserError(f"{option} must be between 0 and 1, but is {value}")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named starting point."""
-
-    summary: str
-    config: Config
-
-
-def _preset(name: str, summary: str, **concerns: object) -> tuple[str, Preset]:
-    return name, Preset(summary, dataclasses.replace(Config(preset=name), **concerns))  # type: ignore[arg-type]
-
-
-def _mujoco(env: str, iterations: int, primitives: int = 2, steps: int = 2000) -> dict[str, object]:
-    """The paper's settings for its ants and humanoids: 10 groups of 12 workers, N = 200, W = 20, U = 40."""
-    return {
-        "environment": Environment(env=env),
-        "hierarchy": Hierarchy(primitives=primitives, macro_length=200, warmup=20, joint=40),
-        "sampling": Sampling(groups=10, workers=12, steps=steps),
-        "network": Network(filter_observations=True),
-        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
-    }
-
-
-PRESETS: dict[str, Preset] = dict(
-    [
-        _preset(
-            "moving-bandits",
-            "2D Moving Bandits, settings that separate the primitives with every seed",
-            hierarchy=Hierarchy(forming_iterations=72, learn_from_explored=False),
-            sampling=Sampling(groups=30),
-            primitive=PrimitivePPO(learning_rate=7e-4, decay=2.0),
-            run=Run(iterations=100),
-        ),
-        _preset(
-            "moving-bandits-paper",
-            "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
-            sampling=Sampling(groups=10, workers=12),
-            run=Run(iterations=1000),
-        ),
-        _preset(
-            "four-rooms",
-            "Four Rooms, the paper's settings: N = 25, K = 4, W = 20, U = 30",
-            environment=Environment(env="mlsh/FourRooms-v0"),
-            hierarchy=Hierarchy(primitives=4, macro_length=25, warmup=20, joint=30),
-            sampling=Sampling(groups=10, workers=12),
-            run=Run(iterations=500),
-        ),
-        _preset("ant-twowalk", "Ant Twowalk, the paper's settings", **_mujoco("mlsh/AntTwowalk-v0", iterations=1020)),
-        _preset(
-            "ant-mazes",
-            "the nine ant mazes, the paper's settings",
-            **_mujoco("mlsh/AntMaze-v0", iterations=600, primitives=3),
-        ),
-        _preset(
-            "ant-obstacle-course",
-            "the ant's obstacle course from nothing, where a reward is hard to come by",
-            **_mujoco("mlsh/AntObstacleCourse-v0", iterations=240),
-        ),
-        _preset(
-            "humanoid-walk-crawl",
-            "Humanoid Walk/Crawl, the paper's settings",
-            **_mujoco("mlsh/HumanoidWalkCrawl-v0", iterations=240),
-        ),
-        _preset(
-            "humanoid-combination",
-            "the humanoid's walk there and crawl back from nothing",
-            **_mujoco("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
-        ),
-    ]
-)

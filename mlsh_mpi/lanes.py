@@ -41,8 +41,28 @@ class Spec:
     @property
     def tasks(self) -> tuple[Any, ...]:
         """All train tasks where they are few, else none."""
+        return self.listed("train")
+
+    def listed(self, split: str) -> tuple[Any, ...]:
+        """All tasks of a split where they are few, else none.
+
+        Raises:
+            UserError: the environment has no such split.
+        """
         tasks = getattr(self.env.unwrapped, "tasks", None)
-        return tuple(tasks()) if callable(tasks) else ()
+        try:
+            return tuple(tasks(split)) if callable(tasks) else ()
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    @property
+    def known_tasks(self) -> tuple[Any, ...]:
+        """Every task of every split, where they are few."""
+        found: list[Any] = []
+        for split in ("train", "held-out"):
+            with contextlib.suppress(UserError):
+                found += self.listed(split)
+        return tuple(found)
 
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Any:
         """A task of the distribution."""

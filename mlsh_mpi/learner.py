@@ -14,10 +14,12 @@ from torch import Tensor
 from mlsh_mpi import advantage, ppo, schedule, seeding
 from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import PPO, Config, MasterPPO
+from mlsh_mpi.heads import Exploring, head_for
 from mlsh_mpi.hosting import Hosting
 from mlsh_mpi.lanes import Spec
-from mlsh_mpi.policies import Exploring, Network, Skills, Stack, by_row, head_for
+from mlsh_mpi.policies import Network, Stack, by_row
 from mlsh_mpi.rollout import Rollout, Step
+from mlsh_mpi.skills import Skills
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,9 +33,9 @@ class Learner:
     ranks: Ranks
 
     @classmethod
-    def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> Learner:
-        """A learner whose gradients are summed over `ranks`."""
-        return cls(stack, ppo.PPOUpdate(stack, config), ranks)
+    def of(cls, stack: Stack, config: PPO, ranks: Ranks, recorded: bool = True) -> Learner:
+        """A learner whose gradients are summed over `ranks`, and recorded or not (see :class:`mlsh_mpi.ppo.PPOUpdate`)."""
+        return cls(stack, ppo.PPOUpdate(stack, config, recorded), ranks)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -108,33 +110,33 @@ def learn_masters(
     lanes_each = lanes // len(workers)
     row_of_lane = np.repeat(np.arange(masters.n), lanes // masters.n)
     with torch.no_grad():
-        blocks = torch.from_numpy(_lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1])
+        blocks = torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1])
         value = masters.value(blocks).view(lanes, decisions + 1).T.numpy()
         outputs = masters.policy(blocks)
         choice = np.concatenate((view.choice, np.zeros_like(view.choice[:1])))
         log_prob = masters.network.head.log_prob(
-            outputs, masters.network.free(masters.parameters), torch.from_numpy(_lanes_first(choice)).view(masters.n, -1)
+            outputs, masters.network.free(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
         )
         entropy = _entropy(outputs).view(lanes, decisions + 1)[:, :-1].numpy()
     advantages = view.advantages(value, config.gamma, config.lam)
     rows = np.where(view.valid, row_of_lane, -1)
-    normalised, counts = _normalise(advantages, rows, masters.n, learner.ranks)
+    normalised, counts = normalise(advantages, rows, masters.n, learner.ranks)
     batch = ppo.Batch(
-        observation=_samples(view.observation[:-1]),
-        action=_samples(view.choice),
+        observation=samples(view.observation[:-1]),
+        action=samples(view.choice),
         log_prob=log_prob.view(lanes, decisions + 1)[:, :-1].reshape(-1),
-        advantage=_samples(normalised),
-        target=_samples(advantages + value[:-1]),
+        advantage=samples(normalised),
+        target=samples(advantages + value[:-1]),
     )
     expected = lanes_each * (len(steps.reward) // macro_length)
     count = max(1, round(expected / config.minibatch_size))
     regular = -(-expected // count) * (len(workers) // masters.n)
     streams = [seeding.stream(seed, "master", iteration, worker) for worker in workers]
-    keys = _keys(streams, config.epochs, _lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
-    by_worker = _lanes_first(rows).reshape(len(workers), -1)
+    keys = _keys(streams, config.epochs, lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
+    by_worker = lanes_first(rows).reshape(len(workers), -1)
     minibatches = ppo.plan(by_worker, masters.n, keys, count, regular, masters.flat.shape[1])
-    learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate, _summed(learner.ranks))
-    valid = _lanes_first(view.valid)
+    learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate, summed(learner.ranks))
+    valid = lanes_first(view.valid)
     of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
     means = of_worker[0] / np.maximum(of_worker[1], 1)
     return means.reshape(masters.n, -1).mean(1)
@@ -178,28 +180,28 @@ def learn_primitives(
     )
     learns = config.hierarchy.learn_from_explored | ~steps.explored
     rows = np.where(learns, active, -1)
-    normalised, counts = _normalise(advantages, rows, primitives.n, learner.ranks)
+    normalised, counts = normalise(advantages, rows, primitives.n, learner.ranks)
     batch = ppo.Batch(
-        observation=_samples(observation),
-        action=_samples(steps.action),
-        log_prob=_active_log_prob(primitives, _samples(observation), _samples(steps.action), _lanes_first(active).reshape(-1)),
-        advantage=_samples(normalised),
-        target=_samples(advantages + value),
+        observation=samples(observation),
+        action=samples(steps.action),
+        log_prob=_active_log_prob(primitives, samples(observation), samples(steps.action), lanes_first(active).reshape(-1)),
+        advantage=samples(normalised),
+        target=samples(advantages + value),
     )
     joint_workers = [worker for worker, on in zip(workers, joint, strict=True) if on]
     streams = [seeding.stream(config.run.seed, "primitive", iteration, worker) for worker in joint_workers]
     keys = _keys(streams, settings.epochs, np.ones((len(streams), lanes_each, len(active)), np.bool_))
-    by_worker = _lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
+    by_worker = lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
     rate = schedule.decayed(iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
-    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate, _summed(learner.ranks))
+    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate, summed(learner.ranks))
     return counts
 
 
 def choice_entropy(masters: Stack, observation: Array) -> Array:
     """Mean entropy in nats of each master's own choices: (T, L, observation), L in equal blocks a master -> (n,)."""
     with torch.no_grad():
-        blocks = torch.from_numpy(_lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
+        blocks = torch.from_numpy(lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
         return _entropy(masters.policy(blocks)).mean(-1).numpy()
 
 
@@ -209,7 +211,8 @@ def _entropy(outputs: Tensor) -> Tensor:
     return -(log_pi.exp() * log_pi).sum(-1)
 
 
-def _summed(ranks: Ranks) -> ppo.Reduce:
+def summed(ranks: Ranks) -> ppo.Reduce:
+    """Sums over ranks, for a learner's update."""
     return lambda buffer: ranks.sum(buffer.numpy())
 
 
@@ -225,18 +228,18 @@ def _keys(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> 
     return keys.reshape(epochs, len(streams), valid.shape[1] * valid.shape[2])
 
 
-def _lanes_first(values: Array) -> Array:
+def lanes_first(values: Array) -> Array:
     """(T, L, ...) -> (L, T, ...): a worker's samples become neighbours."""
     return np.ascontiguousarray(values.swapaxes(0, 1))
 
 
-def _samples(values: Array) -> Tensor:
+def samples(values: Array) -> Tensor:
     """(T, L, ...) -> (L * T, ...)."""
-    first = _lanes_first(values)
+    first = lanes_first(values)
     return torch.from_numpy(first.reshape(-1, *first.shape[2:]))
 
 
-def _normalise(advantages: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Array]:
+def normalise(advantages: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Array]:
     """Zero mean and unit deviation for each row over the pooled samples of all ranks that share it.
 
     Returns:

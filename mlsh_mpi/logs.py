@@ -16,18 +16,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mlsh_mpi.metrics import plain, shown
 
+COLUMNS = {
+    "return": "return/mean",
+    "adapted": "return/adapted",
+    "exploration off": "return/unexplored",
+    "entropy": "master/entropy",
+}
+"""What the line of an iteration shows of its metrics."""
+
 
 class Log:
     """Writes each iteration down and shows how far the run is: a bar on a terminal, a plain line an iteration elsewhere.
 
     Args:
         folder: of the run.
+        title: of the progress bar.
         iterations: planned.
         steps: environment steps of an iteration, over all ranks.
         done: iterations of an earlier job that this one continues; what was logged after them is cut off.
     """
 
-    def __init__(self, folder: Path, iterations: int, steps: int, done: int = 0) -> None:
+    def __init__(self, folder: Path, title: str, iterations: int, steps: int, done: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # only rank 0 pays for importing it
 
         self._iterations, self._steps, self._first = iterations, steps, done
@@ -40,7 +49,7 @@ class Log:
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
         self._hook, threading.excepthook = threading.excepthook, self._told_elsewhere
-        self.progress = Bar("training", iterations, done)
+        self.progress = Bar(title, iterations, done)
         self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self._started = time.perf_counter()
 
@@ -77,11 +86,12 @@ class Log:
             self._hook(failed)
 
     def _line(self, row: Mapping[str, float]) -> str:
-        columns = [("return", "return/mean"), ("adapted", "return/adapted"), ("entropy", "master/entropy")]
-        text = "  ".join(f"{label} {shown(row[name])}" for label, name in columns if name in row)
+        text = "  ".join(f"{label} {shown(row[name])}" for label, name in COLUMNS.items() if name in row)
+        if "schedule/macro_length" in row:
+            text = f"N {row['schedule/macro_length']:<3.0f} {text}"
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
         left = a_row * (self._iterations - row["iteration"])
-        return f"steps {row['environment_steps']:>11,}  N {row['schedule/macro_length']:<3.0f} {text}  {_clock(left)} left"
+        return f"steps {row['environment_steps']:>11,}  {text}  {_clock(left)} left"
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

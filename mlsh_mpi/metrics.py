@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mlsh_mpi import seeding
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.hosting import Hosting
 from mlsh_mpi.rollout import Rollout
@@ -166,3 +167,10 @@ def shown(value: float) -> str:
 def _mean(values: Array) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
+
+
+def band(values: Array) -> tuple[float, float]:
+    """95 % band of the mean of independent values (M,), by the bootstrap's percentiles; the values' own range for M = 1."""
+    draws = seeding.stream(0, "test").integers(len(values), size=(2000, len(values)))
+    low, high = np.percentile(values[draws].mean(1), (2.5, 97.5))
+    return float(low), float(high)

@@ -1,25 +1,16 @@
-"""Configurations from what users write: preset names, keyword options, JSON files."""
+"""Configurations from what users write: keyword options, JSON files."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from mlsh_mpi.config import PRESETS, Config
+from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError, nearest
 
-
-def preset_config(name: str) -> Config:
-    """The configuration of a preset.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    if name not in PRESETS:
-        raise UserError(f"there is no preset {name!r}{nearest(name, list(PRESETS))}: choose from {', '.join(PRESETS)}")
-    return PRESETS[name].config
+Kind = TypeVar("Kind", bound=Config)
 
 
 def with_options(config: Config, options: Mapping[str, Any]) -> Config:
@@ -46,13 +37,14 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     return dataclasses.replace(config, **concerns)
 
 
-def from_dict(value: Any, source: str) -> Config:
+def from_dict(value: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
     """The inverse of ``dataclasses.asdict``, for what came out of a JSON file.
 
     Raises:
         UserError: `source` holds something that is no setting, or a value of the wrong type.
     """
-    return _filled(Config(), value, source, "")
+    filled: Kind = _filled(kind(), value, source, "")
+    return filled
 
 
 def _filled(default: Any, value: Any, source: str, path: str) -> Any:

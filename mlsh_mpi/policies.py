@@ -6,123 +6,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi.errors import UserError
-from mlsh_mpi.filters import ObservationFilter
+from mlsh_mpi.heads import Head
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class Head(Protocol):
-    """What a policy network's outputs mean."""
-
-    @property
-    def outputs(self) -> int:
-        """Width of the network's last layer."""
-        ...
-
-    @property
-    def free(self) -> int:
-        """Number of parameters of the distribution that do not depend on the observation."""
-        ...
-
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        """Random numbers for as many draws: (*shape, ...)."""
-        ...
-
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
-        """Actions: (B, outputs), (B, free), noise of (B,) draws -> (B, ...)."""
-        ...
-
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
-        """Log-probability of actions: (n, B, outputs), (n, free), (n, B, ...) -> (n, B)."""
-        ...
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """One of `outputs` choices."""
-
-    outputs: int
-    free: int = 0
-
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.random(shape, dtype=np.float32)
-
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
-        return _inverse_cdf(outputs, noise)
-
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
-        return torch.log_softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
-
-
-@dataclass(frozen=True)
-class Exploring:
-    """A master's choice of one of `outputs` primitives; with probability `exploration` a uniform one instead of its own.
-
-    The log-probability is that of the mixture, (1 - eps) pi + eps / K, so that ratios of explored choices are right.
-    """
-
-    outputs: int
-    exploration: float
-    free: int = 0
-
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.random((*shape, 2), dtype=np.float32)
-
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
-        uniform = np.minimum((noise[:, 1] * self.outputs).astype(np.int64), self.outputs - 1)
-        return np.where(self.explores(noise), uniform, _inverse_cdf(outputs, noise[:, 1]))
-
-    def explores(self, noise: Array) -> Array:
-        """Which draws are exploration's: (B, 2) -> (B,) bool."""
-        return noise[:, 0] < self.exploration
-
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
-        own = torch.softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        return torch.log((1 - self.exploration) * own + self.exploration / self.outputs)
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """Independent normal actions whose log standard deviations are parameters, not outputs (paper's code)."""
-
-    outputs: int
-
-    @property
-    def free(self) -> int:
-        return self.outputs
-
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.standard_normal((*shape, self.outputs), dtype=np.float32)
-
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
-        return outputs + np.exp(free) * noise
-
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
-        squared = torch.nn.functional.mse_loss(outputs, action, reduction="none")
-        constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
-        return (squared * (-0.5 * torch.exp(-2 * free)).unsqueeze(1)).sum(-1) - constant
-
-
-def head_for(space: gym.Space[Any]) -> Head:
-    """The head for an environment's action space.
-
-    Raises:
-        UserError: the space is neither Discrete (from 0) nor a one-dimensional Box.
-    """
-    if isinstance(space, gym.spaces.Discrete) and space.start == 0:
-        return Categorical(int(space.n))
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-        return Gaussian(space.shape[0])
-    raise UserError(f"primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in {space}")
 
 
 @dataclass(frozen=True)
@@ -219,30 +111,6 @@ class Stack:
         return {name: value.clone() for name, value in zip(self.network.shapes, self.parameters, strict=True)}
 
 
-@dataclass(frozen=True)
-class Skills:
-    """What all tasks share: the primitives, and how everyone observes."""
-
-    primitives: Stack
-    columns: Array
-    """Indices of the observation that primitives see; masters see all of it."""
-    observation_filter: ObservationFilter | None
-
-    def observe(self, raw: Array) -> Array:
-        """(L, observation) as policies see it."""
-        return raw if self.observation_filter is None else self.observation_filter(raw)
-
-    def shown(self, observation: Array) -> Array:
-        """(..., observation) -> (..., what primitives see of it); a view where that is one stretch of it."""
-        return observation[..., self._selection]
-
-    @cached_property
-    def _selection(self) -> slice | Array:
-        first, last = int(self.columns[0]), int(self.columns[-1])
-        is_stretch = np.array_equal(self.columns, np.arange(first, last + 1))
-        return slice(first, last + 1) if is_stretch else self.columns
-
-
 def by_row(rows: Array, n: int) -> tuple[Array, Array]:
     """Where to put samples so that row k of a stack sees its own.
 
@@ -288,10 +156,3 @@ def _forward(layers: Sequence[Tensor], x: Tensor) -> Tensor:
     for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
         x = _Tanh.apply(torch.baddbmm(bias.unsqueeze(1), x, weight))
     return torch.baddbmm(layers[-1].unsqueeze(1), x, layers[-2])
-
-
-def _inverse_cdf(logits: Array, uniform: Array) -> Array:
-    """Draws by inverting the cumulative softmax: (B, n), (B,) in [0, 1) -> (B,)."""
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    cumulative = weights.cumsum(-1)
-    return (cumulative[:, :-1] <= (uniform * cumulative[:, -1])[:, None]).sum(-1)

@@ -13,7 +13,7 @@ from torch.optim.adam import adam
 
 from mlsh_mpi.config import PPO
 from mlsh_mpi.policies import Network, Stack
-from mlsh_mpi.replay import record
+from mlsh_mpi.recording import record
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
@@ -183,10 +183,10 @@ def losses(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch,
 
 
 class Gradients:
-    """The gradient of the loss for one stack, added to its buffer; recorded once for each shape of a minibatch."""
+    """The gradient of the loss for one stack, added to its buffer; recorded once for each shape of a minibatch, if at all."""
 
-    def __init__(self, stack: Stack, config: PPO) -> None:
-        self._stack, self._config = stack, config
+    def __init__(self, stack: Stack, config: PPO, recorded: bool = True) -> None:
+        self._stack, self._config, self._recorded = stack, config, recorded
         self._programs: dict[torch.Size, Callable[..., object]] = {}
         self._views: dict[tuple[int, int], list[Tensor]] = {}
 
@@ -199,6 +199,9 @@ class Gradients:
         """
         stack, shape = self._stack, minibatch.weight.shape
         tensors = (*self._of_rows(first, first + shape[0]), *minibatch)
+        if not self._recorded:
+            self.add_plainly(*tensors)
+            return
         program = self._programs.get(shape)
         if program is None:
             kept = stack.buffer.clone()
@@ -233,11 +236,12 @@ class PPOUpdate:
     Args:
         stack: n actor-critics, changed in place.
         config: this timescale's settings.
+        recorded: whether gradients are worth recording; those of a long recurrence are not.
     """
 
-    def __init__(self, stack: Stack, config: PPO) -> None:
+    def __init__(self, stack: Stack, config: PPO, recorded: bool = True) -> None:
         self._stack, self._config = stack, config
-        self._gradients = Gradients(stack, config)
+        self._gradients = Gradients(stack, config, recorded)
         self.optimiser = Optimiser(stack)
 
     def gradient(self, parts: Sequence[tuple[int, Minibatch]], reduce: Reduce) -> list[float]:

@@ -12,14 +12,26 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mlsh_mpi.adapt import Adaptation
+from mlsh_mpi import baselines
+from mlsh_mpi.adaptation import Adaptation, Learners, Trial
 from mlsh_mpi.comm import Job
-from mlsh_mpi.config import Config
+from mlsh_mpi.config import AdaptConfig, Config, Method
+from mlsh_mpi.health import Health
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.logs import jsonable
-from mlsh_mpi.metrics import COMMUNICATION, TIMES, shown
+from mlsh_mpi.metrics import COMMUNICATION, TIMES, band, shown
 
 Array = np.ndarray[Any, np.dtype[Any]]
+METHODS: dict[Method, str] = {
+    "master": "fresh masters over the frozen primitives",
+    "fine-tune": "copies of the trained policy that learn on",
+    "scratch": "policies from scratch",
+    "rl2": "tasks for the recurrent policy, an episode an update",
+    "maml": "copies of the trained policy that take gradient steps",
+    "option-critic": "Option-Critics from scratch",
+    "actor-critic": "Actor-Critics from scratch",
+}
+"""Who learns, in the tables."""
 
 
 def steps_per_iteration(config: Config, spec: Spec, groups: int) -> int:
@@ -30,63 +42,119 @@ def steps_per_iteration(config: Config, spec: Spec, groups: int) -> int:
 
 def header(config: Config, job: Job, spec: Spec, groups: int, folder: Path, done: int) -> str:
     """Who runs what, and how much of it there is to come after the iterations that are done."""
-    ranks, hosts = job.world.size, len(job.hosts)
-    steps = steps_per_iteration(config, spec, groups)
+    steps, workers = steps_per_iteration(config, spec, groups), groups * config.sampling.workers
     hierarchy, iterations = config.hierarchy, config.run.iterations
     forming = ""
     if hierarchy.forming_iterations:
         forming = f" ({spec.episode_length} for the first {hierarchy.forming_iterations} iterations)"
-    waiting = f"; {job.ranks_here} ranks share {job.cores} cores here" if job.ranks_here > job.cores else ""
     lines = {
         "preset": f"{config.preset}, seed {config.run.seed}, on {spec.name}",
-        "ranks": f"{ranks} on {hosts} host{'s' if hosts > 1 else ''} ({', '.join(job.hosts[:8])}), {job.library}{waiting}",
-        "workers": f"{groups * config.sampling.workers} in {groups} groups; each group has a task and a master of its own",
+        "ranks": _ranks(job),
+        "workers": f"{workers} in {groups} groups; each group has a task and a master of its own",
         "hierarchy": f"K = {hierarchy.primitives} primitives, N = {hierarchy.macro_length}{forming}, "
         f"W = {hierarchy.warmup}, U = {hierarchy.joint}",
         "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
         "folder": str(folder),
     }
+    if config.algorithm.algorithm != "mlsh":
+        lines |= {"workers": f"{workers}; each has a task of its own, another one every time", "hierarchy": ""}
     if done:
         lines["continues"] = f"from the checkpoint after iteration {done:,}; {iterations - done:,} to go"
-    return "\n".join(f"{name:>10}  {text}" for name, text in lines.items())
+    return _listed(lines)
 
 
-def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: Array, spec: Spec, config: Config) -> Any:
-    """Everything the final table says, as JSON."""
+def adapt_header(config: AdaptConfig, trial: Trial, learners: Learners, folder: Path, done: int) -> str:
+    """The same of a test."""
+    tasks = list(dict.fromkeys(map(trial.spec.label, trial.tasks)))
+    count, rounds, method = len(trial.tasks), config.run.iterations, baselines.method_of(config)
+    named = ", ".join(tasks[:6]) + ", ..." * (len(tasks) > 6)
+    lines = {
+        "test": f"{METHODS[method]}; {config.source}, seed {config.run.seed}, on {trial.spec.name}",
+        "ranks": _ranks(trial.job),
+        "tasks": f"{count} learners on {len(tasks)} {'held-out ' * config.test.held_out}tasks: {named}",
+        "hierarchy": f"K = {learners.behaviours}, N = {config.hierarchy.macro_length}" if method == "master" else "",
+        "work": f"0 to {rounds - 1} updates of {learners.steps:,} environment steps: {count * learners.steps * rounds:,} steps to learn "
+        "from, and as many to look without exploration",
+        "folder": str(folder),
+    }
+    if done:
+        lines["continues"] = f"from the checkpoint after {done - 1:,} updates"
+    return _listed(lines)
+
+
+def _ranks(job: Job) -> str:
+    ranks, hosts = job.world.size, len(job.hosts)
+    waiting = f"; {job.ranks_here} ranks share {job.cores} cores here" if job.ranks_here > job.cores else ""
+    return f"{ranks} on {hosts} host{'s' if hosts > 1 else ''} ({', '.join(job.hosts[:8])}), {job.library}{waiting}"
+
+
+def _listed(lines: dict[str, str]) -> str:
+    return "\n".join(f"{name:>10}  {text}" for name, text in lines.items() if text)
+
+
+def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: Array | None, spec: Spec, config: Config) -> Any:
+    """Everything the final tables say, as JSON.
+
+    Args:
+        rows: of the log.
+        adaptation: how learners fared.
+        matrix: (K, tasks) returns of each primitive alone on each of the tasks, in order; None where that was not tried.
+        spec: of the environment.
+        config: of the run.
+    """
     labels = [spec.label(task) for task in adaptation.tasks]
-    columns = {spec.label(task): column for column, task in enumerate(spec.tasks)}
-    tasks = {}
+    matrix = np.zeros((adaptation.usage.shape[-1], 0)) if matrix is None else matrix
+    columns = {label: column for column, label in enumerate(dict.fromkeys(labels))} if matrix.size else {}
+    tasks, usage = {}, []
     for label in columns or sorted(set(labels)):
         here = np.array([other == label for other in labels])
+        usage.append(adaptation.usage[-1, here].mean(0))
         tasks[label] = {
             "fresh": adaptation.returns[0, here].mean(),
             "adapted": adaptation.returns[-1, here].mean(),
             "adapted_worst": adaptation.returns[-1, here].min(),
-            "unexplored": adaptation.unexplored[here].mean(),
-            "entropy": adaptation.entropy[here].mean(),
-            "usage": adaptation.usage[here].mean(0),
+            "unexplored": adaptation.unexplored[-1, here].mean(),
+            "entropy": adaptation.entropy[-1, here].mean(),
+            "usage": usage[-1],
+            "curve": _curve(adaptation.returns[:, here]),
+            "curve_unexplored": _curve(adaptation.unexplored[:, here]),
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
     skip = len(rows) // 5
     shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
     communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
+    health = Health(adaptation.divergence[-1], np.stack(usage), matrix)
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
             "environment_steps": rows[-1]["environment_steps"],
             "seconds": rows[-1]["seconds"],
-            "updates": config.hierarchy.warmup,
+            "method": METHODS[baselines.method_of(config)],
+            "updates": len(adaptation.returns) - 1,
+            "steps_per_update": adaptation.steps,
             "masters": len(labels),
             "curve": adaptation.returns.mean(1),
+            "band": _curve(adaptation.returns)["band"],
+            "curve_unexplored": _curve(adaptation.unexplored),
             "adapted": adaptation.returns[-1].mean(),
-            "unexplored": adaptation.unexplored.mean(),
+            "unexplored": adaptation.unexplored[-1].mean(),
             "tasks": tasks,
             "separated": separation(matrix),
+            "divergence": health.divergence,
+            "information": health.information,
+            "most_information": health.most_information,
+            "verdict": health.verdict(),
             "time_shares": shares,
             "communication": communication,
             "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
         }
     )
+
+
+def _curve(returns: Array) -> dict[str, Any]:
+    """(U + 1, M) -> means over the learners, and how sure they are; without the updates after which nobody looked."""
+    known = np.flatnonzero(~np.isnan(returns).any(1))
+    return {"updates": known, "mean": returns[known].mean(1), "band": [band(values) for values in returns[known]]}
 
 
 def separation(matrix: Array) -> float | None:
@@ -107,28 +175,18 @@ def tables(summary: Any, width: int = 110) -> str:
     """The final tables as plain text."""
     text = io.StringIO()
     console = Console(file=text, width=width)
-    updates = summary["updates"]
-    title = f"{summary['masters']} fresh masters over the frozen primitives, mean return of an episode"
-    table = Table(title=title, title_justify="left")
-    columns = ("task", "untrained", f"{updates} updates", "(worst master)", "exploration off", "entropy", "usage")
-    for name in columns:
-        table.add_column(name, justify="left" if name == "task" else "right")
-    for label, task in summary["tasks"].items():
-        numbers = (task[key] for key in ("fresh", "adapted", "adapted_worst", "unexplored", "entropy"))
-        table.add_row(label, *map(shown, numbers), _shares(task["usage"]))
-    table.add_section()
-    table.add_row("all", *map(shown, (summary["curve"][0], summary["adapted"])), "", shown(summary["unexplored"]), "", "")
-    console.print(table)
-    forced = {label: task["forced"] for label, task in summary["tasks"].items() if "forced" in task}
-    if forced:
-        table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
-        table.add_column("task")
-        for k in range(len(next(iter(forced.values())))):
-            table.add_column(f"primitive {k}", justify="right")
-        for label, values in forced.items():
-            table.add_row(label, *map(shown, values))
-        console.print(table)
-    console.print("learning curve of the fresh masters: " + " ".join(map(shown, summary["curve"])))
+    console.print(_of_tasks(summary))
+    if any("forced" in task for task in summary["tasks"].values()):
+        console.print(_of_primitives(summary))
+    console.print("learning curve: " + " ".join(map(shown, summary["curve"])))
+    primitives = len(summary["divergence"])
+    if primitives > 1:
+        pairs = ", ".join(f"{i}-{j} {summary['divergence'][i][j]:.2f}" for i, j in itertools.combinations(range(primitives), 2))
+        console.print(f"divergence of primitives where they went (nats): {pairs}")
+        told = f"{summary['information']:.2f} of at most {summary['most_information']:.2f} nats"
+        console.print(f"what the choice of a primitive tells of the task: {told}")
+        for sentence in summary["verdict"]:
+            console.print(f"NOT WELL: {sentence}", highlight=False)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
     spent = summary["communication"]
@@ -140,6 +198,51 @@ def tables(summary: Any, width: int = 110) -> str:
         f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s, "
         f"{summary['steps_per_cpu_second']:,.0f} steps a CPU-second"
     )
+    return text.getvalue()
+
+
+def _of_tasks(summary: Any) -> Table:
+    """How the learners of each task fared."""
+    title = f"{summary['masters']} {summary['method']}, mean return of an episode"
+    table = Table(title=title, title_justify="left")
+    columns = ("task", "untrained", f"{summary['updates']} updates", "(worst)", "exploration off", "entropy", "usage")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for label, task in summary["tasks"].items():
+        numbers = (task[key] for key in ("fresh", "adapted", "adapted_worst", "unexplored", "entropy"))
+        table.add_row(label, *map(shown, numbers), _shares(task["usage"]))
+    table.add_section()
+    table.add_row("all", *map(shown, (summary["curve"][0], summary["adapted"])), "", shown(summary["unexplored"]), "", "")
+    return table
+
+
+def _of_primitives(summary: Any) -> Table:
+    """What each primitive earns alone."""
+    forced = {label: task["forced"] for label, task in summary["tasks"].items()}
+    table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
+    table.add_column("task")
+    for k in range(len(next(iter(forced.values())))):
+        table.add_column(f"primitive {k}", justify="right")
+    for label, values in forced.items():
+        table.add_row(label, *map(shown, values))
+    return table
+
+
+def curve_table(summary: Any, width: int = 110) -> str:
+    """Return against updates and environment steps, with 95 % bands, as plain text."""
+    text = io.StringIO()
+    table = Table(title="Mean return of an episode over all tasks, 95 % band of the mean", title_justify="left")
+    for name in ("updates", "environment steps", "exploring", "band", "exploration off", "band"):
+        table.add_column(name, justify="right")
+    quiet = summary["curve_unexplored"]
+    looked = dict(zip(quiet["updates"], zip(quiet["mean"], quiet["band"], strict=True), strict=True))
+    for update, (mean, (low, high)) in enumerate(zip(summary["curve"], summary["band"], strict=True)):
+        cells = [str(update), f"{update * summary['steps_per_update']:,}", shown(mean), f"{shown(low)} to {shown(high)}"]
+        if update in looked:
+            mean, (low, high) = looked[update]
+            cells += [shown(mean), f"{shown(low)} to {shown(high)}"]
+        table.add_row(*cells)
+    Console(file=text, width=width).print(table)
     return text.getvalue()
 
 

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mlsh_mpi import seeding
-from mlsh_mpi.acting import actor, outputs_of
+from mlsh_mpi.acting import outputs_of
+from mlsh_mpi.heads import Exploring, Head
 from mlsh_mpi.lanes import LaneFault, Lanes
-from mlsh_mpi.policies import Array, Exploring, Skills, Stack
+from mlsh_mpi.policies import Array, Stack
+from mlsh_mpi.skills import Skills
 from mlsh_mpi.watch import Watch
 
 T = TypeVar("T")
@@ -125,8 +127,8 @@ def collect(
     """
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
-    noise, decision_noise, seeds = _draw(skills.primitives, streams, episode_length, lanes_each)
-    episodes = _Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
+    noise, decision_noise, seeds = _draw(skills.head, streams, episode_length, lanes_each)
+    episodes = Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
     first = episodes.start(np.ones(lanes.count, np.bool_))
     steps, raw, seen = _room(episode_length, first, skills)
     actions = []
@@ -138,7 +140,7 @@ def collect(
         decisions = master(seen[t], decision_noise[t])
         primitive = np.where(decides, decisions.primitive, primitive)
         explored = np.where(decides, decisions.explored, explored)
-        act = actor(skills.primitives, primitive)
+        act = skills.acting(primitive)
         begin, until = t, min(episode_length, t + macro_length - int(clock.max()))
         steps.primitive[t:until], steps.explored[t:until] = primitive, explored
         ended = False
@@ -190,7 +192,7 @@ def _room(length: int, first: Array, skills: Skills) -> tuple[Step, Array, Array
     return steps, raw, seen
 
 
-class _Episodes:
+class Episodes:
     """Lanes with their tasks and seeds; `seconds` is the time that environments took."""
 
     def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watch) -> None:
@@ -237,12 +239,12 @@ class _Episodes:
         return f"the environment of worker {worker}, with task {self._tasks[lane]!r}, in iteration {self._streams.iteration + 1}"
 
 
-def _draw(primitives: Stack, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:
+def _draw(head: Head, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:
     """All noise of an iteration, drawn for each worker apart: (T, L, ...), (T, L, 2), (L,)."""
     noise, decision_noise, seeds = [], [], []
     for worker in streams.workers:
         place = (streams.iteration, worker)
-        noise.append(primitives.network.head.noise(seeding.stream(streams.seed, "action", *place), (steps, lanes_each)))
+        noise.append(head.noise(seeding.stream(streams.seed, "action", *place), (steps, lanes_each)))
         decision_noise.append(seeding.stream(streams.seed, "decision", *place).random((steps, lanes_each, 2), np.float32))
         seeds.append(seeding.episode_seeds(streams.seed, *place, lanes_each))
     return np.concatenate(noise, axis=1), np.concatenate(decision_noise, axis=1), np.concatenate(seeds)

@@ -16,10 +16,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from mlsh_mpi import checkpoint
+from mlsh_mpi import checkpoint, seeding
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.lanes import Spec
+from mlsh_mpi.options import from_dict
 
 SUMMARY = "summary.json"
 
@@ -63,7 +64,7 @@ class RunFolder:
             saved = checkpoint.newest(self.checkpoints, tell)
             earlier = saved["config"] if saved else self._earlier_config()
             if earlier is not None:
-                self._compare(earlier, config)
+                self._compare(dataclasses.asdict(from_dict(earlier, str(self.path), type(config))), config)
             if saved is not None:
                 self._identify(saved["identity"], identity, tell)
                 if saved["iteration"] > config.run.iterations:
@@ -132,7 +133,7 @@ class RunFolder:
         ]
         if other:
             raise UserError(
-                f"{self.path} holds a run of another environment ({', '.join(other)}): add --fresh to move it aside and start "
+                f"{self.path} holds a run of something else ({', '.join(other)}): add --fresh to move it aside and start "
                 "over, or choose another --folder"
             )
         changed = [name for name, value in before["software"].items() if now["software"].get(name) != value]
@@ -213,4 +214,23 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _may_change(name: str) -> bool:
     """Whether a setting of a run may change when it is continued."""
-    return name.startswith("run.") and name != "run.seed"
+    return name.startswith(("run.", "test.updates")) and name != "run.seed"
+
+
+def test_tasks(spec: Spec, seed: int, count: int) -> tuple[Any, ...]:
+    """Tasks of a training's final test: every listed task in turn; else drawn from the distribution."""
+    if spec.tasks:
+        return tuple(spec.tasks[number % len(spec.tasks)] for number in range(count))
+    return drawn_tasks(spec, seed, count, "train")
+
+
+def drawn_tasks(spec: Spec, seed: int, count: int, split: str) -> tuple[Any, ...]:
+    """So many tasks of the distribution.
+
+    Raises:
+        UserError: the environment has no such split.
+    """
+    try:
+        return tuple(spec.sample_task(seeding.stream(seed, "task", number), split) for number in range(count))
+    except ValueError as error:
+        raise UserError(str(error)) from None

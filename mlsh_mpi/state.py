@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,21 @@ from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.hosting import Hosting, grown, host
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.learner import Learner, private_masters, shared_primitives
-from mlsh_mpi.policies import Array, Skills, Stack
+from mlsh_mpi.policies import Array, Stack
+from mlsh_mpi.skills import Skills
+
+
+class Kept(Protocol):
+    """What changes from iteration to iteration."""
+
+    @property
+    def shared(self) -> Array:
+        """What must be the same, bit for bit, on every rank."""
+        ...
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """Everything that a resume needs, in tensors and plain values, on rank 0; None on the others. Every rank calls it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,11 @@ class State:
         if saved is not None:
             state.restore(saved)
         return state
+
+    @property
+    def shared(self) -> Array:
+        """phi."""
+        return self.primitives.stack.flat.numpy()
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
         """The state of all ranks in tensors and plain values, on rank 0; None on the others.
@@ -82,10 +101,8 @@ class State:
 
     def check(self, iteration: int) -> None:
         """Raises ArithmeticError if a parameter here is no longer a finite number."""
-        name = _not_finite("primitive", range(self.primitives.stack.n), self.primitives.stack)
-        name = name or _not_finite("master of group", self.hosting.groups, self.masters.stack)
-        if name:
-            raise ArithmeticError(f"after the update of iteration {iteration + 1}, {name} is NaN or infinite")
+        refuse_not_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
+        refuse_not_finite(iteration, "master of group", self.hosting.groups, self.masters.stack)
 
 
 def groups_of(config: Config, world: Ranks, saved: Mapping[str, Any] | None) -> int:
@@ -93,11 +110,19 @@ def groups_of(config: Config, world: Ranks, saved: Mapping[str, Any] | None) -> 
     return saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
-def _not_finite(owner: str, numbers: range | tuple[int, ...], stack: Stack) -> str | None:
+def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stack) -> None:
+    """Raises ArithmeticError if a parameter of a stack is no longer a finite number.
+
+    Args:
+        iteration: the last.
+        owner: what a row is.
+        numbers: of the rows.
+        stack: of parameters.
+    """
     if torch.isfinite(stack.flat.sum()):  # a sum is NaN or infinite if any of its terms is
-        return None
+        return
     for name, values in stack.named_parameters().items():
         for row in range(stack.n):
             if not torch.isfinite(values[row]).all():
-                return f"{name} of {owner} {numbers[row]}"
-    return None
+                found = f"{name} of {owner} {numbers[row]}"
+                raise ArithmeticError(f"after the update of iteration {iteration + 1}, {found} is NaN or infinite")

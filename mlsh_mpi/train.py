@@ -5,26 +5,25 @@ mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mlsh_mpi import schedule, seeding
-from mlsh_mpi.comm import Job, Meter
+from mlsh_mpi.clock import Clock
+from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import learn_masters, learn_primitives
 from mlsh_mpi.metrics import Tally, iteration_metrics
-from mlsh_mpi.policies import Skills
 from mlsh_mpi.rollout import Streams, collect, masters_decide
 from mlsh_mpi.schedule import Phase
-from mlsh_mpi.state import State
+from mlsh_mpi.skills import Skills
+from mlsh_mpi.state import Kept, State
 
-OnIteration = Callable[[dict[str, float], State], bool]
+OnIteration = Callable[[dict[str, float], Kept], bool]
 
 
 def train(
@@ -98,22 +97,6 @@ def train(
 def task_of(spec: Spec, seed: int, group: int, phase: Phase) -> Any:
     """The task of a group's cycle; any rank can name any group's."""
     return spec.sample_task(seeding.stream(seed, "task", phase.cycle + 1, group))
-
-
-class Clock:
-    """What an iteration costs this rank."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter, self._before = meter, replace(meter)
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def costs(self, environment: float, policy: float) -> tuple[float, ...]:
-        """Since the start, as named in :data:`metrics.COSTS`; the seconds of two of them are known already."""
-        meter, before = self._meter, self._before
-        communication = meter.seconds - before.seconds
-        learning = time.perf_counter() - self._wall - environment - policy - communication
-        cpu = time.process_time() - self._cpu
-        return environment, policy, learning, communication, cpu, meter.calls - before.calls, meter.bytes - before.bytes
 
 
 if __name__ == "__main__":

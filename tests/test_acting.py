@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mlsh_mpi.acting import FEW_LANES, actor, outputs_of
-from mlsh_mpi.policies import Network, Stack, head_for
+from mlsh_mpi.heads import head_for
+from mlsh_mpi.policies import Network, Stack
 
 SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))}
 

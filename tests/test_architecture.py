@@ -63,13 +63,16 @@ def test_one_module_imports_mpi4py():
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        *((f"mlsh_mpi/{leaf}.py", {"errors"}) for leaf in "schedule seeding advantage hosting errors replay watch crowd".split()),
+        *(
+            (f"mlsh_mpi/{leaf}.py", {"errors"})
+            for leaf in "schedule seeding advantage hosting errors recording watch crowd".split()
+        ),
         ("mlsh_mpi/config.py", {"errors"}),
         ("mlsh_mpi/filters.py", set()),
         ("mlsh_mpi/policies.py", {"errors", "filters"}),
         ("mlsh_mpi/comm.py", {"crowd", "errors", "watch"}),
         ("mlsh_mpi/checkpoint.py", {"errors"}),
-        ("mlsh_mpi/ppo.py", {"config", "policies", "replay"}),
+        ("mlsh_mpi/ppo.py", {"config", "heads", "policies", "recording"}),
     ],
 )
 def test_leaves_import_only_what_they_may(name, allowed):

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from mlsh_mpi.cli import listing, parse
-from mlsh_mpi.config import PRESETS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.options import with_options
+from mlsh_mpi.presets import PRESETS
 
 BASE = PRESETS["moving-bandits"].config
 

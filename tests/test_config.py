@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlsh_envs  # noqa: F401 (registers the environments)
-from mlsh_mpi.config import PRESETS, Config, MasterPPO
+from mlsh_mpi.config import Config, MasterPPO
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.options import from_dict, with_options
+from mlsh_mpi.presets import PRESETS
 
 T = 50
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsh_mpi.policies import Categorical, Exploring, Gaussian
+from mlsh_mpi.heads import Categorical, Exploring, Gaussian
 
 LOGITS = np.array([1.0, -0.5, 0.3, -2.0], np.float32)
 PROBABILITIES = torch.softmax(torch.from_numpy(LOGITS), 0).numpy()

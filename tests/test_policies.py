@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as nps
 
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.filters import Moments, ObservationFilter
-from mlsh_mpi.policies import Categorical, Exploring, Gaussian, Network, Stack, by_row, head_for
+from mlsh_mpi.heads import Categorical, Exploring, Gaussian, head_for
+from mlsh_mpi.policies import Network, Stack, by_row
 
 HEADS = [Categorical(5), Exploring(4, 0.1), Gaussian(3)]
 N, SIZE, HIDDEN, BATCH = 3, 6, (16, 8), 11

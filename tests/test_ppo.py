@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mlsh_mpi import ppo
 from mlsh_mpi.config import PrimitivePPO
-from mlsh_mpi.policies import Categorical, Exploring, Gaussian, Network, Stack
+from mlsh_mpi.heads import Categorical, Exploring, Gaussian
+from mlsh_mpi.policies import Network, Stack
 
 HEADS = {
     "categorical": (Categorical(3), textbook.categorical),
@@ -155,7 +156,7 @@ def test_recording_loads_no_compiler():
     """It would cost every rank more than a second at its start."""
     program = """
 import sys, torch
-from mlsh_mpi.replay import record
+from mlsh_mpi.recording import record
 def step(x, y):
     leaf = x.detach().requires_grad_()
     y.add_(torch.autograd.grad((leaf**2).sum(), leaf)[0])

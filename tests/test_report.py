@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from mlsh_mpi.adapt import Adaptation
-from mlsh_mpi.config import PRESETS
+from mlsh_mpi.adaptation import Adaptation
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker
 from mlsh_mpi.metrics import Tally, Target, finished, iteration_metrics, shown
+from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.rollout import Rollout, Step
 from mlsh_mpi.schedule import Phase
@@ -119,10 +119,12 @@ def test_the_tables_hold_every_task_and_primitive():
     returns = np.array([[10.0, 12.0, 30.0], [40.0, 38.0, 31.0]])
     adaptation = Adaptation(
         tasks=(spec.tasks[0], spec.tasks[1], spec.tasks[1]),
+        steps=2000,
         returns=returns,
-        unexplored=np.array([41.0, 42.0, 43.0]),
-        entropy=np.zeros(3),
-        usage=np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]),
+        unexplored=np.array([[np.nan, np.nan, np.nan], [41.0, 42.0, 43.0]]),
+        entropy=np.zeros((2, 3)),
+        usage=np.array([[[np.nan, np.nan]] * 3, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]]),
+        divergence=np.array([[[0.0, np.nan], [np.nan, 0.0]], [[0.0, 3.0], [3.0, 0.0]]]),
     )
     row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}

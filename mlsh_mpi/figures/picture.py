@@ -18,12 +18,13 @@ from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi import seeding
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.metrics import shown
-from mlsh_mpi.policies import Skills
+from mlsh_mpi.skills import Skills
 
 Array = np.ndarray[Any, np.dtype[Any]]
+LENGTH = "schedule/macro_length"
 
 
-def draw(path: Path, rows: Sequence[dict[str, float]], matrix: Array, spec: Spec, skills: Skills, title: str) -> None:
+def draw(path: Path, rows: Sequence[dict[str, float]], matrix: Array, spec: Spec, skills: Skills | None, title: str) -> None:
     """Writes the picture as PNG.
 
     Args:
@@ -31,16 +32,16 @@ def draw(path: Path, rows: Sequence[dict[str, float]], matrix: Array, spec: Spec
         rows: metrics of each iteration.
         matrix: (K, tasks) returns of forced primitives; may be empty.
         spec: of the environment; one with a `survey` gets arrows, another the matrix as colours.
-        skills: trained.
+        skills: trained; None where there are no primitives that could act alone.
         title: of the whole picture.
     """
-    surveyed = hasattr(spec.env.unwrapped, "survey")
-    panels = 1 + (skills.primitives.n if surveyed else int(matrix.size > 0))
+    surveyed = skills is not None and hasattr(spec.env.unwrapped, "survey")
+    panels = 1 + (skills.primitives.n if surveyed and skills else int(matrix.size > 0))
     figure = Figure(figsize=(1.0 + 4.2 * panels, 4.4), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)
     figure.suptitle(title)
     _curve(axes[0, 0], rows)
-    if surveyed:
+    if surveyed and skills:
         for k, axis in enumerate(axes[0, 1:]):
             _arrows(axis, k, spec, skills)
     elif matrix.size:
@@ -57,7 +58,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
         points = [(row["environment_steps"] / 1e6, row[name]) for row in rows if name in row]
         if points:
             axis.plot(*zip(*points, strict=True), color=colour, label=label, lw=1 if "/adapted/" in name else 1.6)
-    changes = [b for a, b in itertools.pairwise(rows) if a["schedule/macro_length"] != b["schedule/macro_length"]]
+    changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
     for row in changes:
         axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)
         axis.annotate(f"N = {row['schedule/macro_length']:.0f} from here", (row["environment_steps"] / 1e6, 0.4), rotation=90,

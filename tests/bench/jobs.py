@@ -63,9 +63,9 @@ def train_program(setting: Figures) -> None:
     """
     from mlsh_mpi import schedule
     from mlsh_mpi.comm import job
-    from mlsh_mpi.config import PRESETS
     from mlsh_mpi.lanes import Maker
     from mlsh_mpi.options import with_options
+    from mlsh_mpi.presets import PRESETS
     from mlsh_mpi.train import train
 
     preset, in_step = setting.pop("preset"), setting.pop("in_step", False)

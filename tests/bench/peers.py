@@ -149,9 +149,9 @@ def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     """This trainer, on the ant as a world of this project or as Gymnasium's own environment."""
     from ant_v5 import ID, check
     from mlsh_mpi.comm import job
-    from mlsh_mpi.config import PRESETS
     from mlsh_mpi.lanes import Maker
     from mlsh_mpi.options import with_options
+    from mlsh_mpi.presets import PRESETS
     from mlsh_mpi.train import train
     from mujoco_trainer import RecordingMaker
 

@@ -24,9 +24,9 @@ def measure(folder: Path, repeats: int) -> None:
 
     from mlsh_mpi import checkpoint
     from mlsh_mpi.comm import job
-    from mlsh_mpi.config import PRESETS
     from mlsh_mpi.lanes import Maker
     from mlsh_mpi.options import with_options
+    from mlsh_mpi.presets import PRESETS
     from mlsh_mpi.state import State
     from mlsh_mpi.train import train
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mlsh_envs  # noqa: F401 (registers the environments)
-from mlsh_mpi.config import PRESETS
+from mlsh_mpi.presets import PRESETS
 from mpi.launcher import mpirun
 
 pytestmark = pytest.mark.mpi

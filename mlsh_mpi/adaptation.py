@@ -1,0 +1,293 @@
+"""How single tasks are learned once training is over: the loop that all methods share, and the paper's own.
+
+The primitives stay as they are, and only a fresh master learns (paper, section 4); baselines/ holds what it is compared with.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi import health, seeding
+from mlsh_mpi.clock import Clock
+from mlsh_mpi.comm import Job, Ranks
+from mlsh_mpi.config import Config
+from mlsh_mpi.hosting import Hosting, host
+from mlsh_mpi.lanes import Lanes, Maker, Spec
+from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
+from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
+from mlsh_mpi.policies import Array
+from mlsh_mpi.rollout import Master, Rollout, Streams, collect, masters_decide
+from mlsh_mpi.skills import Skills
+
+TEST_SEED = 2**20
+"""Added to the run's seed, so that tests meet episodes training never saw."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """M tasks, each to be learned by a learner of its own, and those of them whose learners this rank hosts.
+
+    A learner has one worker with its D, and its own random streams: it does not matter who else is there.
+    """
+
+    config: Config
+    job: Job
+    maker: Maker
+    spec: Spec
+    tasks: tuple[Any, ...]
+    """(M,) of all ranks."""
+
+    @property
+    def seed(self) -> int:
+        """Of the test."""
+        return self.config.run.seed + TEST_SEED
+
+    @cached_property
+    def hosting(self) -> Hosting:
+        """Which learners are here: groups of one worker."""
+        return host(len(self.tasks), 1, self.job.world.size, self.job.world.rank)
+
+    @property
+    def lanes_each(self) -> int:
+        """Lanes of a learner."""
+        return self.config.sampling.steps // self.spec.episode_length
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """Of all learners here."""
+        return self.maker.lanes(len(self.hosting.groups) * self.lanes_each)
+
+    @cached_property
+    def alone(self) -> Ranks:
+        """This rank, for learners that share nothing with others."""
+        return self.job.world.split(self.job.world.rank)
+
+    @property
+    def tasks_here(self) -> list[Any]:
+        """Of the learners of this rank."""
+        return [self.tasks[learner] for learner in self.hosting.groups]
+
+    def collect(self, master: Master, skills: Skills, update: int, macro_length: int) -> Rollout:
+        """D steps of every learner here, on its own task."""
+        return collect(
+            self.lanes,
+            master,
+            skills,
+            self.tasks_here,
+            Streams(self.seed, update, self.hosting.groups),
+            episode_length=self.spec.episode_length,
+            macro_length=macro_length,
+            watch=self.job.watch,
+        )
+
+
+class Learners(ABC):
+    """What learns tasks, each by itself: the learners of this rank side by side.
+
+    Args:
+        trial: who is here, and on which tasks.
+    """
+
+    behaviours = 1
+    """What a learner chooses from: K primitives or options; 1 where it only is itself."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+
+    @property
+    def steps(self) -> int:
+        """Environment steps from one update of a learner to the next."""
+        return self.trial.lanes_each * self.trial.spec.episode_length
+
+    @property
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that learning changes, as views: (learners here, ...)."""
+
+    @abstractmethod
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        """D steps of every learner.
+
+        Args:
+            update: names the random streams.
+            explore: as it must to learn; else each does its best, and nothing of it is learned.
+        """
+
+    @abstractmethod
+    def learn(self, rollout: Rollout, update: int) -> None:
+        """One update from what was collected."""
+
+    def entropy(self, rollout: Rollout) -> Array:
+        """(learners here,) in nats, of choices between behaviours; 0 where there is nothing to choose."""
+        return np.zeros(len(self.trial.hosting.groups))
+
+    def divergence(self, rollout: Rollout) -> Array:
+        """(K, K) nats between behaviours where they went: see :func:`health.divergence`."""
+        return np.zeros((self.behaviours, self.behaviours))
+
+
+class FreshMasters(Learners):
+    """A fresh master each, over primitives that stay as they are (paper, section 4)."""
+
+    def __init__(self, trial: Trial, skills: Skills) -> None:
+        super().__init__(trial)
+        self._skills, self.behaviours = skills, skills.primitives.n
+        self.masters = private_masters(trial.config, trial.alone, trial.spec, trial.hosting)
+        for row, learner in enumerate(trial.hosting.groups):
+            self.masters.restart(row, seeding.stream(trial.seed, "theta", 0, learner))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return self.masters.tensors
+
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        hierarchy = self.trial.config.hierarchy
+        decide = masters_decide(self.masters.stack, hierarchy.exploration if explore else 0.0)
+        return self.trial.collect(decide, self._skills, update, hierarchy.macro_length)
+
+    def learn(self, rollout: Rollout, update: int) -> None:
+        trial, length = self.trial, self.trial.config.hierarchy.macro_length
+        learn_masters(self.masters, rollout, trial.hosting.workers, update, trial.seed, length, trial.config.master)
+
+    def entropy(self, rollout: Rollout) -> Array:
+        return choice_entropy(self.masters.stack, rollout.steps.observation)
+
+    def divergence(self, rollout: Rollout) -> Array:
+        return health.divergence(self._skills, rollout.steps.observation)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How M learners fared, after 0 to U updates. NaN where nobody looked."""
+
+    tasks: tuple[Any, ...]
+    """(M,) task of each."""
+    steps: int
+    """Environment steps of a learner from one update to the next."""
+    returns: Array
+    """(U + 1, M) mean return of an episode, exploring."""
+    unexplored: Array
+    """(U + 1, M) mean return of an episode, exploration off."""
+    entropy: Array
+    """(U + 1, M) nats, of choices between behaviours, exploration off."""
+    usage: Array
+    """(U + 1, M, K) share of the steps that each behaviour ran, exploration off."""
+    divergence: Array
+    """(U + 1, K, K) nats: see :func:`health.divergence`."""
+
+    @classmethod
+    def empty(cls, tasks: tuple[Any, ...], steps: int, behaviours: int) -> Adaptation:
+        """Before the first collection."""
+        learners = len(tasks)
+        shapes = ((learners,), (learners,), (learners,), (learners, behaviours), (behaviours, behaviours))
+        return cls(tasks, steps, *(np.zeros((0, *shape)) for shape in shapes))
+
+    @property
+    def curves(self) -> dict[str, Array]:
+        """Everything that grows."""
+        return {name: value for name, value in vars(self).items() if name not in ("tasks", "steps")}
+
+    def grown(self, **row: Array) -> Adaptation:
+        """With what was seen after one more update."""
+        longer = {name: np.concatenate((values, row[name][None])) for name, values in self.curves.items()}
+        return Adaptation(self.tasks, self.steps, **longer)
+
+
+@dataclass
+class Progress:
+    """What a resume of :func:`adapt` needs."""
+
+    learners: Learners
+    adaptation: Adaptation
+
+    @property
+    def shared(self) -> Array:
+        """Nothing that learns here is shared."""
+        return np.zeros(0)
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """Of all learners, on rank 0."""
+        parts = world.collect(self.learners.tensors)  # ranks host learners in order
+        if parts is None:
+            return None
+        learners = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return {"learners": learners, "curves": {name: torch.from_numpy(v) for name, v in self.adaptation.curves.items()}}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        for name, values in self.learners.tensors.items():
+            values.copy_(saved["learners"][name][list(self.learners.trial.hosting.groups)])
+        curves = {name: values.numpy() for name, values in saved["curves"].items()}
+        self.adaptation = Adaptation(self.adaptation.tasks, self.adaptation.steps, **curves)
+
+
+OnUpdate = Callable[[dict[str, float], Progress], object]
+
+
+def adapt(
+    learners: Learners, updates: int, on_update: OnUpdate, *, look: Callable[[int], bool], saved: Mapping[str, Any] | None = None
+) -> Adaptation:
+    """Has every learner collect and learn, over and over.
+
+    Args:
+        learners: of this rank; all ranks call together.
+        updates: U.
+        on_update: receives, on every rank, the metrics after 0, 1, ... U updates, and what a checkpoint should hold.
+        look: whether to try without exploration, too, after so many updates; what that costs is not counted as steps.
+        saved: what a checkpoint holds; None begins.
+    """
+    trial, k = learners.trial, learners.behaviours
+    world, hosting = trial.job.world, trial.hosting
+    progress = Progress(learners, Adaptation.empty(trial.tasks, learners.steps, k))
+    if saved is not None:
+        progress.restore(saved)
+    for update in range(len(progress.adaptation.returns), updates + 1):
+        clock = Clock(world.meter)
+        exploring, quiet = (Tally.empty(len(trial.tasks), k, world.size) for _ in range(2))
+        divergence = np.zeros((k, k))
+        rollout = learners.collect(update, explore=True)
+        exploring.add_rollout(rollout, hosting)
+        if look(update):
+            best = learners.collect(update + 1, explore=False)
+            quiet.add_rollout(best, hosting)
+            quiet.add_entropy(learners.entropy(best), hosting, 1)
+            divergence += learners.divergence(best) / world.size
+        learners.learn(rollout, update)
+        exploring.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
+        for values in (exploring.flat, quiet.flat, divergence):
+            world.sum(values)
+        known = 0.0 if look(update) else np.nan
+        progress.adaptation = progress.adaptation.grown(
+            returns=exploring.returns(),
+            unexplored=quiet.returns(),
+            entropy=quiet.groups[:, 3] + known,
+            usage=quiet.groups[:, 4:] / np.maximum(quiet.groups[:, 4:].sum(1, keepdims=True), 1) + known,
+            divergence=divergence + known,
+        )
+        on_update(_metrics(update, progress.adaptation, trial, exploring), progress)
+    trial.lanes.close()
+    return progress.adaptation
+
+
+def _metrics(update: int, adaptation: Adaptation, trial: Trial, tally: Tally) -> dict[str, float]:
+    """What is logged of an update: means over the learners, and over those of each task where several share one."""
+    labels = np.array([trial.spec.label(task) for task in trial.tasks])
+    metrics: dict[str, float] = {"iteration": update + 1, "updates": update}
+    for name, values in (("return/mean", adaptation.returns[-1]), ("return/unexplored", adaptation.unexplored[-1])):
+        metrics[name] = float(np.mean(values))
+        if len(labels) > len(set(labels)):
+            metrics |= {f"{name}/{label}": float(np.mean(values[labels == label])) for label in sorted(set(labels))}
+    metrics["master/entropy"] = float(np.mean(adaptation.entropy[-1]))
+    metrics |= {f"primitive/usage_{k}": share for k, share in enumerate(adaptation.usage[-1].mean(0).tolist())}
+    cpu = float(tally.costs[:, COSTS.index("cpu")].sum())
+    metrics["speed/steps_per_cpu_second"] = float(tally.groups[:, 2].sum()) / max(cpu, 1e-9)
+    metrics |= costs_of_a_rank(tally.costs)
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}

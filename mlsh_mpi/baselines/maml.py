@@ -1,0 +1,163 @@
+"""MAML (Finn et al. 2017): one policy from which a few gradient steps on a task lead to a good one.
+
+The contrast that the paper draws with meta-learning of an initialisation (section 2): nothing here is a hierarchy. A worker
+collects half of its D steps with the shared policy, takes a policy gradient step on its task, collects the other half, and the
+shared policy is trained, through that step, on what came after it. The value of a state is the mean of what the worker's
+episodes still earned from that time on, so no value network is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.adaptation import Learners, Trial
+from mlsh_mpi.advantage import gae
+from mlsh_mpi.baselines.shared import SharedPolicy, run
+from mlsh_mpi.comm import Job
+from mlsh_mpi.config import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.heads import head_for
+from mlsh_mpi.lanes import Maker, Spec
+from mlsh_mpi.learner import lanes_first, summed
+from mlsh_mpi.policies import Array, Network, Stack
+from mlsh_mpi.rollout import Decisions, Rollout, Streams, collect
+from mlsh_mpi.skills import Skills
+from mlsh_mpi.train import OnIteration
+
+
+class Data:
+    """What one step of n policies is made from: (n, S, ...) samples of each policy's own task.
+
+    Args:
+        rollout: whose lanes are n equal blocks.
+        n: policies.
+        skills: tell what a policy sees.
+        gamma: discount.
+    """
+
+    def __init__(self, rollout: Rollout, n: int, skills: Skills, gamma: float) -> None:
+        steps, zeros = rollout.steps, np.zeros_like(rollout.steps.reward)
+        to_go = gae(steps.reward, zeros, zeros, ~steps.end, gamma, 1.0)
+        by_policy = to_go.reshape(len(to_go), n, -1)
+        advantage = by_policy - by_policy.mean(-1, keepdims=True)
+        deviation = advantage.std((0, 2), keepdims=True)
+        self.observation = self._blocks(skills.shown(steps.observation), n)
+        self.action = self._blocks(steps.action, n)
+        self.advantage = self._blocks((advantage / (deviation + 1e-8)).reshape(to_go.shape), n)
+
+    @staticmethod
+    def _blocks(values: Array, n: int) -> Tensor:
+        first = lanes_first(values)
+        return torch.from_numpy(first.reshape(n, -1, *first.shape[2:]))
+
+
+def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: float, *, differentiable: bool) -> list[Tensor]:
+    """Parameters of n policies after one policy gradient step each, as a function of those before it."""
+    with torch.enable_grad():
+        leaves = list(parameters) if differentiable else [values.detach().requires_grad_() for values in parameters]
+        log_prob = network.log_prob(leaves, data.observation, data.action)
+        loss = -(log_prob * data.advantage).mean(-1).sum()
+        gradients = torch.autograd.grad(loss, leaves, create_graph=differentiable, allow_unused=True, materialize_grads=True)
+    return [values - rate * gradient for values, gradient in zip(leaves, gradients, strict=True)]
+
+
+def train(
+    config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
+) -> Skills:
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`.
+
+    Raises:
+        UserError: half of a worker's D steps do not hold an episode.
+    """
+    lanes_each = config.sampling.steps // 2 // spec.episode_length
+    if lanes_each < 1:
+        raise UserError(
+            f"MAML takes half of a worker's steps before and half after its step, and each must hold an episode of "
+            f"{spec.episode_length} steps, but --steps is {config.sampling.steps}: use --steps {2 * spec.episode_length} or more"
+        )
+    network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
+    state = SharedPolicy.begin(config, job.world, network, saved)
+    workers, stack = state.hosting.workers, state.learner.stack
+    lanes = maker.lanes(len(workers) * lanes_each)
+    each = Stack(len(workers), network)
+    own = own_policy(len(workers), lanes_each)
+
+    def collected(iteration: int, tasks: Sequence[Any], half: int) -> tuple[Rollout, Data]:
+        skills = Skills(each, spec.primitive_columns, None)
+        streams = Streams(config.run.seed, 2 * iteration + half, workers)
+        length = spec.episode_length
+        rollout = collect(lanes, own, skills, tasks, streams, episode_length=length, macro_length=length, watch=job.watch)
+        rollout.steps.primitive[:] = 0
+        return rollout, Data(rollout, len(workers), skills, config.primitive.gamma)
+
+    def iterate(iteration: int, tasks: Sequence[Any]) -> Sequence[Rollout]:
+        rate = config.algorithm.inner_rate
+        each.flat.copy_(stack.flat.expand_as(each.flat))
+        before, first = collected(iteration, tasks, 0)
+        put(each, stepped(network, each.parameters, first, rate, differentiable=False))
+        after, second = collected(iteration, tasks, 1)
+        with torch.no_grad():
+            log_prob = network.log_prob(each.parameters, second.observation, second.action)
+        for _ in range(config.primitive.epochs):
+            stack.buffer.zero_()
+            leaves = [values.detach().requires_grad_() for values in stack.parameters]
+            rows = [values.expand(len(workers), *values.shape[1:]) for values in leaves]
+            there = stepped(network, rows, first, rate, differentiable=True)
+            ratio = torch.exp(network.log_prob(there, second.observation, second.action) - log_prob)
+            clipped = ratio.clamp(1 - config.primitive.clip, 1 + config.primitive.clip)
+            loss = -torch.minimum(ratio * second.advantage, clipped * second.advantage).mean(-1).sum()
+            found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+            for gradient, new in zip(stack.gradients, found, strict=True):
+                gradient.add_(new)
+            stack.counts += len(workers)
+            summed(state.learner.ranks)(stack.buffer)
+            stack.gradient /= stack.counts
+            state.learner.update.optimiser.step([True], config.primitive.learning_rate)
+        return [before, after]
+
+    run(config, job, spec, saved, on_iteration, state, iterate)
+    lanes.close()
+    return Skills(stack, spec.primitive_columns, None)
+
+
+class Steppers(Learners):
+    """A copy of the trained policy each, that takes a gradient step at each update."""
+
+    def __init__(self, trial: Trial, skills: Skills) -> None:
+        super().__init__(trial)
+        here = len(trial.hosting.groups)
+        self._stack = Stack(here, skills.primitives.network)
+        self._stack.flat.copy_(skills.primitives.flat.expand(here, -1))
+        self._skills = Skills(self._stack, skills.columns, None)
+        self._own = own_policy(here, trial.lanes_each)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {"parameters": self._stack.flat}
+
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        rollout = self.trial.collect(self._own, self._skills, update, self.trial.spec.episode_length)
+        rollout.steps.primitive[:] = 0
+        return rollout
+
+    def learn(self, rollout: Rollout, update: int) -> None:
+        config, stack = self.trial.config, self._stack
+        data = Data(rollout, stack.n, self._skills, config.primitive.gamma)
+        put(stack, stepped(stack.network, stack.parameters, data, config.algorithm.inner_rate, differentiable=False))
+
+
+def own_policy(n: int, lanes_each: int) -> Any:
+    """Each of n blocks of lanes runs its own row of a stack."""
+    rows = np.repeat(np.arange(n), lanes_each)
+    return lambda *_: Decisions(rows, np.zeros(len(rows), np.bool_))
+
+
+def put(stack: Stack, parameters: Sequence[Tensor]) -> None:
+    """Gives a stack new parameters."""
+    for values, new in zip(stack.parameters, parameters, strict=True):
+        values.copy_(new.detach())

@@ -1,0 +1,140 @@
+"""Option-Critic (Bacon, Harb and Precup 2017) as in its Four Rooms, and the Actor-Critic that it becomes with one option.
+
+Tables over the cells of a one-hot observation, learned at every step: intra-option Q-learning, policy gradients for each option's
+softmax policy, termination gradients. A learner walks through one episode after another, in one lane. As everywhere here, the
+horizon of an episode is an end (V = 0); rewards are summed over a hundred steps, so temperature and step sizes are not those of
+Bacon et al., whose episodes end at the goal.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi import seeding
+from mlsh_mpi.adaptation import Learners, Trial
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.heads import Categorical, head_for
+from mlsh_mpi.policies import Array
+from mlsh_mpi.rollout import Episodes, Rollout, Step, Streams
+
+GAMMA = 0.99
+CRITIC, ACTOR, TERMINATION = 0.2, 0.05, 0.01
+"""Step sizes."""
+EPSILON = 0.05
+"""Probability of a uniformly random option where one is chosen."""
+
+
+class OptionCritics(Learners):
+    """A table of options each.
+
+    Args:
+        trial: who is here, and on which tasks.
+        options: K; one never ends, which is Actor-Critic.
+
+    Raises:
+        UserError: actions are not discrete.
+    """
+
+    def __init__(self, trial: Trial, options: int) -> None:
+        super().__init__(trial)
+        head, cells, here = head_for(trial.spec.action_space), trial.spec.observation_size, len(trial.hosting.groups)
+        if not isinstance(head, Categorical):
+            raise UserError(f"Option-Critic here chooses among actions, and {trial.spec.name} has continuous ones")
+        self.behaviours = options
+        self._tables = {
+            "option_value": np.zeros((here, options, cells)),
+            "action_value": np.zeros((here, options, cells, head.outputs)),
+            "preference": np.zeros((here, options, cells, head.outputs)),
+            "termination": np.zeros((here, options, cells)),  # a logit
+        }
+        self._lanes = trial.maker.lanes(here)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(values) for name, values in self._tables.items()}
+
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        """D steps; with exploration, each of them is learned from at once."""
+        trial, started = self.trial, time.perf_counter()
+        here, length = len(trial.hosting.groups), trial.lanes_each * trial.spec.episode_length
+        streams = Streams(trial.seed, update, trial.hosting.groups)
+        first = np.concatenate([seeding.episode_seeds(trial.seed, update, worker, 1) for worker in streams.workers])
+        noise = np.stack([seeding.stream(trial.seed, "action", update, w).random((length, 4)) for w in streams.workers], axis=1)
+        episodes = Episodes(self._lanes, trial.tasks_here, first, streams, trial.job.watch)
+        cell = self._cells(episodes.start(np.ones(here, np.bool_)))
+        option = self._chosen(cell, noise[0, :, 2:], explore)
+        reward, end = np.zeros((length, here), np.float32), np.zeros((length, here), np.bool_)
+        primitive = np.zeros((length, here), np.int64)
+        for t in range(length):
+            primitive[t] = option
+            action = _drawn(self._policy(option, cell), noise[t, :, 0])
+            observation, reward[t], end[t] = episodes.step(action)
+            if end[t].any() and t + 1 < length:
+                observation = episodes.start(end[t])
+            following = self._cells(observation)
+            if explore:
+                self._learn(option, cell, action, reward[t], end[t], following)
+            stops = end[t] | (noise[t, :, 1] < self._ends(option, following))
+            again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
+            option, cell = np.where(stops, again, option), following
+        none = np.zeros((length, here, 0), np.float32)
+        steps = Step(none, none, primitive, reward, end, primitive, end, end)
+        policy_seconds = time.perf_counter() - started - episodes.seconds
+        return Rollout(steps, none[0], episodes.seconds, policy_seconds)
+
+    def learn(self, rollout: Rollout, update: int) -> None:
+        """Done while collecting."""
+
+    def _learn(self, option: Array, cell: Array, action: Array, reward: Array, end: Array, following: Array) -> None:
+        """Bacon et al., Algorithm 1, for one step of every learner."""
+        q, u, preference, logit = self._tables.values()
+        every = np.arange(len(cell))
+        here, there, taken = (every, option, cell), (every, option, following), (every, option, cell, action)
+        best, own, ends = q[every, :, following].max(-1), q[there], self._ends(option, following)
+        target = reward + GAMMA * np.where(end, 0, (1 - ends) * own + ends * best)
+        advantage = u[taken] - q[here]
+        u[taken] += CRITIC * (target - u[taken])
+        q[here] += CRITIC * (target - q[here])
+        gradient = -self._policy(option, cell)
+        gradient[every, action] += 1
+        preference[here] += ACTOR * advantage[:, None] * gradient
+        if self.behaviours > 1:
+            logit[there] -= np.where(end, 0, TERMINATION * ends * (1 - ends) * (own - best))
+
+    def _policy(self, option: Array, cell: Array) -> Array:
+        """(M, actions) probabilities."""
+        values = self._tables["preference"][np.arange(len(cell)), option, cell]
+        weights = np.exp(values - values.max(-1, keepdims=True))
+        return weights / weights.sum(-1, keepdims=True)
+
+    def _ends(self, option: Array, cell: Array) -> Array:
+        """(M,) probabilities that an option ends on arrival."""
+        if self.behaviours == 1:
+            return np.zeros(len(cell))
+        return 1 / (1 + np.exp(-self._tables["termination"][np.arange(len(cell)), option, cell]))
+
+    def _chosen(self, cell: Array, noise: Array, explore: bool) -> Array:
+        """(M,) the best option, or with probability epsilon any."""
+        best = self._tables["option_value"][np.arange(len(cell)), :, cell].argmax(-1)
+        anyone = (noise[:, 1] * self.behaviours).astype(np.int64)
+        return np.where(explore & (noise[:, 0] < EPSILON), anyone, best)
+
+    def _cells(self, observation: Array) -> Array:
+        """(M, cells) one-hot -> (M,).
+
+        Raises:
+            UserError: it is not one-hot.
+        """
+        cell = observation.argmax(-1)
+        if not (observation.sum(-1) == 1).all() or not (observation[np.arange(len(cell)), cell] == 1).all():
+            raise UserError(f"Option-Critic here has tables, for one-hot observations; those of {self.trial.spec.name} are not")
+        return cell
+
+
+def _drawn(probability: Array, noise: Array) -> Array:
+    """(M, n), (M,) in [0, 1) -> (M,)."""
+    return np.minimum((probability.cumsum(-1) <= noise[:, None]).sum(-1), probability.shape[-1] - 1)

@@ -1,0 +1,255 @@
+"""RL² (Duan et al. 2016; Wang et al. 2016): one recurrent policy whose memory does the learning.
+
+It sees its last action, its last reward and whether an episode has just ended, and keeps its state over all episodes of a task, a
+*trial*. It is trained by PPO on whole trials; on a new task nothing is updated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi import ppo, seeding
+from mlsh_mpi.acting import Act
+from mlsh_mpi.adaptation import Learners, Trial
+from mlsh_mpi.advantage import gae
+from mlsh_mpi.baselines.shared import SharedPolicy, run
+from mlsh_mpi.comm import Job
+from mlsh_mpi.config import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.heads import Head, head_for
+from mlsh_mpi.lanes import Lanes, Maker, Spec
+from mlsh_mpi.learner import Learner, normalise, samples, summed
+from mlsh_mpi.policies import Array, Network, Stack
+from mlsh_mpi.rollout import Rollout, Streams, always, collect
+from mlsh_mpi.skills import Phi, Skills
+from mlsh_mpi.train import OnIteration
+
+
+@dataclass(frozen=True)
+class RecurrentNetwork(Network):
+    """A gated recurrent unit (Cho et al. 2014) with a policy and a value on top; `hidden` holds its width alone.
+
+    Its functions take whole trials, one after another along the batch, and begin each with an empty memory.
+    """
+
+    trial_steps: int = 1
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        width = self.hidden[0]
+        shapes: dict[str, tuple[int, ...]] = {
+            "memory.input.weight": (self.observation_size, 3 * width),
+            "memory.state.weight": (width, 3 * width),
+            "memory.input.bias": (3 * width,),
+            "memory.state.bias": (3 * width,),
+            "policy.1.weight": (width, self.head.outputs),
+            "policy.1.bias": (self.head.outputs,),
+            "value.1.weight": (width, 1),
+            "value.1.bias": (1,),
+        }
+        return shapes | ({"policy.free": (self.head.free,)} if self.head.free else {})
+
+    def policy(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
+        return torch.baddbmm(parameters[5].unsqueeze(1), self._remembered(parameters, observation), parameters[4])
+
+    def value(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
+        return torch.baddbmm(parameters[7].unsqueeze(1), self._remembered(parameters, observation), parameters[6]).squeeze(-1)
+
+    def _remembered(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
+        """(1, B * trial_steps, observation) -> (1, B * trial_steps, width)."""
+        trials = observation.view(-1, self.trial_steps, self.observation_size)
+        weights = [parameters[0][0].T, parameters[1][0].T, parameters[2][0], parameters[3][0]]
+        empty = trials.new_zeros(1, len(trials), self.hidden[0])
+        return torch.gru(trials, empty, weights, True, 1, 0.0, False, False, True)[0].reshape(1, -1, self.hidden[0])
+
+
+class RememberingLanes(Lanes):
+    """Lanes whose observations end with the last action (one-hot if discrete), the last reward and the last end."""
+
+    def __init__(self, lanes: Lanes, head: Head) -> None:
+        self._lanes, self._head, self.count = lanes, head, lanes.count
+        self.trace = np.zeros((lanes.count, head.outputs + 2), np.float32)
+        """(L, actions + 2); all zero before the first step of a trial."""
+
+    def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
+        return np.concatenate((self._lanes.reset(mask, seeds, tasks), self.trace), axis=1)
+
+    def step(self, action: Array) -> tuple[Array, Array, Array]:
+        observation, reward, end = self._lanes.step(action)
+        self.trace[:, :-2] = action if self._head.free else np.equal.outer(action, np.arange(self._head.outputs))
+        self.trace[:, -2], self.trace[:, -1] = reward, end
+        return np.concatenate((observation, self.trace), axis=1), reward, end
+
+    @property
+    def at_work(self) -> int | None:
+        return self._lanes.at_work
+
+    def close(self) -> None:
+        self._lanes.close()
+
+
+class Remembering(Skills):
+    """The recurrent policy with a memory for each lane."""
+
+    def begin(self, lanes: int) -> None:
+        """Forgets everything."""
+        object.__setattr__(self, "state", np.zeros((lanes, self.primitives.network.hidden[0]), np.float32))
+
+    state: Array
+    """(L, width)."""
+
+    def acting(self, primitive: Array) -> Act:
+        into, back, into_bias, back_bias, weight, bias = (values.numpy()[0] for values in self.primitives.parameters[:6])
+        free = np.repeat(self.primitives.network.free(self.primitives.parameters).numpy(), len(primitive), axis=0)
+
+        def act(seen: Array, noise: Array) -> Array:
+            forget, update, new = np.split(seen @ into + into_bias, 3, axis=1)
+            forget_back, update_back, new_back = np.split(self.state @ back + back_bias, 3, axis=1)
+            keep = _sigmoid(update + update_back)
+            candidate = np.tanh(new + _sigmoid(forget + forget_back) * new_back)
+            self.state[:] = keep * self.state + (1 - keep) * candidate
+            return self.head.sample(self.state @ weight + bias, free, noise)
+
+        return act
+
+
+def network_for(config: Config, spec: Spec) -> RecurrentNetwork:
+    """The network; it sees all of an observation, for it is master and primitive in one."""
+    head = head_for(spec.action_space)
+    steps = config.algorithm.trial * spec.episode_length
+    return RecurrentNetwork(spec.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
+
+
+def skills_of(phi: Phi, spec: Spec) -> Remembering:
+    """What training left, in the environment.
+
+    Raises:
+        UserError: it does not fit there.
+    """
+    network = network_for(phi.config, spec)
+    known, offered = phi.parameters["memory.input.weight"].shape[1], network.observation_size
+    if known != offered or ("policy.free" in phi.parameters) != (network.head.free > 0):
+        raise UserError(
+            f"this recurrent policy does not fit {spec.name}: trained in {phi.environment} it sees {known} numbers (its last "
+            f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
+        )
+    stack = Stack(1, network)
+    phi.fill(stack)
+    return Remembering(stack, np.arange(network.observation_size), None)
+
+
+def train(
+    config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
+) -> Remembering:
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`.
+
+    Raises:
+        UserError: a worker's D steps do not hold a trial.
+    """
+    network = network_for(config, spec)
+    lanes_each = config.sampling.steps // network.trial_steps
+    if lanes_each < 1:
+        raise UserError(
+            f"a trial of RL² has --trial {config.algorithm.trial} episodes of {spec.episode_length} steps, but --steps is "
+            f"{config.sampling.steps}: use --steps {network.trial_steps} or more, or a shorter --trial"
+        )
+    state = SharedPolicy.begin(config, job.world, network, saved, recorded=False)
+    workers = state.hosting.workers
+    lanes = RememberingLanes(maker.lanes(len(workers) * lanes_each), network.head)
+    skills = Remembering(state.learner.stack, np.arange(network.observation_size), None)
+
+    def iterate(iteration: int, tasks: Sequence[Any]) -> Sequence[Rollout]:
+        lanes.trace[:] = 0
+        skills.begin(lanes.count)
+        rollout = collect(
+            lanes,
+            always(0),
+            skills,
+            tasks,
+            Streams(config.run.seed, iteration, workers),
+            episode_length=network.trial_steps,
+            macro_length=network.trial_steps,
+            watch=job.watch,
+        )
+        learn(state.learner, rollout, workers, iteration, config)
+        return [rollout]
+
+    run(config, job, spec, saved, on_iteration, state, iterate)
+    lanes.close()
+    return skills
+
+
+def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration: int, config: Config) -> None:
+    """PPO on whole trials. The end of a trial is an end (V = 0); ends of episodes within it are not."""
+    settings, steps, stack = config.primitive, rollout.steps, learner.stack
+    length, lanes = steps.reward.shape
+    observation, action = samples(steps.observation), samples(steps.action)
+    with torch.no_grad():
+        value = stack.value(observation[None]).view(lanes, length).T.numpy()
+        log_prob = stack.log_prob(observation[None], action[None])[0]
+    following = np.concatenate((value[1:], np.zeros_like(value[:1])))
+    carries = np.ones_like(steps.end)
+    carries[-1] = False
+    advantages = gae(steps.reward, value, following, carries, settings.gamma, settings.lam)
+    normalised, _ = normalise(advantages, np.zeros(advantages.shape, np.int64), 1, learner.ranks)
+    batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))
+    lanes_each = lanes // len(workers)
+    count = max(m for m in range(1, settings.minibatches + 1) if lanes_each % m == 0)
+    orders = [
+        seeding.stream(config.run.seed, "primitive", iteration, worker).random((settings.epochs, lanes_each)).argsort(-1)
+        for worker in workers
+    ]
+    trial = np.stack([order + w * lanes_each for w, order in enumerate(orders)], axis=1)  # (E, W, lanes of a worker)
+    parts = trial.reshape(settings.epochs, len(workers), count, -1).swapaxes(1, 2).reshape(settings.epochs, count, -1)
+    index = torch.from_numpy((parts[..., None] * length + np.arange(length)).reshape(settings.epochs, count, 1, -1))
+    block = ppo.Block(slice(0, 1), index.shape[-1])
+    plan = ppo.Plan(index, torch.ones(index.shape), (block,))
+    learner.update(batch, plan, [True], settings.learning_rate, summed(learner.ranks))
+
+
+class Rememberers(Learners):
+    """The same policy on each task; an "update" is one more episode of its trials. It has no exploration to be turned off."""
+
+    def __init__(self, trial: Trial, skills: Skills) -> None:
+        super().__init__(trial)
+        self._skills = Remembering(skills.primitives, skills.columns, None)
+        self._skills.begin(trial.lanes.count)
+        self._lanes = RememberingLanes(trial.lanes, skills.head)
+        self._last: Rollout | None = None
+
+    @property
+    def steps(self) -> int:
+        return self.trial.spec.episode_length
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        rows = len(self.trial.hosting.groups)
+        return {
+            name: torch.from_numpy(values).view(rows, -1)
+            for name, values in (("state", self._skills.state), ("trace", self._lanes.trace))
+        }
+
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        if explore or self._last is None:
+            trial = self.trial
+            length, streams = trial.spec.episode_length, Streams(trial.seed, update, trial.hosting.groups)
+            self._last = collect(
+                *(self._lanes, always(0), self._skills, trial.tasks_here, streams),
+                episode_length=length,
+                macro_length=length,
+                watch=trial.job.watch,
+            )
+        return self._last
+
+    def learn(self, rollout: Rollout, update: int) -> None:
+        """Nothing is: it remembers."""
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))

@@ -1,0 +1,83 @@
+"""The loop around algorithms that train one policy for all tasks in their own way; each worker gets a new task every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlsh_mpi import seeding
+from mlsh_mpi.clock import Clock
+from mlsh_mpi.comm import Job, Ranks
+from mlsh_mpi.config import Config
+from mlsh_mpi.hosting import Hosting, host
+from mlsh_mpi.lanes import Spec
+from mlsh_mpi.learner import Learner
+from mlsh_mpi.metrics import Tally, iteration_metrics
+from mlsh_mpi.policies import Array, Network, Stack
+from mlsh_mpi.rollout import Rollout
+from mlsh_mpi.schedule import Phase
+from mlsh_mpi.state import groups_of, refuse_not_finite
+from mlsh_mpi.train import OnIteration
+
+Iterate = Callable[[int, Sequence[Any]], Sequence[Rollout]]
+"""(iteration, a task for each worker here) -> what was collected, after having learned from it."""
+
+
+@dataclass(frozen=True)
+class SharedPolicy:
+    """One policy, the same on every rank, and who collects for it."""
+
+    groups: int
+    hosting: Hosting
+    learner: Learner
+
+    @classmethod
+    def begin(
+        cls, config: Config, world: Ranks, network: Network, saved: Mapping[str, Any] | None, recorded: bool = True
+    ) -> SharedPolicy:
+        """As training begins or, with what a checkpoint holds, goes on."""
+        groups = groups_of(config, world, saved)
+        hosting = host(groups, config.sampling.workers, world.size, world.rank)
+        learner = Learner.of(Stack(1, network), config.primitive, world, recorded)
+        learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
+        for name, values in learner.tensors.items() if saved is not None else ():
+            values.copy_(saved["primitives"][name])  # type: ignore[index]
+        return cls(groups, hosting, learner)
+
+    @property
+    def shared(self) -> Array:
+        """The policy."""
+        return self.learner.stack.flat.numpy()
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """The policy and its optimiser, on rank 0."""
+        tensors = {name: values.clone() for name, values in self.learner.tensors.items()}
+        return {"groups": self.groups, "primitives": tensors} if world.rank == 0 else None
+
+
+def run(
+    config: Config,
+    job: Job,
+    spec: Spec,
+    saved: Mapping[str, Any] | None,
+    on_iteration: OnIteration,
+    state: SharedPolicy,
+    iterate: Iterate,
+) -> None:
+    """Iterations, as :func:`mlsh_mpi.train.train` counts and logs them."""
+    seed, world, hosting = config.run.seed, job.world, state.hosting
+    for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
+        clock, tally = Clock(world.meter), Tally.empty(state.groups, 1, world.size)
+        tasks = [spec.sample_task(seeding.stream(seed, "task", iteration, worker)) for worker in hosting.workers]
+        rollouts = iterate(iteration, tasks)
+        refuse_not_finite(iteration, "policy", (0,), state.learner.stack)
+        for rollout in rollouts:
+            tally.add_rollout(rollout, hosting)
+        tally.samples[:] = tally.groups[:, 4:].sum()
+        environment = sum(rollout.environment_seconds for rollout in rollouts)
+        tally.costs[world.rank] = clock.costs(environment, sum(rollout.policy_seconds for rollout in rollouts))
+        world.sum(tally.flat)
+        phases = [Phase(cycle=iteration, new_task=True, joint=True, updates=0)] * state.groups
+        if on_iteration({"iteration": iteration + 1} | iteration_metrics(tally, phases, [], 0), state):
+            break

@@ -1,0 +1,176 @@
+"""What every long command has around it: the run folder, the log, checkpoints, and every reason to leave."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mlsh_mpi import checkpoint, runs
+from mlsh_mpi.comm import Job
+from mlsh_mpi.config import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.metrics import Target
+from mlsh_mpi.state import Kept
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The run folder on rank 0, and what was there already."""
+
+    folder: runs.RunFolder
+    identity: Mapping[str, Any]
+    saved: dict[str, Any] | None
+    tables: str | None
+
+    @classmethod
+    def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool) -> Opened:
+        """Opens it.
+
+        Raises:
+            UserError: it cannot be written, is in use, or holds something else.
+        """
+        folder = runs.RunFolder(path, fresh=fresh)
+        saved = folder.continued(config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True))
+        return cls(folder, identity, saved, folder.finished(config, saved))
+
+
+def opened_by_all(
+    current: Job, path: Path, config: Config, identity: Callable[[], Mapping[str, Any]], fresh: bool, more: str
+) -> tuple[Opened | None, dict[str, Any] | None, bool]:
+    """Opens the run folder on rank 0 and tells all ranks what it holds.
+
+    Args:
+        current: the job.
+        path: of the folder.
+        config: the same on every rank.
+        identity: see :func:`runs.identity`.
+        fresh: move an earlier run aside.
+        more: the option that extends a finished run.
+
+    Returns:
+        The folder, on rank 0; the newest checkpoint; and whether all is done already, in which case its tables have been shown.
+    """
+    world = current.world
+    opened = world.agreed(lambda: Opened.at(path, config, identity(), fresh) if world.rank == 0 else None)
+    saved, done = world.first((opened.saved, opened.tables is not None) if opened else (None, False))
+    if opened and done:
+        print(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}", flush=True)
+        opened.folder.close()
+    if not done:
+        current.folder = path
+        current.be_patient(config.run.patience)
+    return opened, saved, done
+
+
+class Report:
+    """Rank 0's side of a run: everything shown or written.
+
+    Args:
+        config: of the run.
+        opened: its folder.
+        header: printed first.
+        title: of the progress bar.
+        steps: environment steps of an iteration, over all ranks.
+    """
+
+    def __init__(self, config: Config, opened: Opened, header: str, title: str, steps: int) -> None:
+        from mlsh_mpi import logs  # only what every rank needs is imported by every rank
+
+        self.config, self.folder, self._identity = config, opened.folder, opened.identity
+        self._kept = opened.saved["iteration"] if opened.saved else 0
+        print(header, flush=True)
+        with self.writing():
+            self.log = logs.Log(self.folder.path, title, config.run.iterations, steps, self._kept)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns the system's refusal to write into a sentence.
+
+        Raises:
+            UserError: the disk is full, or the folder has become read-only.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.folder.path} cannot be written any more ({error.strerror}): make room there, then start again; the same "
+                f"command continues from iteration {self._kept}"
+            ) from None
+
+    def keep(self, iteration: int, gathered: Mapping[str, Any], reached: bool) -> None:
+        """Writes a checkpoint, after everything that it counts on."""
+        with self.writing():
+            self.log.sync()
+            about = {
+                "config": dataclasses.asdict(self.config),
+                "identity": self._identity,
+                "stopped_by": self.config.run.stop_when if reached else None,
+            }
+            checkpoint.save(self.folder.checkpoints, iteration, {**gathered, **about})
+        self._kept = iteration
+
+    def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:
+        """The last thing: picture, tables and summary are written, and the tables shown."""
+        with self.writing():
+            (self.folder.path / "summary.txt").write_text(text)
+            picture(self.folder.path / "picture.png")
+            self.folder.write_json(runs.SUMMARY, summary)
+        print(f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl{others}", flush=True)
+        self.folder.close()
+
+
+class Keeper:
+    """After each iteration: the checks, the log, the checkpoint, and every reason to leave the loop.
+
+    Args:
+        config: of the run.
+        current: the job.
+        report: on rank 0.
+        cycle: iterations after which every metric has been logged once.
+    """
+
+    def __init__(self, config: Config, current: Job, report: Report | None, cycle: int) -> None:
+        self._config, self._job, self._report, self._cycle = config, current, report, cycle
+        self._target = Target.parse(config.run.stop_when) if config.run.stop_when else None
+        self._entered = self._written = time.monotonic()
+        self._longest = 0.0
+        self._seen: set[str] = set()
+        self._calls = 0
+
+    def __call__(self, metrics: dict[str, float], state: Kept) -> bool:
+        run, world, iteration = self._config.run, self._job.world, int(metrics["iteration"])
+        now = time.monotonic()
+        self._longest, self._entered = max(self._longest, now - self._entered), now
+        if iteration % run.sync_interval == 0:
+            odd = world.in_sync(state.shared)
+            if odd:
+                raise RuntimeError(f"phi differs from rank 0's on ranks {odd} after iteration {iteration}")
+        if self._report is not None:
+            with self._report.writing():
+                self._report.log.iteration(metrics)
+        reached = self._target is not None and self._target.reached(metrics)
+        self._calls += 1
+        self._seen |= metrics.keys()
+        if self._target is not None and self._calls == self._cycle:
+            world.agreed(partial(self._target.check, self._seen))
+        last = reached or iteration == run.iterations
+        late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
+        due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0
+        leaving, due = world.any([bool(self._job.asked_to_leave) or late, due])
+        if leaving or due or last:
+            self._keep(iteration, state, reached)
+        if leaving and not last:
+            self._job.leave()
+        return reached
+
+    def _keep(self, iteration: int, state: Kept, reached: bool) -> None:
+        gathered = state.gathered(self._job.world)
+        self._job.world.agreed(lambda: self._report.keep(iteration, gathered, reached) if self._report and gathered else None)
+        self._written = time.monotonic()

@@ -1,0 +1,148 @@
+"""What the outputs of a policy network mean: distributions over actions, and over the choices of a master."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.errors import UserError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Head(Protocol):
+    """What a policy network's outputs mean."""
+
+    @property
+    def outputs(self) -> int:
+        """Width of the network's last layer."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """Number of parameters of the distribution that do not depend on the observation."""
+        ...
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Random numbers for as many draws: (*shape, ...)."""
+        ...
+
+    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
+        """Actions: (B, outputs), (B, free), noise of (B,) draws -> (B, ...)."""
+        ...
+
+    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+        """Log-probability of actions: (n, B, outputs), (n, free), (n, B, ...) -> (n, B)."""
+        ...
+
+    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
+        """Kullback-Leibler divergence in nats from one policy to another: (B, outputs), (free,) of each -> (B,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of `outputs` choices."""
+
+    outputs: int
+    free: int = 0
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.random(shape, dtype=np.float32)
+
+    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
+        return _inverse_cdf(outputs, noise)
+
+    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+        return torch.log_softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
+        return _divergence(outputs, other)
+
+
+@dataclass(frozen=True)
+class Exploring:
+    """A master's choice of one of `outputs` primitives; with probability `exploration` a uniform one instead of its own.
+
+    The log-probability is that of the mixture, (1 - eps) pi + eps / K, so that ratios of explored choices are right.
+    """
+
+    outputs: int
+    exploration: float
+    free: int = 0
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.random((*shape, 2), dtype=np.float32)
+
+    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
+        uniform = np.minimum((noise[:, 1] * self.outputs).astype(np.int64), self.outputs - 1)
+        return np.where(self.explores(noise), uniform, _inverse_cdf(outputs, noise[:, 1]))
+
+    def explores(self, noise: Array) -> Array:
+        """Which draws are exploration's: (B, 2) -> (B,) bool."""
+        return noise[:, 0] < self.exploration
+
+    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+        own = torch.softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        return torch.log((1 - self.exploration) * own + self.exploration / self.outputs)
+
+    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
+        return _divergence(outputs, other)  # of what the masters themselves would choose
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal actions whose log standard deviations are parameters, not outputs (paper's code)."""
+
+    outputs: int
+
+    @property
+    def free(self) -> int:
+        return self.outputs
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.standard_normal((*shape, self.outputs), dtype=np.float32)
+
+    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
+        return outputs + np.exp(free) * noise
+
+    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+        squared = torch.nn.functional.mse_loss(outputs, action, reduction="none")
+        constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
+        return (squared * (-0.5 * torch.exp(-2 * free)).unsqueeze(1)).sum(-1) - constant
+
+    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
+        variance = np.exp(2 * (free - other_free))
+        squared = ((outputs - other) * np.exp(-other_free)) ** 2
+        return 0.5 * (variance + squared - 1 - 2 * (free - other_free)).sum(-1)
+
+
+def head_for(space: gym.Space[Any]) -> Head:
+    """The head for an environment's action space.
+
+    Raises:
+        UserError: the space is neither Discrete (from 0) nor a one-dimensional Box.
+    """
+    if isinstance(space, gym.spaces.Discrete) and space.start == 0:
+        return Categorical(int(space.n))
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+        return Gaussian(space.shape[0])
+    raise UserError(f"primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in {space}")
+
+
+def _inverse_cdf(logits: Array, uniform: Array) -> Array:
+    """Draws by inverting the cumulative softmax: (B, n), (B,) in [0, 1) -> (B,)."""
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    cumulative = weights.cumsum(-1)
+    return (cumulative[:, :-1] <= (uniform * cumulative[:, -1])[:, None]).sum(-1)
+
+
+def _divergence(logits: Array, other: Array) -> Array:
+    """(B, n) of each -> (B,)."""
+    log_p, log_q = (values - np.logaddexp.reduce(values, -1, keepdims=True) for values in (logits, other))
+    return (np.exp(log_p) * (log_p - log_q)).sum(-1)

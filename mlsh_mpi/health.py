@@ -1,0 +1,167 @@
+"""Is a hierarchy well? How far its primitives are apart, who uses them for what, and what a collapse looks like in words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.acting import outputs_of
+from mlsh_mpi.comm import Job
+from mlsh_mpi.config import Config
+from mlsh_mpi.hosting import host
+from mlsh_mpi.lanes import Maker, Spec
+from mlsh_mpi.metrics import finished, shown
+from mlsh_mpi.policies import Array
+from mlsh_mpi.rollout import Streams, always, collect
+from mlsh_mpi.skills import Skills
+
+FORCED_ITERATION = 10_000
+"""Where the forced episodes' random streams begin, beyond any number of updates of a learner."""
+PLACES = 2048
+"""Observations at which primitives are compared, at most, on each rank."""
+ALIKE = 0.1
+"""Primitives are alike if on every task their returns alone differ by less than this share of all that any of them reaches."""
+SAME_POLICY = 0.05
+"""The same in nats, where tasks are not listed: coins that fall on one side in 50 and in 66 % of throws differ by so much."""
+UNUSED = 0.02
+"""A primitive with less than this share of the steps is hardly ever chosen."""
+BLIND = 0.1
+"""Masters choose alike if their choices tell less than this share of what they could of their task."""
+
+
+def divergence(skills: Skills, observation: Array) -> Array:
+    """How differently primitives act in the places that were visited, whichever of them was at work there.
+
+    Args:
+        skills: K primitives.
+        observation: (T, L, observation), filtered; at most PLACES of them are used, evenly spread.
+
+    Returns:
+        (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the places.
+    """
+    primitives, flat = skills.primitives, observation.reshape(-1, observation.shape[-1])
+    seen = skills.shown(flat[:: -(-len(flat) // PLACES)])
+    outputs = outputs_of(primitives, np.repeat(seen[None], primitives.n, axis=0))
+    free = primitives.network.free(primitives.parameters).numpy()
+    found = np.zeros((primitives.n, primitives.n))
+    for i, j in itertools.permutations(range(primitives.n), 2):
+        found[i, j] = skills.head.divergence(outputs[i], free[i], outputs[j], free[j]).mean()
+    return (found + found.T) / 2
+
+
+def mutual_information(usage: Array) -> float:
+    """What the choice of a primitive tells of the task, in nats: (tasks, K) shares, every task as likely as the others."""
+    joint = usage / usage.sum()
+    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    used = joint > 0
+    return float((joint[used] * np.log(joint[used] / independent[used])).sum())
+
+
+def forced_returns(
+    config: Config,
+    job: Job,
+    maker: Maker,
+    spec: Spec,
+    skills: Skills,
+    tasks: Sequence[Any],
+    seed: int,
+    advance: Callable[[str], None],
+) -> Array:
+    """The separation matrix: mean return of each primitive run alone on each task, actions sampled.
+
+    Args:
+        config: of the run; `test_masters` workers run `test_episodes` each.
+        job: this MPI job; the workers are dealt to its ranks.
+        maker: makes the environments.
+        spec: theirs.
+        skills: frozen.
+        tasks: columns of the matrix.
+        seed: of the test.
+        advance: told after each primitive on each task.
+
+    Returns:
+        (K, tasks).
+    """
+    count = max(config.run.test_masters, job.world.size)
+    hosting = host(count, 1, job.world.size, job.world.rank)
+    sums = np.zeros((2, skills.primitives.n, len(tasks)))
+    lanes = maker.lanes(len(hosting.workers) * config.run.test_episodes)
+    for k, column in np.ndindex(sums.shape[1:]):
+        rollout = collect(
+            lanes,
+            always(k),
+            skills,
+            [tasks[column]] * len(hosting.workers),
+            Streams(seed, FORCED_ITERATION + k * len(tasks) + column, hosting.workers),
+            episode_length=spec.episode_length,
+            macro_length=spec.episode_length,
+            watch=job.watch,
+        )
+        sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
+        advance(f"primitive {k} alone on {spec.label(tasks[column])}")
+    lanes.close()
+    job.world.sum(sums)
+    return sums[1] / np.maximum(sums[0], 1)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Of K primitives, and of the masters that use them on M tasks."""
+
+    divergence: Array
+    """(K, K): see :func:`divergence`."""
+    usage: Array
+    """(M, K) share of the steps, exploration off."""
+    forced: Array
+    """(K, M) returns alone; (K, 0) where tasks are not listed."""
+
+    @property
+    def information(self) -> float:
+        """:func:`mutual_information` of task and primitive."""
+        return mutual_information(self.usage)
+
+    @property
+    def most_information(self) -> float:
+        """What it could be at most."""
+        return float(np.log(min(self.usage.shape)))
+
+    def verdict(self) -> list[str]:
+        """What is wrong, in a sentence each with what to try; empty for a hierarchy that is well, or has but one primitive."""
+        primitives = range(len(self.divergence))
+        pairs = [pair for pair in itertools.combinations(primitives, 2) if self._alike(*pair)]
+        found = [
+            f"primitives {i} and {j} have collapsed onto one another: {self._evidence(i, j)}. Try --forming-iterations (whole "
+            "episodes while they form), --no-learn-from-explored, more --groups, or fewer --primitives."
+            for i, j in pairs
+        ]
+        found += [
+            f"primitive {k} is hardly ever chosen ({self.usage[:, k].mean():.1%} of the steps). Try fewer --primitives, or more "
+            "--exploration."
+            for k in primitives
+            if self.usage[:, k].mean() < UNUSED
+        ]
+        if not found and self.information < BLIND * self.most_information:
+            found.append(
+                f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
+                f"{self.most_information:.2f}. Try a longer --warmup, a longer --macro-length or a larger --master.learning-rate."
+            )
+        return found
+
+    def _alike(self, i: int, j: int) -> bool:
+        if not self.forced.size:
+            return bool(self.divergence[i, j] < SAME_POLICY)
+        return bool((np.abs(self.forced[i] - self.forced[j]) < ALIKE * np.ptp(self.forced)).all())
+
+    def _evidence(self, i: int, j: int) -> str:
+        apart = f"where they went they are {self.divergence[i, j]:.2f} nats apart"
+        if not self.forced.size:
+            return apart
+        task = int(np.abs(self.forced[i] - self.forced[j]).argmax())
+        most = (
+            f"alone they earn {shown(self.forced[i, task])} and {shown(self.forced[j, task])} on the task where they differ most"
+        )
+        return f"{most}, and {apart}"

@@ -1,0 +1,148 @@
+"""A preset for each experiment of the paper, and for each baseline of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mlsh_mpi.config import Config, Environment, Hierarchy, Network, PrimitivePPO, Run, Sampling
+from mlsh_mpi.errors import UserError, nearest
+
+RL2_RATE = 1e-3
+MAML_RATE = 1e-3
+"""Learning rates of Adam at which these two did best on 2D Moving Bandits."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point."""
+
+    summary: str
+    config: Config
+
+
+def _preset(name: str, summary: str, **concerns: object) -> tuple[str, Preset]:
+    return name, Preset(summary, replace(Config(preset=name), **concerns))  # type: ignore[arg-type]
+
+
+def _mujoco(env: str, iterations: int, primitives: int = 2, steps: int = 2000) -> dict[str, object]:
+    """The paper's settings for its ants and humanoids: 10 groups of 12 workers, N = 200, W = 20, U = 40."""
+    return {
+        "environment": Environment(env=env),
+        "hierarchy": Hierarchy(primitives=primitives, macro_length=200, warmup=20, joint=40),
+        "sampling": Sampling(groups=10, workers=12, steps=steps),
+        "network": Network(filter_observations=True),
+        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
+    }
+
+
+PRESETS: dict[str, Preset] = dict(
+    [
+        _preset(
+            "moving-bandits",
+            "2D Moving Bandits, settings that separate the primitives with every seed",
+            hierarchy=Hierarchy(forming_iterations=72, learn_from_explored=False),
+            sampling=Sampling(groups=30),
+            primitive=PrimitivePPO(learning_rate=7e-4, decay=2.0),
+            run=Run(iterations=100),
+        ),
+        _preset(
+            "moving-bandits-paper",
+            "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
+            sampling=Sampling(groups=10, workers=12),
+            run=Run(iterations=1000),
+        ),
+        _preset(
+            "four-rooms",
+            "Four Rooms, the paper's settings: N = 25, K = 4, W = 20, U = 30",
+            environment=Environment(env="mlsh/FourRooms-v0"),
+            hierarchy=Hierarchy(primitives=4, macro_length=25, warmup=20, joint=30),
+            sampling=Sampling(groups=10, workers=12),
+            run=Run(iterations=500),
+        ),
+        _preset("ant-twowalk", "Ant Twowalk, the paper's settings", **_mujoco("mlsh/AntTwowalk-v0", iterations=1020)),
+        _preset(
+            "ant-mazes",
+            "the nine ant mazes, the paper's settings",
+            **_mujoco("mlsh/AntMaze-v0", iterations=600, primitives=3),
+        ),
+        _preset(
+            "ant-obstacle-course",
+            "the ant's obstacle course from nothing, where a reward is hard to come by",
+            **_mujoco("mlsh/AntObstacleCourse-v0", iterations=240),
+        ),
+        _preset(
+            "humanoid-walk-crawl",
+            "Humanoid Walk/Crawl, the paper's settings",
+            **_mujoco("mlsh/HumanoidWalkCrawl-v0", iterations=240),
+        ),
+        _preset(
+            "humanoid-combination",
+            "the humanoid's walk there and crawl back from nothing",
+            **_mujoco("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
+        ),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an experiment is compared with."""
+
+    summary: str
+    of: Callable[[Config], Config]
+
+
+def _without_hierarchy(config: Config) -> Config:
+    """One policy for all tasks, which all workers train in every iteration."""
+    cycle = config.hierarchy.warmup + config.hierarchy.joint
+    one = replace(config.hierarchy, primitives=1, warmup=0, joint=cycle, exploration=0.0, forming_iterations=0)
+    return replace(config, hierarchy=one)
+
+
+def _rival(config: Config, algorithm: Literal["rl2", "maml"], rate: float, minibatches: int) -> Config:
+    """Another algorithm for one policy, which takes observations as they are."""
+    return replace(
+        _without_hierarchy(config),
+        algorithm=replace(config.algorithm, algorithm=algorithm),
+        network=replace(config.network, filter_observations=False),
+        primitive=replace(config.primitive, learning_rate=rate, decay=0.0, minibatches=minibatches),
+    )
+
+
+def _without_warmup(config: Config) -> Config:
+    cycle = config.hierarchy.warmup + config.hierarchy.joint
+    return replace(config, hierarchy=replace(config.hierarchy, warmup=0, joint=cycle))
+
+
+BASELINES: dict[str, Baseline] = {
+    "shared": Baseline("one policy for all tasks, by the same workers (paper, Figures 4 and 7)", _without_hierarchy),
+    "no-warmup": Baseline("MLSH with W = 0", _without_warmup),
+    "n1": Baseline(
+        "MLSH with N = 1",
+        lambda config: replace(config, hierarchy=replace(config.hierarchy, macro_length=1, forming_iterations=0)),
+    ),
+    "rl2": Baseline("RL² (Duan et al. 2016): one recurrent policy", lambda config: _rival(config, "rl2", RL2_RATE, 4)),
+    "maml": Baseline(
+        "MAML (Finn et al. 2017): one policy from which gradient steps on a task begin",
+        lambda config: _rival(config, "maml", MAML_RATE, 1),
+    ),
+}
+"""By what follows a preset's name: moving-bandits-shared."""
+
+
+def preset_config(name: str) -> Config:
+    """The configuration of a preset, or of a baseline of one.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name in PRESETS:
+        return PRESETS[name].config
+    of_baselines = {f"{preset}-{baseline}": (preset, baseline) for preset in PRESETS for baseline in BASELINES}
+    if name not in of_baselines:
+        hint, behind = nearest(name, [*PRESETS, *of_baselines]), ", ".join(f"-{baseline}" for baseline in BASELINES)
+        raise UserError(f"there is no preset {name!r}{hint}: choose from {', '.join(PRESETS)}, with or without one of {behind}")
+    preset, baseline = of_baselines[name]
+    return replace(BASELINES[baseline].of(PRESETS[preset].config), preset=name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,16 +63,9 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     """
     torch.set_num_threads(1)
     world, method = current.world, baselines.method_of(config)
-
-    def ready() -> tuple[Trial, Skills | None, Learners]:
-        maker = Maker(config.environment.env, config.environment.episode_length)
-        spec = maker.spec()
-        config.check(spec.episode_length)
-        skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
-        trial = Trial(config, current, maker, spec, chosen_tasks(config, spec, world.size))
-        return trial, skills, baselines.learners(method, trial, skills)
-
-    trial, skills, learners = world.agreed(ready)
+    trial, skills, learners = world.agreed(
+        lambda: ready_to_learn(config, current, lambda spec: chosen_tasks(config, spec, world.size))
+    )
     updates = config.run.iterations - 1
     path = default_folder(config)
     identity = runs.identity(trial.spec, current.library)
@@ -99,6 +92,28 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     if report is not None:
         report.finished(adaptation, matrix)
     return path
+
+
+def ready_to_learn(
+    config: AdaptConfig, current: Job, tasks: Callable[[Spec], tuple[Any, ...]]
+) -> tuple[Trial, Skills | None, Learners]:
+    """Environment, phi and learners.
+
+    Args:
+        config: of the test.
+        current: the job.
+        tasks: of all learners, given the environment.
+
+    Raises:
+        UserError: they do not fit one another.
+    """
+    method = baselines.method_of(config)
+    maker = Maker(config.environment.env, config.environment.episode_length)
+    spec = maker.spec()
+    config.check(spec.episode_length)
+    skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
+    trial = Trial(config, current, maker, spec, tasks(spec))
+    return trial, skills, baselines.learners(method, trial, skills)
 
 
 def resolved(config: AdaptConfig) -> AdaptConfig:

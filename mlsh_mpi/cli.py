@@ -7,9 +7,10 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeVar, get_type_hints
 
@@ -22,6 +23,7 @@ from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.lanes import known_environments
 from mlsh_mpi.options import from_dict
 from mlsh_mpi.presets import BASELINES, PRESETS, preset_config
+from mlsh_mpi.replay import Film
 from mlsh_mpi.skills import load_phi
 
 DEFAULT_PRESET = "moving-bandits"
@@ -64,7 +66,15 @@ class AdaptCommandLine:
     """Move an earlier test in the same folder aside and start over."""
 
 
-Command = TypeVar("Command", CommandLine, AdaptCommandLine)
+@dataclass(frozen=True)
+class ReplayCommandLine:
+    """The same for a film."""
+
+    settings: Annotated[AdaptConfig, tyro.conf.arg(name="")]
+    film: Annotated[Film, tyro.conf.arg(name="")] = field(default_factory=Film)
+
+
+Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
 def asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
@@ -102,33 +112,53 @@ def asked_to_adapt(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
     Raises:
         UserError: there is nothing to test, or an option or value is unknown or has no meaning here.
     """
+    default, rest = _source(arguments)
+    about = "How fast new tasks are learned with what training left."
+    command = _parsed(AdaptCommandLine(default), rest, "python -m mlsh_mpi.adapt RUN_OR_PHI", about)
+    return _checked(default, command.settings), command.fresh
+
+
+def asked_to_replay(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
+    """The same for a film.
+
+    Raises:
+        UserError: the same.
+    """
+    default, rest = _source(arguments)
+    about = "Episodes before and after learning a task, as a film."
+    command = _parsed(ReplayCommandLine(default), rest, "python -m mlsh_mpi.replay RUN_OR_PHI", about)
+    return _checked(default, command.settings), command.film
+
+
+def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
+    """What the first argument names, as the default of all options; and the other arguments."""
     rest = list(arguments)
     source = rest.pop(0) if rest and not rest[0].startswith("-") else None
     if source is None and not {"-h", "--help"} & set(rest):
         raise UserError("name a run folder or its phi.pt, such as runs/moving-bandits-seed0; or a preset and --method scratch")
-    trained = source is not None and (Path(source).exists() or "/" in source)
-    base = load_phi(Path(source)).config if source and trained else preset_config(source or DEFAULT_PRESET)
-    formed = dataclasses.replace(base.hierarchy, forming_iterations=0)
-    own = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
-    fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)} | {"run": own, "hierarchy": formed}
-    default = AdaptConfig(**fields, source=source or "")
-    prog = "python -m mlsh_mpi.adapt RUN_OR_PHI"
-    command = _parsed(AdaptCommandLine(default), rest, prog, "How fast new tasks are learned with what training left.")
-    config = command.settings
+    base = load_phi(Path(source)).config if source and _is_path(source) else preset_config(source or DEFAULT_PRESET)
+    fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
+    fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0)
+    fields["run"] = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
+    return AdaptConfig(**fields, source=source or ""), rest
+
+
+def _is_path(source: str) -> bool:
+    return Path(source).exists() or os.sep in source
+
+
+def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
     for concern, names in MEANINGLESS.items():
-        before, now = getattr(default, concern), getattr(config, concern)
-        for name in names or [field.name for field in dataclasses.fields(now)]:
-            if getattr(before, name) != getattr(now, name):
-                raise UserError(
-                    f"--{name.replace('_', '-')} is a matter of training, which is over: leave it out{INSTEAD.get(name, '')}"
-                )
-    untrained = baselines.method_of(config) in baselines.UNTRAINED
-    if not trained and not untrained:
+        for name in names:
+            if getattr(getattr(default, concern), name) != getattr(getattr(config, concern), name):
+                option, instead = name.replace("_", "-"), INSTEAD.get(name, "")
+                raise UserError(f"--{option} is a matter of training, which is over: leave it out{instead}")
+    if not _is_path(config.source) and baselines.method_of(config) not in baselines.UNTRAINED:
         raise UserError(
-            f"{source} is a preset, with nothing trained: name a run folder or its phi.pt, or add --method "
+            f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, or add --method "
             f"{' or '.join(baselines.UNTRAINED)}"
         )
-    return resolved(config), command.fresh
+    return resolved(config)
 
 
 def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:
@@ -189,8 +219,8 @@ def _sentence(box: str, arguments: Sequence[str], command: type) -> str:
 
 def _options(concern: type, prefix: str) -> Iterator[str]:
     """Every option's name."""
-    for field, annotation in get_type_hints(concern).items():
+    for name, annotation in get_type_hints(concern).items():
         if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-            yield from _options(annotation, f"{field}." if field in PREFIXED else "")
-        elif field not in ("preset", "source"):
-            yield "--" + (prefix + field).replace("_", "-")
+            yield from _options(annotation, f"{name}." if name in PREFIXED else "")
+        elif name not in ("preset", "source"):
+            yield "--" + (prefix + name).replace("_", "-")

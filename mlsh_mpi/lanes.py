@@ -22,7 +22,7 @@ import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.errors import UserError, nearest
 
 Array = np.ndarray[Any, np.dtype[Any]]
-EnvFactory = Callable[[], gym.Env[Any, Any]]
+EnvFactory = Callable[..., gym.Env[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,30 @@ class Maker:
         columns = np.arange(space.shape[0])[seen if isinstance(seen, slice) else list(seen)]
         return Spec(name, space.shape[0], env.action_space, length, columns, env)
 
-    def single(self) -> gym.Env[Any, Any]:
-        """One environment that truncates its episodes at T."""
+    def single(self, render: bool = False) -> gym.Env[Any, Any]:
+        """One environment that truncates its episodes at T.
+
+        Args:
+            render: it draws pictures, as arrays.
+
+        Raises:
+            UserError: it does not.
+        """
+        how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
         if isinstance(self._env, str):
-            return gym.make(self._env, max_episode_steps=self._length, disable_env_checker=True)
-        env = self._env()
+            return gym.make(self._env, max_episode_steps=self._length, disable_env_checker=True, **how)
+        try:
+            env = self._env(**how)
+        except TypeError:
+            if not render:
+                raise
+            raise UserError('the environment draws no pictures: it must take render_mode="rgb_array"') from None
         return env if self._length is None else gym.wrappers.TimeLimit(env, self._length)
+
+    @staticmethod
+    def bounded(action: Array, spec: Spec) -> Array:
+        """(..., action) as :meth:`Lanes.step` hands them to the environment."""
+        return _bounded(action, spec.action_space, getattr(spec.env.unwrapped, "unclipped_actions", False))
 
     def lanes(self, count: int) -> Lanes:
         """`count` lanes, as arrays where the environment has a vector form."""
@@ -193,9 +211,7 @@ class Lanes:
     def __init__(self, vector: Any) -> None:
         self._vector = vector
         self.count: int = vector.num_envs
-        space = vector.single_action_space
-        clips = isinstance(space, gym.spaces.Box) and not getattr(vector, "unclipped_actions", False)
-        self._bounds = (space.low, space.high) if clips else None
+        self._space, self._unclipped = vector.single_action_space, getattr(vector, "unclipped_actions", False)
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         """Starts new episodes.
@@ -217,9 +233,8 @@ class Lanes:
         Returns:
             (L, observation), (L,) rewards, and (L,) whether the episode is over: by the task's own end or its own horizon.
         """
-        if self._bounds is not None:
-            action = np.clip(action, *self._bounds)
-        observation, reward, terminated, truncated, _ = self._vector.step(action)
+        bounded = _bounded(action, self._space, self._unclipped)
+        observation, reward, terminated, truncated, _ = self._vector.step(bounded)
         return observation, reward, terminated | truncated
 
     @property
@@ -230,6 +245,10 @@ class Lanes:
     def close(self) -> None:
         """Frees the environments."""
         self._vector.close()
+
+
+def _bounded(action: Array, space: gym.Space[Any], unclipped: bool) -> Array:
+    return action if unclipped or not isinstance(space, gym.spaces.Box) else np.clip(action, space.low, space.high)
 
 
 def known_environments() -> list[str]:

@@ -20,7 +20,6 @@ from mlsh_mpi import checkpoint, seeding
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.lanes import Spec
-from mlsh_mpi.options import from_dict
 
 SUMMARY = "summary.json"
 
@@ -64,7 +63,7 @@ class RunFolder:
             saved = checkpoint.newest(self.checkpoints, tell)
             earlier = saved["config"] if saved else self._earlier_config()
             if earlier is not None:
-                self._compare(dataclasses.asdict(from_dict(earlier, str(self.path), type(config))), config)
+                self._compare(earlier, config)
             if saved is not None:
                 self._identify(saved["identity"], identity, tell)
                 if saved["iteration"] > config.run.iterations:
@@ -116,6 +115,7 @@ class RunFolder:
 
     def _compare(self, earlier: Any, config: Config) -> None:
         before, now = (_flat(json.loads(json.dumps(value))) for value in (earlier, dataclasses.asdict(config)))
+        before = _flat(dataclasses.asdict(type(config)())) | before if isinstance(earlier, dict) else before
         changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name) and not _may_change(name)]
         if changed:
             differences = ", ".join(f"{name} was {before.get(name)} and is now {now.get(name)}" for name in changed[:5])
@@ -133,7 +133,7 @@ class RunFolder:
         ]
         if other:
             raise UserError(
-                f"{self.path} holds a run of something else ({', '.join(other)}): add --fresh to move it aside and start "
+                f"{self.path} holds a run of another environment ({', '.join(other)}): add --fresh to move it aside and start "
                 "over, or choose another --folder"
             )
         changed = [name for name, value in before["software"].items() if now["software"].get(name) != value]

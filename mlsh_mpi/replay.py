@@ -1,0 +1,137 @@
+"""Episodes before and after learning a task, as a film.
+
+python -m mlsh_mpi.replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-primitive K] [--options of mlsh_mpi.adapt]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsh_mpi import baselines, seeding
+from mlsh_mpi.adapt import chosen_tasks, ready_to_learn
+from mlsh_mpi.adaptation import Learners, Trial
+from mlsh_mpi.comm import Job, job
+from mlsh_mpi.config import AdaptConfig
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.metrics import shown
+from mlsh_mpi.policies import Array
+from mlsh_mpi.rollout import Rollout, always
+from mlsh_mpi.skills import Skills
+
+FEW = 4
+"""Tasks that are shown where none are named."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """What is to be seen."""
+
+    video: Path = Path("replay.mp4")
+    """Where to: .mp4 or .gif."""
+    force_primitive: int | None = None
+    """Show this primitive alone instead of what masters make of them."""
+    fps: int | None = None
+    """Pictures a second; by default what the environment says."""
+
+
+def main() -> None:
+    """``python -m mlsh_mpi.replay``: see there."""
+    from mlsh_mpi.cli import asked_to_replay
+
+    with job() as current:
+        if current.world.size > 1:
+            raise current.world.agreed(_refuse_ranks)
+        config, film = asked_to_replay(sys.argv[1:])
+        replay(current, config, film)
+
+
+def _refuse_ranks() -> UserError:
+    raise UserError("a film is made by one process: start it without mpirun, or with mpirun -np 1")
+
+
+def replay(current: Job, config: AdaptConfig, film: Film) -> None:
+    """Learns the tasks, and films one episode of each before and after, the same one as far as chance goes.
+
+    Args:
+        current: a job of one rank.
+        config: of the test.
+        film: what to show, and where to put it.
+
+    Raises:
+        UserError: something does not fit, or cannot be drawn.
+    """
+    from mlsh_mpi.figures import film as films
+    from mlsh_mpi.logs import Bar
+
+    torch.set_num_threads(1)
+    trial, skills, learners = ready_to_learn(config, current, lambda spec: _few(chosen_tasks(config, spec, 1)))
+    if film.video.suffix not in films.FORMATS:
+        raise UserError(f"--video {film.video} must end in {' or '.join(films.FORMATS)}")
+    env, updates = trial.maker.single(render=True), config.run.iterations - 1
+    if film.force_primitive is not None:
+        if skills is None or not 0 <= film.force_primitive < skills.primitives.n or not baselines.can_be_forced(config):
+            there = f"0 to {skills.primitives.n - 1}" if skills is not None and baselines.can_be_forced(config) else "none"
+            raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
+        forced = _alone(trial, skills, film.force_primitive)
+        takes = [("alone", forced)]
+    else:
+        before = learners.collect(0, explore=False)
+        bar = Bar("learning", updates)
+        for update in range(updates):
+            rollout = learners.collect(update, explore=True)
+            learners.learn(rollout, update)
+            bar.advance(f"return {shown(float(rollout.steps.reward.sum() / max(1, rollout.steps.end.sum())))}")
+        bar.close()
+        takes = [("before", before), (f"after {updates} updates", learners.collect(0, explore=False))]
+
+    episodes = [[_episode(trial, learners, name, take, row) for name, take in takes] for row in range(len(trial.tasks))]
+    length = sum(max(min(len(e.reward), films.LONGEST) for e in row) for row in episodes)
+    bar = Bar("filming", length)
+
+    def frames() -> Iterator[Array]:
+        for row in episodes:
+            # a simulation is filmed to its end before the next begins, for they may share a renderer
+            yield from films.side_by_side([iter(list(films.pictures(env, episode))) for episode in row])
+
+    films.write(film.video, frames(), film.fps or int(env.metadata.get("render_fps") or 20), lambda: bar.advance(""))
+    bar.close()
+    env.close()
+    for row in episodes:
+        print(", ".join(f"{episode.title}: return {shown(float(episode.reward.sum()))}" for episode in row))
+    print(f"the film is {film.video}", flush=True)
+
+
+def _few(tasks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Each once."""
+    return tuple(dict.fromkeys(tasks))[:FEW]
+
+
+def _alone(trial: Trial, skills: Skills, primitive: int) -> Rollout:
+    return trial.collect(always(primitive), skills, 0, trial.spec.episode_length)
+
+
+def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, row: int) -> Any:
+    """The first episode of a learner."""
+    from mlsh_mpi.figures.film import Episode
+
+    steps, lanes = rollout.steps, rollout.steps.reward.shape[1] // len(trial.tasks)
+    lane = row * lanes
+    length = int(steps.end[:, lane].argmax()) + 1 if steps.end[:, lane].any() else len(steps.end)
+    action = trial.maker.bounded(steps.action[:length, lane], trial.spec)
+    primitive = steps.primitive[:length, lane] if learners.behaviours > 1 else None
+    seed = int(seeding.episode_seeds(trial.seed, 0, row, lanes)[0])
+    title = f"{trial.spec.label(trial.tasks[row])}, {name}"
+    return Episode(title, trial.tasks[row], seed, action, np.asarray(steps.reward[:length, lane]), primitive)
+
+
+if __name__ == "__main__":
+    from mlsh_mpi.replay import main as started
+
+    started()

@@ -73,8 +73,8 @@ def adapt_header(config: AdaptConfig, trial: Trial, learners: Learners, folder: 
         "ranks": _ranks(trial.job),
         "tasks": f"{count} learners on {len(tasks)} {'held-out ' * config.test.held_out}tasks: {named}",
         "hierarchy": f"K = {learners.behaviours}, N = {config.hierarchy.macro_length}" if method == "master" else "",
-        "work": f"0 to {rounds - 1} updates of {learners.steps:,} environment steps; {count * learners.steps * rounds:,} steps in all, "
-        "and as many to look without exploration",
+        "work": f"0 to {rounds - 1} updates of {learners.steps:,} environment steps, {count * learners.steps * rounds:,} in all; "
+        "as many again to look without exploration",
         "folder": str(folder),
     }
     if done:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mpi.launcher import mpirun
+from mpi.launcher import PROGRAMS, mpirun
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -22,3 +22,35 @@ def test_the_default_preset_finds_two_distinct_primitives(tmp_path):
     assert forced.argmax(1).tolist() in ([0, 1], [1, 0])
     assert summary["adapted"] >= 34
     assert 12 < summary["curve"][0] < 21
+
+
+def learned(cwd, *arguments):
+    """adaptation.json of a test that a job left in `cwd`."""
+    mpirun(2, "-m", *arguments, "--folder", str(cwd / "run"), cwd=PROGRAMS, patience=600).succeeded()
+    path = next(cwd.glob("run/**/adaptation.json"), None)
+    return json.loads(path.read_text()) if path else json.loads((cwd / "run/summary.json").read_text())
+
+
+def test_one_policy_from_scratch_solves_cartpole(tmp_path):
+    """Gymnasium asks for 475 of 500; random actions keep the pole up for 22 steps."""
+    options = "--method scratch --env small_envs:CartPole --episode-length 500 --updates 24 --test-masters 4".split()
+    returns = np.array(learned(tmp_path, "mlsh_mpi.adapt", "moving-bandits", *options)["unexplored"])
+    assert returns[0].max() < 60
+    assert returns.max(0).min() >= 475
+
+
+def test_rl2_learns_which_of_two_arms_pays_from_what_they_paid(tmp_path):
+    """Five pulls an episode, four episodes a trial: 2.5 without a memory, 4.5 for who knows the arm."""
+    options = "--env small_envs:Arms --episode-length 5 --trial 4 --macro-length 1 --groups 10 --steps 400".split()
+    summary = learned(tmp_path, "mlsh_mpi.train", "moving-bandits-rl2", *options, "--iterations", "50", "--hidden", "32")
+    assert summary["curve"][-1] > 3.5
+    assert min(task["adapted"] for task in summary["tasks"].values()) > 3.2
+    assert summary["curve"][-1] > summary["curve"][0]
+
+
+def test_maml_takes_one_step_to_the_arm_that_pays(tmp_path):
+    """Where the shared policy must be even-handed, one gradient step tells: 2.5 before."""
+    options = "--env small_envs:Arms --episode-length 5 --macro-length 1 --groups 10 --steps 200 --inner-rate 1".split()
+    summary = learned(tmp_path, "mlsh_mpi.train", "moving-bandits-maml", *options, "--iterations", "60", "--hidden", "32")
+    assert summary["curve"][0] == pytest.approx(2.5, abs=0.6)
+    assert min(task["curve"]["mean"][1] for task in summary["tasks"].values()) > 3.5

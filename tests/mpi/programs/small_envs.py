@@ -151,3 +151,41 @@ class EndsAtOnce(Walk):
     def step(self, action):
         observation, reward, _, _, info = super().step(action)
         return observation, reward, True, False, info
+
+
+class Arms(gym.Env):
+    """Two arms; the task says which of them pays in nine pulls of ten, while the other pays in one. Nothing is to be seen."""
+
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(2)
+
+    def tasks(self, split="train"):
+        return (0, 1)
+
+    def sample_task(self, rng, split="train"):
+        return int(rng.integers(2))
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.good = (options or {}).get("task", 0)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        pays = self.np_random.random() < (0.9 if action == self.good else 0.1)
+        return np.zeros(1, np.float32), float(pays), False, False, {}
+
+
+class CartPole(gym.Wrapper):
+    """Gymnasium's, as a family of one task."""
+
+    def __init__(self, **how):
+        super().__init__(gym.make("CartPole-v1", **how))
+
+    @property
+    def unwrapped(self):
+        return self
+
+    def sample_task(self, rng, split="train"):
+        return "balance"
+
+    def reset(self, *, seed=None, options=None):
+        return self.env.reset(seed=seed)

@@ -1,0 +1,171 @@
+"""Is a new task mastered in a few updates, and sooner than by other means? On 2D Moving Bandits and on Four Rooms' unseen goals.
+
+    python tests/bench/adaptation.py [--check] [--quick] [--seeds 5] [--only bandits|rooms] [--folder runs/adaptation]
+
+Bandits: a trained phi (preset moving-bandits) and a shared policy (moving-bandits-shared) for each seed, 6 million steps each.
+Over each phi 20 fresh masters at N = 10, beside them 20 copies of the shared policy that are fine-tuned and 20 policies from scratch;
+each learns one goal with one worker, D = 2000 steps an update. Means over seeds and learners, 95 % bands over seeds.
+
+Goals: a fresh master starts near 16 to 18 (a random master over good primitives; a collapsed or shared policy has 23); both goals
+come to 36 or more within 8 updates; masters are ahead of fine-tuning and of scratch in the mean over both goals from the fourth
+update on, in the worse goal from the second, and in the area under the curve.
+
+Four Rooms: the four goals that training never draws, and those that it does, by MLSH, PPO, Option-Critic and Actor-Critic,
+against dynamic programming (94.5, 97.2, 37.3 and 37.9 for 103, 68, 80 and 90). phi is trained with the settings that did best on unseen
+goals among those tried: N = 5, W = 9, U = 1, 18 million steps. Goal: MLSH ahead of PPO over the first 20,000 steps.
+
+Finished runs in --folder are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mlsh_mpi.metrics import band
+
+Curves = dict[str, np.ndarray]
+"""By goal: (seeds, U + 1), mean over the learners of a seed."""
+BEST = {"goal=103": 94.5, "goal=68": 97.2, "goal=80": 37.3, "goal=90": 37.9}
+"""By dynamic programming (levels.py)."""
+
+
+def python(*arguments: str) -> None:
+    """One rank: the result does not depend on how many there are."""
+    subprocess.run(["mpirun", "-np", "1", sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def trained(preset: str, seed: int, folder: Path, *options: str) -> Path:
+    """A finished run of the shipped trainer."""
+    run = folder / f"{preset}-seed{seed}"
+    if not (run / "summary.json").exists():
+        python("-m", "mlsh_mpi.train", preset, "--seed", str(seed), "--folder", str(run), *options)
+    return run
+
+
+def adapted(source: str, method: str, updates: int, seed: int, folder: Path, *options: str) -> dict[str, Any]:
+    """adaptation.json of a finished test."""
+    test = folder / f"{method}-seed{seed}"
+    if not (test / "summary.json").exists():
+        choice = ("--method", method, "--updates", str(updates), "--seed", str(seed), "--folder", str(test))
+        python("-m", "mlsh_mpi.adapt", source, *choice, *options)
+    found: dict[str, Any] = json.loads((test / "adaptation.json").read_text())
+    return found
+
+
+def by_goal(tests: list[dict[str, Any]]) -> Curves:
+    """Curves of several seeds, exploring."""
+    goals = sorted(set(tests[0]["tasks"]))
+    return {
+        goal: np.array([np.array(t["returns"])[:, [task == goal for task in t["tasks"]]].mean(1) for t in tests])
+        for goal in goals
+    }
+
+
+def show(title: str, curves: dict[str, Curves], steps: int) -> None:
+    """A row an update: for each method the mean over goals with its band, and each goal."""
+    table = Table(title=title, title_justify="left")
+    for name in ("updates", "steps", *(f"{method}: mean [band] (goals)" for method in curves)):
+        table.add_column(name, justify="right")
+    for update in range(len(next(iter(next(iter(curves.values())).values()))[0])):
+        row = [str(update), f"{update * steps:,}"]
+        for of_goals in curves.values():
+            mean = np.mean([values[:, update] for values in of_goals.values()], axis=0)
+            low, high = band(mean)
+            goals = " ".join(f"{values[:, update].mean():.1f}" for values in of_goals.values())
+            row.append(f"{mean.mean():.1f} [{low:.1f}, {high:.1f}] ({goals})")
+        table.add_row(*row)
+    Console(width=150).print(table)
+
+
+def bandits(seeds: int, folder: Path) -> dict[str, bool]:
+    """Which goals are met."""
+    updates = 12
+
+    def of_seed(seed: int) -> list[dict[str, Any]]:
+        phi = trained("moving-bandits", seed, folder)
+        shared = trained("moving-bandits-shared", seed, folder)
+        return [
+            adapted(str(phi), "master", updates, seed, folder),
+            adapted(str(shared), "fine-tune", updates, seed, folder),
+            adapted("moving-bandits", "scratch", updates, seed, folder),
+        ]
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        tests = list(zip(*pool.map(of_seed, range(seeds)), strict=True))
+    curves = {name: by_goal(list(of)) for name, of in zip(("master", "fine-tune", "scratch"), tests, strict=True)}
+    show(f"2D Moving Bandits, {seeds} seeds x 20 learners", curves, 2000)
+    means = {name: np.stack([values.mean(0) for values in of.values()]) for name, of in curves.items()}  # (goals, U + 1)
+    mean, worse = ({name: cut(values, axis=0) for name, values in means.items()} for cut in (np.mean, np.min))
+    others = ("fine-tune", "scratch")
+    return {
+        "starts between 15 and 19": bool(15 < mean["master"][0] < 19),
+        "36 on both goals within 8 updates": bool(worse["master"][: 8 + 1].max() >= 36),
+        "ahead in the mean from the fourth update on": all(bool((mean["master"] > mean[o])[4:].all()) for o in others),
+        "ahead on the worse goal from the second update on": all(bool((worse["master"] > worse[o])[2:].all()) for o in others),
+        "more area under the curve": all(bool(mean["master"].sum() > mean[o].sum()) for o in others),
+    }
+
+
+def rooms(seeds: int, folder: Path) -> dict[str, bool]:
+    """Which goals are met."""
+    updates, training = 27, "--groups 30 --workers 1 --macro-length 5 --warmup 9 --joint 1 --iterations 300".split()
+    methods = {"MLSH": "master", "PPO": "scratch", "Option-Critic": "option-critic", "Actor-Critic": "actor-critic"}
+
+    def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
+        phi = trained("four-rooms", seed, folder, *training)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for split, options in (("unseen", ["--held-out"]), ("seen", [])):
+            sources = [str(phi), *["four-rooms"] * 3]
+            found[split] = [
+                adapted(source, method, updates, seed, folder / split, *options)
+                for source, method in zip(sources, methods.values(), strict=True)
+            ]
+        return found
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        of_seeds = list(pool.map(of_seed, range(seeds)))
+    area: dict[str, dict[str, float]] = {}
+    for split in ("unseen", "seen"):
+        tests = zip(*(found[split] for found in of_seeds), strict=True)
+        curves = {name: by_goal(list(of)) for name, of in zip(methods, tests, strict=True)}
+        area[split] = {name: float(np.mean([values[:, :11].mean() for values in of.values()])) for name, of in curves.items()}
+        print(f"{split}, mean over the first 20,000 steps: " + ", ".join(f"{n} {value:.1f}" for n, value in area[split].items()))
+        if split == "unseen":
+            show(f"Four Rooms, unseen goals ({', '.join(BEST)}), {seeds} seeds x 20 learners", curves, 2000)
+        for name, of in curves.items():
+            ends = (f"{goal} {values[:, -1].mean():.1f}" + f" of {BEST[goal]}" * (goal in BEST) for goal, values in of.items())
+            print(f"{name} after {updates} updates: {', '.join(ends)}")
+    return {f"ahead of PPO over the first 20,000 steps on {split} goals": a["MLSH"] > a["PPO"] for split, a in area.items()}
+
+
+def main() -> None:
+    """Prints curves, and which goals are met in the last line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
+    parser.add_argument("--quick", action="store_true", help="one seed: to try it out")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", choices=("bandits", "rooms"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/adaptation"))
+    given = parser.parse_args()
+    seeds, met = 1 if given.quick else given.seeds, {}
+    if given.only != "rooms":
+        met |= bandits(seeds, given.folder)
+    if given.only != "bandits":
+        met |= rooms(seeds, given.folder)
+    print(json.dumps(met))
+    sys.exit(1 if given.check and not all(met.values()) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What is said of a hierarchy that is well, and of one that is not."""
+
+import numpy as np
+import pytest
+import torch
+
+from mlsh_mpi.heads import Categorical, Gaussian
+from mlsh_mpi.health import Health, divergence, mutual_information
+from mlsh_mpi.policies import Network, Stack
+from mlsh_mpi.skills import Skills
+
+APART = np.array([[0.0, 4.0], [4.0, 0.0]])
+CLOSE = APART / 1000
+OWN = np.array([[1.0, 0.0], [0.0, 1.0]])
+EVEN = np.full((2, 2), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (OWN, np.log(2)),
+        (EVEN, 0.0),
+        (np.array([[1.0, 0.0], [1.0, 0.0]]), 0.0),
+        (np.eye(4), np.log(4)),
+        # joint 3/8, 1/8; 1/8, 3/8: 2 (3/8 ln(3/2) + 1/8 ln(1/2))
+        (np.array([[0.75, 0.25], [0.25, 0.75]]), 0.75 * np.log(1.5) + 0.25 * np.log(0.5)),
+    ],
+)
+def test_mutual_information_is_that_of_the_joint_distribution(usage, expected):
+    assert mutual_information(usage) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("head", [Categorical(4), Gaussian(3)])
+def test_divergence_is_the_mean_of_torchs_both_ways(head):
+    torch.manual_seed(0)
+    stack = Stack(3, Network(2, head, (8,)))
+    stack.flat.normal_()
+    observation = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
+    found = divergence(Skills(stack, np.arange(1, 3), None), observation)
+    outputs = stack.policy(torch.from_numpy(observation[..., 1:].reshape(1, -1, 2)).expand(3, -1, -1))
+    if isinstance(head, Categorical):
+        policies = [torch.distributions.Categorical(logits=of) for of in outputs]
+    else:
+        deviations = stack.network.free(stack.parameters).exp()
+        policies = [
+            torch.distributions.Independent(torch.distributions.Normal(of, deviation), 1)
+            for of, deviation in zip(outputs, deviations, strict=True)
+        ]
+    kl = [[torch.distributions.kl_divergence(p, q).mean() for q in policies] for p in policies]
+    np.testing.assert_allclose(found, (np.array(kl) + np.array(kl).T) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_a_hierarchy_that_is_well_is_left_alone():
+    assert Health(APART, OWN, np.array([[42.0, 2.0], [2.0, 41.0]])).verdict() == []
+
+
+def test_one_primitive_is_no_hierarchy():
+    assert Health(np.zeros((1, 1)), np.ones((2, 1)), np.array([[42.0, 2.0]])).verdict() == []
+
+
+def test_a_collapse_is_named_with_its_evidence_and_what_to_try():
+    (told,) = Health(APART, EVEN, np.array([[42.8, 2.1], [41.9, 2.4]])).verdict()
+    for part in ("primitives 0 and 1 have collapsed onto one another", "42.80 and 41.90", "4.00 nats", "--forming-iterations"):
+        assert part in told
+
+
+def test_primitives_without_listed_tasks_are_compared_by_what_they_do():
+    (told,) = Health(CLOSE, OWN, np.zeros((2, 0))).verdict()
+    assert "collapsed" in told
+    assert Health(APART, OWN, np.zeros((2, 0))).verdict() == []
+
+
+def test_a_primitive_that_nobody_uses_is_named():
+    forced = np.array([[42.0, 2.0], [2.0, 41.0], [5.0, 20.0]])
+    usage = np.array([[0.99, 0.0, 0.01], [0.0, 1.0, 0.0]])
+    (told,) = Health(np.full((3, 3), 2.0), usage, forced).verdict()
+    assert "primitive 2 is hardly ever chosen (0.5%" in told
+
+
+def test_masters_that_do_not_tell_tasks_apart_are_named():
+    (told,) = Health(APART, EVEN, np.array([[42.0, 2.0], [2.0, 41.0]])).verdict()
+    assert "0.00 nats" in told
+    assert "0.69" in told
+    assert "--warmup" in told

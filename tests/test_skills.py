@@ -1,0 +1,100 @@
+"""phi's file: what is read is what was written, and what does not fit is refused with both layouts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mlsh_mpi.config import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.filters import Moments, ObservationFilter
+from mlsh_mpi.heads import head_for
+from mlsh_mpi.lanes import Maker
+from mlsh_mpi.policies import Network, Stack
+from mlsh_mpi.presets import preset_config
+from mlsh_mpi.skills import Skills, load_phi, save_phi
+
+TWOWALK, COURSE, BANDITS = (
+    Maker(f"mlsh/{name}-v0", None).spec() for name in ("AntTwowalk", "AntObstacleCourse", "MovingBandits")
+)
+CONFIG = preset_config("ant-twowalk")
+
+
+def trained(spec=TWOWALK, config=CONFIG):
+    """Skills with parameters and a filter that have been somewhere."""
+    stack = Stack(2, Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden))
+    stack.flat.normal_()
+    observation_filter = ObservationFilter(spec.observation_size) if config.network.filter_observations else None
+    if observation_filter:
+        observation_filter.merge(Moments.of(np.random.default_rng(0).normal(3, 2, size=(50, spec.observation_size))))
+    return Skills(stack, spec.primitive_columns, observation_filter)
+
+
+@pytest.fixture
+def phi(tmp_path):
+    skills = trained()
+    save_phi(tmp_path / "phi.pt", skills, CONFIG, TWOWALK)
+    return tmp_path, skills
+
+
+@pytest.mark.parametrize("name", ["", "phi.pt"])
+def test_what_is_read_is_what_was_written(phi, name):
+    folder, skills = phi
+    found = load_phi(folder / name)
+    again = found.skills(TWOWALK)
+    assert found.config == CONFIG
+    assert found.environment == TWOWALK.name
+    assert torch.equal(again.primitives.flat, skills.primitives.flat)
+    raw = np.random.default_rng(1).normal(size=(4, TWOWALK.observation_size))
+    np.testing.assert_array_equal(again.observe(raw), skills.observe(raw))
+
+
+def test_another_environment_of_the_same_body_takes_them(phi):
+    assert phi[1].shown(np.zeros((1, 29))).shape == load_phi(phi[0]).skills(COURSE).shown(np.zeros((1, 29))).shape
+
+
+def test_another_body_is_refused_with_both_layouts(phi):
+    with pytest.raises(UserError) as refused:
+        load_phi(phi[0]).skills(BANDITS)
+    for part in (
+        "mlsh/MovingBandits-v0",
+        "trained in mlsh/AntTwowalk-v0 they see 27 numbers of the 29 that are filtered and give 8 continuous actions",
+        "see 6 numbers of the 6 that are filtered and choose one of 5 actions",
+    ):
+        assert part in str(refused.value)
+
+
+def test_a_run_that_is_not_over_has_none(tmp_path):
+    with pytest.raises(UserError, match=r"holds no phi\.pt"):
+        load_phi(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_file_that_is_no_phi_is_refused(tmp_path, content):
+    path = tmp_path / "some.pt"
+    if content is None:
+        torch.save({"format": "another"}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"is no phi\.pt"):
+        load_phi(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.pt cannot be read"):
+        load_phi(tmp_path / "nowhere.pt")
+
+
+def test_a_newer_format_is_refused(phi):
+    saved = torch.load(phi[0] / "phi.pt", weights_only=True) | {"format": 99}
+    torch.save(saved, phi[0] / "phi.pt")
+    with pytest.raises(UserError, match="format 99"):
+        load_phi(phi[0])
+
+
+def test_settings_that_came_later_have_their_defaults(phi):
+    saved = torch.load(phi[0] / "phi.pt", weights_only=True)
+    del saved["config"]["algorithm"]
+    torch.save(saved, phi[0] / "phi.pt")
+    assert load_phi(phi[0]).config == dataclasses.replace(CONFIG, algorithm=Config().algorithm)

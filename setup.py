@@ -42,10 +42,12 @@ setup(
     install_requires=[
         "cloudpickle>=3.0",
         "gymnasium[mujoco]>=1.2,<2",
+        "imageio[ffmpeg]>=2.34",
         "matplotlib>=3.8",
         "mpi4py>=4.0,<5",
         "mujoco>=3.3,<5",
         "numpy>=1.26,<3",
+        "pillow>=10.1",
         "rich>=13.7",
         "tensorboard>=2.17",
         "torch>=2.4,<3",

@@ -2,6 +2,8 @@
 # The main job on this machine, with all of its set-up (see setup.sh for MPI=, PYTHON=, MLSH_VENV=):
 #
 #   launch/local.sh [-np N] [PRESET] [--options of the trainer]
+#   launch/local.sh [-np N] adapt RUN [--options]       # how fast fresh masters learn single tasks
+#   launch/local.sh replay RUN [--options]              # a film of it
 #
 # N is the number of ranks, by default one a core. Everything after it goes to the trainer; runs/ is made where you are.
 
@@ -19,6 +21,14 @@ case ${1:-} in
         ;;
 esac
 
+module=train
+case ${1:-} in
+    adapt | replay)
+        module=$1
+        shift
+        ;;
+esac
+
 # shellcheck source-path=SCRIPTDIR source=setup.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" run
 
@@ -31,5 +41,6 @@ for argument in "$@"; do
         break
     fi
 done
+[[ $module != replay ]] || ranks=1
 
-exec "$venv/bin/mpirun" -np "$ranks" "$venv/bin/python" -m mlsh_mpi.train "$@"
+exec "$venv/bin/mpirun" -np "$ranks" "$venv/bin/python" -m "mlsh_mpi.$module" "$@"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -173,8 +174,9 @@ class Config:
         Raises:
             UserError: the rule, the values and what to do.
         """
-        for name in ("algorithm", "hierarchy", "sampling", "run", "master", "primitive"):
-            _check_ranges(getattr(self, name), f"{name}." if name in PREFIXED else "")
+        for name, concern in vars(self).items():
+            if dataclasses.is_dataclass(concern):
+                _check_ranges(concern, f"{name}." if name in PREFIXED else "")
         if self.sampling.steps < episode_length:
             raise UserError(
                 f"an iteration must hold a whole episode, but --steps is {self.sampling.steps} and an episode has "

@@ -150,6 +150,6 @@ def test_whoever_is_killed_in_the_middle_of_a_write_leaves_a_whole_checkpoint(tm
             assert saved["iteration"] >= last
             last = saved["iteration"]
             assert equal(saved, last)
-    assert last > 20
+    assert last > 5
     checkpoint.save(tmp_path, last + 1, STATE)
     assert len(list(tmp_path.iterdir())) == checkpoint.KEPT

@@ -7,12 +7,17 @@ import pty
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from mlsh_mpi.cli import listing, parse
+from mlsh_mpi.cli import asked_to_adapt, asked_to_replay, listing, parse
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.heads import Categorical
+from mlsh_mpi.lanes import Maker
 from mlsh_mpi.options import with_options
+from mlsh_mpi.policies import Network, Stack
 from mlsh_mpi.presets import PRESETS
+from mlsh_mpi.skills import Skills, save_phi
 
 BASE = PRESETS["moving-bandits"].config
 
@@ -150,3 +155,45 @@ def test_help_lists_options_and_presets(flag, capsys):
     shown = capsys.readouterr().out
     for word in ("--groups", "--master.learning-rate", "moving-bandits-paper", "--config"):
         assert word in shown
+
+
+def test_a_baselines_name_goes_behind_a_presets():
+    assert settings("ant-twowalk-shared").hierarchy.primitives == 1
+    assert settings("moving-bandits-n1", "--seed", "3").run.seed == 3
+    with pytest.raises(UserError, match="did you mean moving-bandits-maml"):
+        parse(["moving-bandits-mamml"])
+
+
+@pytest.fixture
+def phi(tmp_path):
+    """Of a preset with other settings than the default's."""
+    spec, config = (
+        Maker("mlsh/MovingBandits-v0", None).spec(),
+        with_options(BASE, {"seed": 7, "warmup": 4, "folder": "elsewhere"}),
+    )
+    save_phi(tmp_path / "phi.pt", Skills(Stack(2, Network(6, Categorical(5), (64, 64))), np.arange(6), None), config, spec)
+    return str(tmp_path / "phi.pt")
+
+
+def test_a_test_takes_over_the_settings_of_the_training_but_not_its_folder(phi):
+    config, fresh = asked_to_adapt([phi, "--macro-length", "5", "--task", "goal=1"])
+    assert (config.run.seed, config.hierarchy.macro_length, config.run.folder, fresh) == (7, 5, None, False)
+    assert config.run.iterations == 4 + 1
+    assert config.test.task == ("goal=1",)
+    assert config.hierarchy.forming_iterations == 0
+
+
+def test_updates_can_be_asked_for(phi):
+    assert asked_to_adapt([phi, "--updates", "20"])[0].run.iterations == 21
+    with pytest.raises(UserError, match="--updates must be greater than 0"):
+        asked_to_adapt([phi, "--updates", "0"])[0].check(50)
+
+
+def test_a_film_has_a_place_and_perhaps_a_primitive(phi):
+    config, film = asked_to_replay([phi, "--video", "x.gif", "--force-primitive", "1"])
+    assert (str(film.video), film.force_primitive, config.run.seed) == ("x.gif", 1, 7)
+
+
+def test_from_scratch_a_preset_is_enough():
+    config, _ = asked_to_adapt(["four-rooms", "--method", "option-critic", "--held-out"])
+    assert (config.preset, config.test.method, config.test.held_out) == ("four-rooms", "option-critic", True)

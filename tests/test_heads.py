@@ -117,3 +117,18 @@ def test_the_ends_of_the_uniform_range_draw_the_first_and_the_last(last):
     head = Exploring(3, 1.0)
     outputs = np.zeros((1, 3), np.float32)
     assert head.sample(outputs, outputs, np.array([[0.0, last]], np.float32)) == (0 if last == 0 else 2)
+
+
+@pytest.mark.parametrize("head", [Categorical(4), Exploring(4, 0.1)])
+def test_categorical_divergence_is_torchs(head):
+    p, q = torch.randn(9, 4), torch.randn(9, 4)
+    expected = torch.distributions.kl_divergence(*(torch.distributions.Categorical(logits=of) for of in (p, q)))
+    np.testing.assert_allclose(head.divergence(p.numpy(), (), q.numpy(), ()), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_gaussian_divergence_is_torchs():
+    (p, q), (free_p, free_q) = torch.randn(2, 9, 3), torch.randn(2, 3)
+    policies = [torch.distributions.Normal(mean, free.exp()) for mean, free in ((p, free_p), (q, free_q))]
+    expected = torch.distributions.kl_divergence(*policies).sum(-1)
+    found = Gaussian(3).divergence(p.numpy(), free_p.numpy(), q.numpy(), free_q.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -225,14 +225,22 @@ def test_two_set_ups_at_once_install_once(checkout):
 # The main job
 
 
-def launched(result: subprocess.CompletedProcess) -> tuple[str, list[str]]:
-    """The number of ranks and the trainer's arguments."""
+def launched(result: subprocess.CompletedProcess, module: str = "train") -> tuple[str, list[str]]:
+    """The number of ranks and the module's arguments."""
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     command = lines[lines.index("-np") :]
     assert Path(command[2]).name == "python"
-    assert command[3:5] == ["-m", "mlsh_mpi.train"]
+    assert command[3:5] == ["-m", f"mlsh_mpi.{module}"]
     return command[1], command[5:]
+
+
+def test_adapt_and_replay_are_the_first_word(installed):
+    assert launched(installed.run("local.sh", "-np", "3", "adapt", "runs/a", "--held-out"), "adapt") == (
+        "3",
+        ["runs/a", "--held-out"],
+    )
+    assert launched(installed.run("local.sh", "replay", "runs/a"), "replay") == ("1", ["runs/a"])
 
 
 @pytest.mark.parametrize("option", ["-np", "-n", "--np"])

@@ -7,7 +7,7 @@ from mlsh_mpi.adaptation import Adaptation
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
 from mlsh_mpi.lanes import Maker
-from mlsh_mpi.metrics import Tally, Target, finished, iteration_metrics, shown
+from mlsh_mpi.metrics import Tally, Target, band, finished, iteration_metrics, shown
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.rollout import Rollout, Step
@@ -160,3 +160,12 @@ def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():
 )
 def test_returns_are_shown_with_the_digits_that_tell(value, text):
     assert shown(value) == text
+
+
+def test_the_band_of_equal_values_is_their_value_and_of_others_between_them():
+    assert band(np.full(7, 3.0)) == (3.0, 3.0)
+    values = np.random.default_rng(0).normal(10, 2, 400)
+    low, high = band(values)
+    half = 1.96 * values.std() / 20  # normal theory
+    assert low == pytest.approx(values.mean() - half, abs=0.05)
+    assert high == pytest.approx(values.mean() + half, abs=0.05)

@@ -23,7 +23,7 @@ from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.lanes import Maker, Spec
-from mlsh_mpi.learner import lanes_first, summed
+from mlsh_mpi.learner import Learner, lanes_first, summed
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Decisions, Rollout, Streams, collect
 from mlsh_mpi.skills import Skills
@@ -101,28 +101,42 @@ def train(
         before, first = collected(iteration, tasks, 0)
         put(each, stepped(network, each.parameters, first, rate, differentiable=False))
         after, second = collected(iteration, tasks, 1)
-        with torch.no_grad():
-            log_prob = network.log_prob(each.parameters, second.observation, second.action)
-        for _ in range(config.primitive.epochs):
-            stack.buffer.zero_()
-            leaves = [values.detach().requires_grad_() for values in stack.parameters]
-            rows = [values.expand(len(workers), *values.shape[1:]) for values in leaves]
-            there = stepped(network, rows, first, rate, differentiable=True)
-            ratio = torch.exp(network.log_prob(there, second.observation, second.action) - log_prob)
-            clipped = ratio.clamp(1 - config.primitive.clip, 1 + config.primitive.clip)
-            loss = -torch.minimum(ratio * second.advantage, clipped * second.advantage).mean(-1).sum()
-            found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-            for gradient, new in zip(stack.gradients, found, strict=True):
-                gradient.add_(new)
-            stack.counts += len(workers)
-            summed(state.learner.ranks)(stack.buffer)
-            stack.gradient /= stack.counts
-            state.learner.update.optimiser.step([True], config.primitive.learning_rate)
+        learn(state.learner, each, first, second, config)
         return [before, after]
 
     run(config, job, spec, saved, on_iteration, state, iterate)
     lanes.close()
     return Skills(stack, spec.primitive_columns, None)
+
+
+def learn(learner: Learner, each: Stack, first: Data, second: Data, config: Config) -> None:
+    """PPO on what came after the step, through the step.
+
+    Args:
+        learner: of the shared policy.
+        each: n policies after their step.
+        first: what the step was made from.
+        second: what they collected after it.
+        config: of the run.
+    """
+    stack, network, settings = learner.stack, each.network, config.primitive
+    with torch.no_grad():
+        log_prob = network.log_prob(each.parameters, second.observation, second.action)
+    for _ in range(settings.epochs):
+        stack.buffer.zero_()
+        leaves = [values.detach().requires_grad_() for values in stack.parameters]
+        rows = [values.expand(each.n, *values.shape[1:]) for values in leaves]
+        there = stepped(network, rows, first, config.algorithm.inner_rate, differentiable=True)
+        ratio = torch.exp(network.log_prob(there, second.observation, second.action) - log_prob)
+        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+        loss = -torch.minimum(ratio * second.advantage, clipped * second.advantage).mean(-1).sum()
+        found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        for gradient, new in zip(stack.gradients, found, strict=True):
+            gradient.add_(new)
+        stack.counts += each.n
+        summed(learner.ranks)(stack.buffer)
+        stack.gradient /= stack.counts
+        learner.update.optimiser.step([True], settings.learning_rate)
 
 
 class Steppers(Learners):

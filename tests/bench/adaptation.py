@@ -2,16 +2,16 @@
 
     python tests/bench/adaptation.py [--check] [--quick] [--seeds 5] [--only bandits|rooms] [--folder runs/adaptation]
 
-Bandits: a trained phi (preset moving-bandits) and a shared policy (moving-bandits-shared) for each seed, 6 million steps each.
-Over each phi 20 fresh masters at N = 10, beside them 20 copies of the shared policy that are fine-tuned and 20 policies from scratch;
+Bandits: for each seed a trained phi (preset moving-bandits) and a shared policy (moving-bandits-shared), 6 million steps each.
+Over each phi 20 fresh masters at N = 10, beside them 20 copies of the shared policy that are fine-tuned and 20 from scratch;
 each learns one goal with one worker, D = 2000 steps an update. Means over seeds and learners, 95 % bands over seeds.
 
-Goals: a fresh master starts near 16 to 18 (a random master over good primitives; a collapsed or shared policy has 23); both goals
-come to 36 or more within 8 updates; masters are ahead of fine-tuning and of scratch in the mean over both goals from the fourth
-update on, in the worse goal from the second, and in the area under the curve.
+Goals: a fresh master starts near 16 to 18 (a random master over good primitives; a collapsed or shared policy has 23); both
+goals come to 36 or more within 8 updates; masters are ahead of fine-tuning and of scratch in the mean over both goals from the
+fourth update on, in the worse goal from the second, and in the area under the curve.
 
-Four Rooms: the four goals that training never draws, and those that it does, by MLSH, PPO, Option-Critic and Actor-Critic,
-against dynamic programming (94.5, 97.2, 37.3 and 37.9 for 103, 68, 80 and 90). phi is trained with the settings that did best on unseen
+Four Rooms: the four goals that training never draws, and those that it does, by MLSH, PPO, Option-Critic and Actor-Critic; by
+dynamic programming 94.5, 97.2, 37.3 and 37.9 for 103, 68, 80 and 90. phi is trained with the settings that did best on unseen
 goals among those tried: N = 5, W = 9, U = 1, 18 million steps. Goal: MLSH ahead of PPO over the first 20,000 steps.
 
 Finished runs in --folder are not run again.
@@ -75,7 +75,7 @@ def by_goal(tests: list[dict[str, Any]]) -> Curves:
 def show(title: str, curves: dict[str, Curves], steps: int) -> None:
     """A row an update: for each method the mean over goals with its band, and each goal."""
     table = Table(title=title, title_justify="left")
-    for name in ("updates", "steps", *(f"{method}: mean [band] (goals)" for method in curves)):
+    for name in ("updates", "steps", *(f"{method}: mean, band (goals)" for method in curves)):
         table.add_column(name, justify="right")
     for update in range(len(next(iter(next(iter(curves.values())).values()))[0])):
         row = [str(update), f"{update * steps:,}"]
@@ -83,7 +83,7 @@ def show(title: str, curves: dict[str, Curves], steps: int) -> None:
             mean = np.mean([values[:, update] for values in of_goals.values()], axis=0)
             low, high = band(mean)
             goals = " ".join(f"{values[:, update].mean():.1f}" for values in of_goals.values())
-            row.append(f"{mean.mean():.1f} [{low:.1f}, {high:.1f}] ({goals})")
+            row.append(f"{mean.mean():.1f}, {low:.1f} to {high:.1f} ({goals})")
         table.add_row(*row)
     Console(width=150).print(table)
 
@@ -105,8 +105,11 @@ def bandits(seeds: int, folder: Path) -> dict[str, bool]:
         tests = list(zip(*pool.map(of_seed, range(seeds)), strict=True))
     curves = {name: by_goal(list(of)) for name, of in zip(("master", "fine-tune", "scratch"), tests, strict=True)}
     show(f"2D Moving Bandits, {seeds} seeds x 20 learners", curves, 2000)
-    means = {name: np.stack([values.mean(0) for values in of.values()]) for name, of in curves.items()}  # (goals, U + 1)
-    mean, worse = ({name: cut(values, axis=0) for name, values in means.items()} for cut in (np.mean, np.min))
+    goals = {name: np.stack(list(of.values())) for name, of in curves.items()}  # (goals, seeds, U + 1)
+    mean = {name: values.mean((0, 1)) for name, values in goals.items()}
+    worse = {name: values.min(0).mean(0) for name, values in goals.items()}
+    for name, values in worse.items():
+        print(f"the worse goal of a seed, {name}: {' '.join(f'{value:.1f}' for value in values)}")
     others = ("fine-tune", "scratch")
     return {
         "starts between 15 and 19": bool(15 < mean["master"][0] < 19),

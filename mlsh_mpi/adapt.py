@@ -22,7 +22,7 @@ from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.frame import Keeper, Opened, Report, opened_by_all
 from mlsh_mpi.health import forced_returns
-from mlsh_mpi.lanes import Maker, Spec
+from mlsh_mpi.lanes import SCRIPTED, Maker, Spec
 from mlsh_mpi.skills import PHI, Skills, load_phi
 
 FORCED_TASKS = 16
@@ -108,6 +108,9 @@ def ready_to_learn(
         UserError: they do not fit one another.
     """
     method = baselines.method_of(config)
+    if config.environment.env.startswith(SCRIPTED):
+        name = config.environment.env.removeprefix(SCRIPTED)
+        raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
     maker = Maker(config.environment.env, config.environment.episode_length)
     spec = maker.spec()
     config.check(spec.episode_length)

@@ -255,13 +255,15 @@ def adapt(
         divergence = np.zeros((k, k))
         rollout = learners.collect(update, explore=True)
         exploring.add_rollout(rollout, hosting)
+        environment, policy = rollout.environment_seconds, rollout.policy_seconds
         if look(update):
             best = learners.collect(update + 1, explore=False)
             quiet.add_rollout(best, hosting)
             quiet.add_entropy(learners.entropy(best), hosting, 1)
             divergence += learners.divergence(best) / world.size
+            environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
         learners.learn(rollout, update)
-        exploring.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
+        exploring.costs[world.rank] = clock.costs(environment, policy)
         for values in (exploring.flat, quiet.flat, divergence):
             world.sum(values)
         known = 0.0 if look(update) else np.nan

@@ -22,6 +22,8 @@ import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.errors import UserError, nearest
 
 Array = np.ndarray[Any, np.dtype[Any]]
+SCRIPTED = "script:"
+"""Begins the name of an environment that a script passed; it cannot be made from that name again."""
 EnvFactory = Callable[..., gym.Env[Any, Any]]
 
 
@@ -72,7 +74,7 @@ class Spec:
         """A task as short text, for tables and metric names: ``goal=1``, or its JSON form."""
         env = self.env.unwrapped
         value = env.task_to_json(task) if hasattr(env, "task_to_json") else task
-        return ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        return ",".join(f"{k}={v}" for k, v in value.items()) or "only" if isinstance(value, dict) else str(value)
 
 
 class Maker:

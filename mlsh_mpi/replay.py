@@ -89,10 +89,10 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
             learners.learn(rollout, update)
             bar.advance(f"return {shown(float(rollout.steps.reward.sum() / max(1, rollout.steps.end.sum())))}")
         bar.close()
-        takes = [("before", before), (f"after {updates} updates", learners.collect(0, explore=False))]
+        takes = [("before", before), (f"after {updates} update{'s' * (updates != 1)}", learners.collect(0, explore=False))]
 
     episodes = [[_episode(trial, learners, name, take, row) for name, take in takes] for row in range(len(trial.tasks))]
-    length = sum(max(min(len(e.reward), films.LONGEST) for e in row) for row in episodes)
+    length = sum(max(len(films.shown_steps(len(e.reward))) for e in row) for row in episodes)
     bar = Bar("filming", length)
 
     def frames() -> Iterator[Array]:

@@ -205,7 +205,8 @@ def _of_tasks(summary: Any) -> Table:
     """How the learners of each task fared."""
     title = f"{summary['masters']} {summary['method']}, mean return of an episode"
     table = Table(title=title, title_justify="left")
-    columns = ("task", "untrained", f"{summary['updates']} updates", "(worst)", "exploration off", "entropy", "usage")
+    after = f"{summary['updates']} update{'s' * (summary['updates'] != 1)}"
+    columns = ("task", "untrained", after, "(worst)", "exploration off", "entropy", "usage")
     for name in columns:
         table.add_column(name, justify="left" if name == "task" else "right")
     for label, task in summary["tasks"].items():

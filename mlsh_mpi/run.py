@@ -18,7 +18,7 @@ from mlsh_mpi.frame import Keeper, Opened, Report, opened_by_all
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.health import forced_returns
 from mlsh_mpi.hosting import host
-from mlsh_mpi.lanes import EnvFactory, Maker, Spec
+from mlsh_mpi.lanes import SCRIPTED, EnvFactory, Maker, Spec
 from mlsh_mpi.metrics import Target, shown
 from mlsh_mpi.options import with_options
 from mlsh_mpi.policies import Array
@@ -46,7 +46,7 @@ def run(preset: str | Config = "moving-bandits", env: EnvFactory | None = None, 
             if env is None:
                 return config
             name = getattr(env, "__qualname__", type(env).__name__)
-            return dataclasses.replace(config, environment=dataclasses.replace(config.environment, env=f"script:{name}"))
+            return dataclasses.replace(config, environment=dataclasses.replace(config.environment, env=SCRIPTED + name))
 
         config = current.world.first(current.world.agreed(resolved))
         factory = current.world.first(env)

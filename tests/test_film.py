@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.figures.film import STRIP, Episode, pictures, side_by_side, write
+from mlsh_mpi.figures.film import STRIP, Episode, pictures, shown_steps, side_by_side, write
 from mlsh_mpi.lanes import Maker
 
 
@@ -41,7 +41,10 @@ def test_an_environment_that_does_not_repeat_itself_is_refused():
 
 def test_long_episodes_are_shown_in_few_pictures_up_to_their_end(monkeypatch):
     monkeypatch.setattr("mlsh_mpi.figures.film.LONGEST", 5)
-    assert len(list(pictures(*episode()))) == 5
+    env, seen = episode()
+    frames = list(pictures(env, seen))
+    assert len(frames) == len(shown_steps(12)) == 4
+    np.testing.assert_array_equal(frames[-1][STRIP:], env.render())
 
 
 def test_films_side_by_side_wait_for_the_longest():

@@ -38,6 +38,12 @@ class Episode:
     """(T,) which acted; None where there is but one."""
 
 
+def shown_steps(length: int) -> range:
+    """Which steps of an episode are shown: the last, and before it every first, second, third, ..."""
+    stride = -(-length // LONGEST)
+    return range((length - 1) % stride, length, stride)
+
+
 def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
     """The episode, step by step, each picture with its caption: (height, width, 3).
 
@@ -45,8 +51,7 @@ def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
         UserError: the environment draws nothing, or does not do the same again.
     """
     env.reset(seed=episode.seed, options={"task": episode.task})
-    total, length = 0.0, len(episode.reward)
-    stride = -(-length // LONGEST)
+    total, length, chosen = 0.0, len(episode.reward), shown_steps(len(episode.reward))
     for t in range(length):
         primitive = None if episode.primitive is None else int(episode.primitive[t])
         env.unwrapped.active_primitive = primitive  # type: ignore[attr-defined]
@@ -57,7 +62,7 @@ def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
                 f"{float(reward):.6g} instead of {episode.reward[t]:.6g}; draw all randomness from self.np_random"
             )
         total += float(reward)
-        if t % stride == 0 or t == length - 1:
+        if t in chosen:
             drawn = env.render()
             if not isinstance(drawn, np.ndarray) or drawn.ndim != 3:
                 raise UserError('the environment draws no pictures: render() must give an array with render_mode="rgb_array"')

@@ -29,9 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from mlsh_envs.window import PRIMITIVE_COLOURS
 from mlsh_mpi.metrics import band
 
 Curves = dict[str, np.ndarray]
@@ -88,6 +90,23 @@ def show(title: str, curves: dict[str, Curves], steps: int) -> None:
     Console(width=150).print(table)
 
 
+def draw(path: Path, title: str, curves: dict[str, Curves], steps: int) -> None:
+    """The same as a picture: means over goals and seeds with bands over seeds, and the worst goal of each method dashed."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for colour, (method, of_goals) in zip(PRIMITIVE_COLOURS, curves.items(), strict=False):
+        goals = np.stack(list(of_goals.values()))  # (goals, seeds, U + 1)
+        at = np.arange(goals.shape[-1]) * steps / 1000
+        axis.plot(at, goals.mean((0, 1)), color=colour, label=method)
+        axis.fill_between(at, *np.transpose([band(values) for values in goals.mean(0).T]), color=colour, alpha=0.2, lw=0)
+        axis.plot(at, goals.min(0).mean(0), color=colour, ls="--", lw=0.9)
+    axis.set(title=title, xlabel="environment steps on the task (thousands)", ylabel="return of an episode, exploring")
+    note = "mean over goals; dashed: the worst of a seed's goals"
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, title=note, title_fontsize=8)
+    figure.savefig(path, dpi=110)
+    print(f"drawn: {path}")
+
+
 def bandits(seeds: int, folder: Path) -> dict[str, bool]:
     """Which goals are met."""
     updates = 12
@@ -103,20 +122,23 @@ def bandits(seeds: int, folder: Path) -> dict[str, bool]:
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         tests = list(zip(*pool.map(of_seed, range(seeds)), strict=True))
-    curves = {name: by_goal(list(of)) for name, of in zip(("master", "fine-tune", "scratch"), tests, strict=True)}
-    show(f"2D Moving Bandits, {seeds} seeds x 20 learners", curves, 2000)
+    names = ("fresh master (MLSH)", "shared policy, fine-tuned", "from scratch (PPO)")
+    curves = {name: by_goal(list(of)) for name, of in zip(names, tests, strict=True)}
+    title = f"2D Moving Bandits, {seeds} seeds x 20 learners"
+    show(title, curves, 2000)
+    draw(folder / "bandits.png", title, curves, 2000)
     goals = {name: np.stack(list(of.values())) for name, of in curves.items()}  # (goals, seeds, U + 1)
     mean = {name: values.mean((0, 1)) for name, values in goals.items()}
     worse = {name: values.min(0).mean(0) for name, values in goals.items()}
     for name, values in worse.items():
         print(f"the worse goal of a seed, {name}: {' '.join(f'{value:.1f}' for value in values)}")
-    others = ("fine-tune", "scratch")
+    master, *others = curves
     return {
-        "starts between 15 and 19": bool(15 < mean["master"][0] < 19),
-        "36 on both goals within 8 updates": bool(worse["master"][: 8 + 1].max() >= 36),
-        "ahead in the mean from the fourth update on": all(bool((mean["master"] > mean[o])[4:].all()) for o in others),
-        "ahead on the worse goal from the second update on": all(bool((worse["master"] > worse[o])[2:].all()) for o in others),
-        "more area under the curve": all(bool(mean["master"].sum() > mean[o].sum()) for o in others),
+        "starts between 15 and 19": bool(15 < mean[master][0] < 19),
+        "36 on both goals within 8 updates": bool(worse[master][: 8 + 1].max() >= 36),
+        "ahead in the mean from the fourth update on": all(bool((mean[master] > mean[o])[4:].all()) for o in others),
+        "ahead on the worse goal from the second update on": all(bool((worse[master] > worse[o])[2:].all()) for o in others),
+        "more area under the curve": all(bool(mean[master].sum() > mean[o].sum()) for o in others),
     }
 
 
@@ -145,7 +167,9 @@ def rooms(seeds: int, folder: Path) -> dict[str, bool]:
         area[split] = {name: float(np.mean([values[:, :11].mean() for values in of.values()])) for name, of in curves.items()}
         print(f"{split}, mean over the first 20,000 steps: " + ", ".join(f"{n} {value:.1f}" for n, value in area[split].items()))
         if split == "unseen":
-            show(f"Four Rooms, unseen goals ({', '.join(BEST)}), {seeds} seeds x 20 learners", curves, 2000)
+            title = f"Four Rooms, unseen goals, {seeds} seeds x 20 learners"
+            show(title, curves, 2000)
+            draw(folder / "rooms.png", title, curves, 2000)
         for name, of in curves.items():
             ends = (f"{goal} {values[:, -1].mean():.1f}" + f" of {BEST[goal]}" * (goal in BEST) for goal, values in of.items())
             print(f"{name} after {updates} updates: {', '.join(ends)}")

@@ -6,7 +6,6 @@ mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--en
 from __future__ import annotations
 
 import json
-import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from mlsh_mpi.adaptation import Adaptation, Learners, Trial, adapt
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError, nearest
-from mlsh_mpi.frame import Keeper, Opened, Report, opened_by_all
+from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
 from mlsh_mpi.health import forced_returns
 from mlsh_mpi.lanes import SCRIPTED, Maker, Spec
 from mlsh_mpi.skills import PHI, Skills, load_phi
@@ -32,13 +31,9 @@ FORCED_TASKS = 16
 def main() -> None:
     """``python -m mlsh_mpi.adapt``: see there."""
     with job() as current:
-        given, world = sys.argv[1:], current.world
-        if {"-h", "--help"} & set(given) and world.rank > 0:
-            return
-        wanted = world.first(world.agreed(lambda: _asked(given) if world.rank == 0 else None))
+        wanted = first_rank_asks(current, _asked)
         if wanted is not None:
-            config, fresh = wanted
-            adapt_job(current, config, fresh)
+            adapt_job(current, *wanted)
 
 
 def _asked(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
@@ -63,9 +58,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     """
     torch.set_num_threads(1)
     world, method = current.world, baselines.method_of(config)
-    trial, skills, learners = world.agreed(
-        lambda: ready_to_learn(config, current, lambda spec: chosen_tasks(config, spec, world.size))
-    )
+    trial, skills, learners = ready_to_learn(config, current, lambda spec: chosen_tasks(config, spec, world.size))
     updates = config.run.iterations - 1
     path = default_folder(config)
     identity = runs.identity(trial.spec, current.library)
@@ -107,16 +100,20 @@ def ready_to_learn(
     Raises:
         UserError: they do not fit one another.
     """
-    method = baselines.method_of(config)
-    if config.environment.env.startswith(SCRIPTED):
-        name = config.environment.env.removeprefix(SCRIPTED)
-        raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
-    maker = Maker(config.environment.env, config.environment.episode_length)
-    spec = maker.spec()
-    config.check(spec.episode_length)
-    skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
-    trial = Trial(config, current, maker, spec, tasks(spec))
-    return trial, skills, baselines.learners(method, trial, skills)
+    world, method = current.world, baselines.method_of(config)
+
+    def found() -> tuple[Trial, Skills | None]:
+        if config.environment.env.startswith(SCRIPTED):
+            name = config.environment.env.removeprefix(SCRIPTED)
+            raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
+        maker = Maker(config.environment.env, config.environment.episode_length)
+        spec = maker.spec()
+        config.check(spec.episode_length)
+        skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
+        return Trial(config, current, maker, spec, tasks(spec)), skills
+
+    trial, skills = world.agreed(found)  # before learners, who may split the ranks, all have what they need
+    return trial, skills, world.agreed(lambda: baselines.learners(method, trial, skills))
 
 
 def resolved(config: AdaptConfig) -> AdaptConfig:

@@ -20,7 +20,7 @@ from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import Hosting, host
-from mlsh_mpi.lanes import Lanes, Maker, Spec
+from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
 from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
 from mlsh_mpi.policies import Array
@@ -61,11 +61,6 @@ class Trial:
         return self.config.sampling.steps // self.spec.episode_length
 
     @cached_property
-    def lanes(self) -> Lanes:
-        """Of all learners here."""
-        return self.maker.lanes(len(self.hosting.groups) * self.lanes_each)
-
-    @cached_property
     def alone(self) -> Ranks:
         """This rank, for learners that share nothing with others."""
         return self.job.world.split(self.job.world.rank)
@@ -75,32 +70,35 @@ class Trial:
         """Of the learners of this rank."""
         return [self.tasks[learner] for learner in self.hosting.groups]
 
-    def collect(self, master: Master, skills: Skills, update: int, macro_length: int) -> Rollout:
-        """D steps of every learner here, on its own task."""
-        return collect(
-            self.lanes,
-            master,
-            skills,
-            self.tasks_here,
-            Streams(self.seed, update, self.hosting.groups),
-            episode_length=self.spec.episode_length,
-            macro_length=macro_length,
-            watch=self.job.watch,
-        )
-
 
 class Learners(ABC):
     """What learns tasks, each by itself: the learners of this rank side by side.
 
     Args:
         trial: who is here, and on which tasks.
+        lanes_each: of a learner; by default as many as D holds episodes.
     """
 
     behaviours = 1
     """What a learner chooses from: K primitives or options; 1 where it only is itself."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, lanes_each: int | None = None) -> None:
         self.trial = trial
+        self.lanes = trial.maker.lanes(len(trial.hosting.groups) * (lanes_each or trial.lanes_each))
+
+    def rollout(self, master: Master, skills: Skills, update: int, macro_length: int) -> Rollout:
+        """An episode's time in every lane, each learner on its own task."""
+        trial = self.trial
+        return collect(
+            self.lanes,
+            master,
+            skills,
+            trial.tasks_here,
+            Streams(trial.seed, update, trial.hosting.groups),
+            episode_length=trial.spec.episode_length,
+            macro_length=macro_length,
+            watch=trial.job.watch,
+        )
 
     @property
     def steps(self) -> int:
@@ -151,7 +149,7 @@ class FreshMasters(Learners):
     def collect(self, update: int, *, explore: bool) -> Rollout:
         hierarchy = self.trial.config.hierarchy
         decide = masters_decide(self.masters.stack, hierarchy.exploration if explore else 0.0)
-        return self.trial.collect(decide, self._skills, update, hierarchy.macro_length)
+        return self.rollout(decide, self._skills, update, hierarchy.macro_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
         trial, length = self.trial, self.trial.config.hierarchy.macro_length
@@ -275,7 +273,7 @@ def adapt(
             divergence=divergence + known,
         )
         on_update(_metrics(update, progress.adaptation, trial, exploring), progress)
-    trial.lanes.close()
+    learners.lanes.close()
     return progress.adaptation
 
 

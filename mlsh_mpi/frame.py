@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlsh_mpi import checkpoint, runs
 from mlsh_mpi.comm import Job
@@ -18,6 +18,16 @@ from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.metrics import Target
 from mlsh_mpi.state import Kept
+
+T = TypeVar("T")
+
+
+def first_rank_asks(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
+    """What the command line wants, read on rank 0 and known to all; None if there is nothing to do."""
+    given, world = sys.argv[1:], current.world
+    if {"-h", "--help"} & set(given) and world.rank > 0:
+        return None
+    return world.first(world.agreed(lambda: asked(given) if world.rank == 0 else None))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Literal
 from mlsh_mpi.config import Config, Environment, Hierarchy, Network, PrimitivePPO, Run, Sampling
 from mlsh_mpi.errors import UserError, nearest
 
-RL2_RATE = 1e-3
-MAML_RATE = 1e-3
-"""Learning rates of Adam at which these two did best on 2D Moving Bandits."""
+RIVALS_RATE = 1e-3
+"""Learning rate of Adam for RL² and MAML; no other was tried."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,13 @@ def _without_hierarchy(config: Config) -> Config:
     return replace(config, hierarchy=one)
 
 
-def _rival(config: Config, algorithm: Literal["rl2", "maml"], rate: float, minibatches: int) -> Config:
+def _rival(config: Config, algorithm: Literal["rl2", "maml"], minibatches: int) -> Config:
     """Another algorithm for one policy, which takes observations as they are."""
     return replace(
         _without_hierarchy(config),
         algorithm=replace(config.algorithm, algorithm=algorithm),
         network=replace(config.network, filter_observations=False),
-        primitive=replace(config.primitive, learning_rate=rate, decay=0.0, minibatches=minibatches),
+        primitive=replace(config.primitive, learning_rate=RIVALS_RATE, decay=0.0, minibatches=minibatches),
     )
 
 
@@ -123,10 +122,10 @@ BASELINES: dict[str, Baseline] = {
         "MLSH with N = 1",
         lambda config: replace(config, hierarchy=replace(config.hierarchy, macro_length=1, forming_iterations=0)),
     ),
-    "rl2": Baseline("RL² (Duan et al. 2016): one recurrent policy", lambda config: _rival(config, "rl2", RL2_RATE, 4)),
+    "rl2": Baseline("RL² (Duan et al. 2016): one recurrent policy", lambda config: _rival(config, "rl2", 4)),
     "maml": Baseline(
         "MAML (Finn et al. 2017): one policy from which gradient steps on a task begin",
-        lambda config: _rival(config, "maml", MAML_RATE, 1),
+        lambda config: _rival(config, "maml", 1),
     ),
 }
 """By what follows a preset's name: moving-bandits-shared."""

@@ -23,7 +23,6 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.metrics import shown
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, always
-from mlsh_mpi.skills import Skills
 
 FEW = 4
 """Tasks that are shown where none are named."""
@@ -79,8 +78,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         if skills is None or not 0 <= film.force_primitive < skills.primitives.n or not baselines.can_be_forced(config):
             there = f"0 to {skills.primitives.n - 1}" if skills is not None and baselines.can_be_forced(config) else "none"
             raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
-        forced = _alone(trial, skills, film.force_primitive)
-        takes = [("alone", forced)]
+        takes = [("alone", learners.rollout(always(film.force_primitive), skills, 0, trial.spec.episode_length))]
     else:
         before = learners.collect(0, explore=False)
         bar = Bar("learning", updates)
@@ -111,10 +109,6 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
 def _few(tasks: tuple[Any, ...]) -> tuple[Any, ...]:
     """Each once."""
     return tuple(dict.fromkeys(tasks))[:FEW]
-
-
-def _alone(trial: Trial, skills: Skills, primitive: int) -> Rollout:
-    return trial.collect(always(primitive), skills, 0, trial.spec.episode_length)
 
 
 def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, row: int) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from mlsh_mpi import baselines, runs
 from mlsh_mpi.adaptation import TEST_SEED, Adaptation, Trial, adapt
 from mlsh_mpi.comm import Job, Ranks, job
 from mlsh_mpi.config import Config
-from mlsh_mpi.frame import Keeper, Opened, Report, opened_by_all
+from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.health import forced_returns
 from mlsh_mpi.hosting import host
@@ -56,11 +55,7 @@ def run(preset: str | Config = "moving-bandits", env: EnvFactory | None = None, 
 def main() -> None:
     """``python -m mlsh_mpi.train``: see there."""
     with job() as current:
-        given, world = sys.argv[1:], current.world
-        if {"-h", "--help"} & set(given) and world.rank > 0:
-            return
-
-        wanted = world.first(world.agreed(lambda: _asked(given) if world.rank == 0 else None))
+        wanted = first_rank_asks(current, _asked)
         if wanted is not None:
             config, fresh = wanted
             run_job(current, config, config.environment.env, fresh)

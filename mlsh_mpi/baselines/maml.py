@@ -155,7 +155,7 @@ class Steppers(Learners):
         return {"parameters": self._stack.flat}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        rollout = self.trial.collect(self._own, self._skills, update, self.trial.spec.episode_length)
+        rollout = self.rollout(self._own, self._skills, update, self.trial.spec.episode_length)
         rollout.steps.primitive[:] = 0
         return rollout
 

@@ -40,7 +40,7 @@ class OptionCritics(Learners):
     """
 
     def __init__(self, trial: Trial, options: int) -> None:
-        super().__init__(trial)
+        super().__init__(trial, lanes_each=1)
         head, cells, here = head_for(trial.spec.action_space), trial.spec.observation_size, len(trial.hosting.groups)
         if not isinstance(head, Categorical):
             raise UserError(f"Option-Critic here chooses among actions, and {trial.spec.name} has continuous ones")
@@ -51,7 +51,6 @@ class OptionCritics(Learners):
             "preference": np.zeros((here, options, cells, head.outputs)),
             "termination": np.zeros((here, options, cells)),  # a logit
         }
-        self._lanes = trial.maker.lanes(here)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -64,14 +63,14 @@ class OptionCritics(Learners):
         streams = Streams(trial.seed, update, trial.hosting.groups)
         first = np.concatenate([seeding.episode_seeds(trial.seed, update, worker, 1) for worker in streams.workers])
         noise = np.stack([seeding.stream(trial.seed, "action", update, w).random((length, 4)) for w in streams.workers], axis=1)
-        episodes = Episodes(self._lanes, trial.tasks_here, first, streams, trial.job.watch)
+        episodes = Episodes(self.lanes, trial.tasks_here, first, streams, trial.job.watch)
         cell = self._cells(episodes.start(np.ones(here, np.bool_)))
         option = self._chosen(cell, noise[0, :, 2:], explore)
         reward, end = np.zeros((length, here), np.float32), np.zeros((length, here), np.bool_)
-        primitive = np.zeros((length, here), np.int64)
+        primitive, actions = (np.zeros((length, here), np.int64) for _ in range(2))
         for t in range(length):
             primitive[t] = option
-            action = _drawn(self._policy(option, cell), noise[t, :, 0])
+            actions[t] = action = _drawn(self._policy(option, cell), noise[t, :, 0])
             observation, reward[t], end[t] = episodes.step(action)
             if end[t].any() and t + 1 < length:
                 observation = episodes.start(end[t])
@@ -82,7 +81,7 @@ class OptionCritics(Learners):
             again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
             option, cell = np.where(stops, again, option), following
         none = np.zeros((length, here, 0), np.float32)
-        steps = Step(none, none, primitive, reward, end, primitive, end, end)
+        steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds
         return Rollout(steps, none[0], episodes.seconds, policy_seconds)
 

@@ -53,7 +53,7 @@ class OwnPolicies(Learners):
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
         own = Decisions(self._rows, np.zeros(len(self._rows), np.bool_))
-        rollout = self.trial.collect(lambda *_: own, self._skills, update, self.trial.spec.episode_length)
+        rollout = self.rollout(lambda *_: own, self._skills, update, self.trial.spec.episode_length)
         return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
 
     def learn(self, rollout: Rollout, update: int) -> None:

@@ -219,8 +219,8 @@ class Rememberers(Learners):
     def __init__(self, trial: Trial, skills: Skills) -> None:
         super().__init__(trial)
         self._skills = Remembering(skills.primitives, skills.columns, None)
-        self._skills.begin(trial.lanes.count)
-        self._lanes = RememberingLanes(trial.lanes, skills.head)
+        self.lanes = self._remembering = RememberingLanes(self.lanes, skills.head)
+        self._skills.begin(self.lanes.count)
         self._last: Rollout | None = None
 
     @property
@@ -232,19 +232,12 @@ class Rememberers(Learners):
         rows = len(self.trial.hosting.groups)
         return {
             name: torch.from_numpy(values).view(rows, -1)
-            for name, values in (("state", self._skills.state), ("trace", self._lanes.trace))
+            for name, values in (("state", self._skills.state), ("trace", self._remembering.trace))
         }
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
         if explore or self._last is None:
-            trial = self.trial
-            length, streams = trial.spec.episode_length, Streams(trial.seed, update, trial.hosting.groups)
-            self._last = collect(
-                *(self._lanes, always(0), self._skills, trial.tasks_here, streams),
-                episode_length=length,
-                macro_length=length,
-                watch=trial.job.watch,
-            )
+            self._last = self.rollout(always(0), self._skills, update, self.trial.spec.episode_length)
         return self._last
 
     def learn(self, rollout: Rollout, update: int) -> None:

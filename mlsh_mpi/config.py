@@ -24,6 +24,9 @@ class Environment:
     """A Gymnasium id, or module:Class (or module:function) of your own."""
     episode_length: int | None = None
     """T, steps of an episode; by default what the environment was registered with."""
+    primitive_columns: tuple[int, int] | None = None
+    """First and last number of an observation that primitives see; by default what the environment names, else all. Masters see
+    all of it."""
 
 
 @dataclass(frozen=True)

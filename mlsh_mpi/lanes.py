@@ -83,15 +83,19 @@ class Maker:
     Args:
         env: id, ``module:attribute``, or something callable that returns an environment.
         episode_length: T; None takes the environment's registered limit.
+        primitive_columns: first and last of the numbers that primitives see; None takes what the environment names.
 
     Raises:
         UserError: there is no such id, module or attribute.
     """
 
-    def __init__(self, env: str | EnvFactory, episode_length: int | None) -> None:
+    def __init__(
+        self, env: str | EnvFactory, episode_length: int | None, primitive_columns: tuple[int, int] | None = None
+    ) -> None:
         if episode_length is not None and episode_length < 1:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self._length = (_resolve(env) if isinstance(env, str) else env), episode_length
+        self._columns = primitive_columns
 
     def spec(self) -> Spec:
         """Makes one instance and reads what the trainer must know.
@@ -110,6 +114,14 @@ class Maker:
         if length is None:
             raise UserError(f"{name} does not say how long an episode lasts: add --episode-length STEPS")
         seen = getattr(env.unwrapped, "primitive_observation", slice(None))
+        if self._columns is not None:
+            first, last = self._columns
+            if not 0 <= first <= last < space.shape[0]:
+                most = space.shape[0] - 1
+                raise UserError(
+                    f"--primitive-columns {first} {last} must be first and last of the numbers that {name} observes: 0 to {most}"
+                )
+            seen = slice(first, last + 1)
         columns = np.arange(space.shape[0])[seen if isinstance(seen, slice) else list(seen)]
         return Spec(name, space.shape[0], env.action_space, length, columns, env)
 

@@ -76,7 +76,12 @@ def _fits(value: Any, annotation: Any) -> bool:
     if origin is Literal:
         return value in arguments
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+        any_length = arguments[-1] is Ellipsis
+        return (
+            isinstance(value, tuple)
+            and (any_length or len(value) == len(arguments))
+            and all(_fits(item, arguments[0]) for item in value)
+        )
     if isinstance(value, bool) or annotation is bool:
         return isinstance(value, bool) and annotation is bool
     return isinstance(value, (int, float) if annotation is float else annotation)

@@ -210,3 +210,14 @@ def test_nearest_hints_only_at_what_is_like():
     assert nearest("sed", ["seed", "steps"]) == " (did you mean seed?)"
     assert nearest("xyzzy", ["seed", "steps"]) == ""
     assert ID in known_environments()
+
+
+def test_columns_that_primitives_see_can_be_chosen():
+    assert Maker("mlsh/FourRooms-v0", None, (0, 2)).spec().primitive_columns.tolist() == [0, 1, 2]
+    assert len(Maker("mlsh/AntMaze-v0", None, (0, 28)).spec().primitive_columns) == 29  # the environment itself would hide two
+
+
+@pytest.mark.parametrize("columns", [(-1, 3), (3, 2), (0, 104)])
+def test_columns_that_are_not_there_are_refused(columns):
+    with pytest.raises(UserError, match="first and last of the numbers that mlsh/FourRooms-v0 observes: 0 to 103"):
+        Maker("mlsh/FourRooms-v0", None, columns).spec()

@@ -29,6 +29,8 @@ SAME_POLICY = 0.05
 """The same in nats, where tasks are not listed: coins that fall on one side in 50 and in 66 % of throws differ by so much."""
 UNUSED = 0.02
 """A primitive with less than this share of the steps is hardly ever chosen."""
+UNSERVED = 0.25
+"""No primitive serves a task if the best of them gets less than this share there, alone, of what any gets on any task."""
 BLIND = 0.1
 """Masters choose alike if their choices tell less than this share of what they could of their task."""
 
@@ -118,6 +120,8 @@ class Health:
     """(M, K) share of the steps, exploration off."""
     forced: Array
     """(K, M) returns alone; (K, 0) where tasks are not listed."""
+    tasks: Sequence[str]
+    """(M,) their labels."""
 
     @property
     def information(self) -> float:
@@ -144,12 +148,26 @@ class Health:
             for k in primitives
             if self.usage[:, k].mean() < UNUSED
         ]
+        if unserved := self._unserved():
+            some = ", ".join(self.tasks[t] for t in unserved[:4]) + ", ..." * (len(unserved) > 4)
+            most = shown(self.forced[:, unserved].max())
+            found.append(
+                f"no primitive serves {some}: alone the best earns {most} there, and {shown(self.forced.max())} elsewhere. "
+                "Try more --groups, more --iterations, or more --primitives."
+            )
         if not found and self.information < BLIND * self.most_information:
             found.append(
                 f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
                 f"{self.most_information:.2f}. Try a longer --warmup, a longer --macro-length or a larger --master.learning-rate."
             )
         return found
+
+    def _unserved(self) -> list[int]:
+        """Tasks, if they and the primitives are several."""
+        if min(self.forced.shape) < 2:
+            return []
+        least, best = self.forced.min(), self.forced.max(0)
+        return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
 
     def _alike(self, i: int, j: int) -> bool:
         if not self.forced.size:

@@ -123,7 +123,7 @@ def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: 
     skip = len(rows) // 5
     shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
     communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
-    health = Health(adaptation.divergence[-1], np.stack(usage), matrix)
+    health = Health(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks))
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),

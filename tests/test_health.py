@@ -9,6 +9,7 @@ from mlsh_mpi.health import Health, divergence, mutual_information
 from mlsh_mpi.policies import Network, Stack
 from mlsh_mpi.skills import Skills
 
+TASKS = ["goal=0", "goal=1"]
 APART = np.array([[0.0, 4.0], [4.0, 0.0]])
 CLOSE = APART / 1000
 OWN = np.array([[1.0, 0.0], [0.0, 1.0]])
@@ -51,34 +52,35 @@ def test_divergence_is_the_mean_of_torchs_both_ways(head):
 
 
 def test_a_hierarchy_that_is_well_is_left_alone():
-    assert Health(APART, OWN, np.array([[42.0, 2.0], [2.0, 41.0]])).verdict() == []
+    assert Health(APART, OWN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict() == []
 
 
 def test_one_primitive_is_no_hierarchy():
-    assert Health(np.zeros((1, 1)), np.ones((2, 1)), np.array([[42.0, 2.0]])).verdict() == []
+    assert Health(np.zeros((1, 1)), np.ones((2, 1)), np.array([[42.0, 2.0]]), TASKS).verdict() == []
 
 
 def test_a_collapse_is_named_with_its_evidence_and_what_to_try():
-    (told,) = Health(APART, EVEN, np.array([[42.8, 2.1], [41.9, 2.4]])).verdict()
+    told, unserved = Health(APART, EVEN, np.array([[42.8, 2.1], [41.9, 2.4]]), TASKS).verdict()
+    assert "no primitive serves goal=1: alone the best earns 2.40 there, and 42.80 elsewhere" in unserved
     for part in ("primitives 0 and 1 have collapsed onto one another", "42.80 and 41.90", "4.00 nats", "--forming-iterations"):
         assert part in told
 
 
 def test_primitives_without_listed_tasks_are_compared_by_what_they_do():
-    (told,) = Health(CLOSE, OWN, np.zeros((2, 0))).verdict()
+    (told,) = Health(CLOSE, OWN, np.zeros((2, 0)), TASKS).verdict()
     assert "collapsed" in told
-    assert Health(APART, OWN, np.zeros((2, 0))).verdict() == []
+    assert Health(APART, OWN, np.zeros((2, 0)), TASKS).verdict() == []
 
 
 def test_a_primitive_that_nobody_uses_is_named():
     forced = np.array([[42.0, 2.0], [2.0, 41.0], [5.0, 20.0]])
     usage = np.array([[0.99, 0.0, 0.01], [0.0, 1.0, 0.0]])
-    (told,) = Health(np.full((3, 3), 2.0), usage, forced).verdict()
+    (told,) = Health(np.full((3, 3), 2.0), usage, forced, TASKS).verdict()
     assert "primitive 2 is hardly ever chosen (0.5%" in told
 
 
 def test_masters_that_do_not_tell_tasks_apart_are_named():
-    (told,) = Health(APART, EVEN, np.array([[42.0, 2.0], [2.0, 41.0]])).verdict()
+    (told,) = Health(APART, EVEN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict()
     assert "0.00 nats" in told
     assert "0.69" in told
     assert "--warmup" in told

@@ -60,6 +60,14 @@ PRESETS: dict[str, Preset] = dict(
             sampling=Sampling(groups=10, workers=12),
             run=Run(iterations=500),
         ),
+        _preset(
+            "four-rooms-blind",
+            "Four Rooms for goals never trained on: primitives do not see the place; K = 8, N = 5, W = 9, U = 1",
+            environment=Environment(env="mlsh/FourRooms-v0", primitive_columns=(0, 0)),  # a corner that nobody visits
+            hierarchy=Hierarchy(primitives=8, macro_length=5, warmup=9, joint=1),
+            sampling=Sampling(groups=30),
+            run=Run(iterations=300),
+        ),
         _preset("ant-twowalk", "Ant Twowalk, the paper's settings", **_mujoco("mlsh/AntTwowalk-v0", iterations=1020)),
         _preset(
             "ant-mazes",

@@ -57,7 +57,7 @@ def test_the_presets_are_the_papers_experiments():
         "humanoid-walk-crawl": (200, 2, 20, 40),
         "humanoid-combination": (200, 2, 20, 40),
     }
-    assert sorted(NAMES) == sorted(expected)
+    assert sorted(NAMES) == sorted([*expected, "four-rooms-blind"])
     for name, values in expected.items():
         hierarchy, sampling = PRESETS[name].config.hierarchy, PRESETS[name].config.sampling
         assert (hierarchy.macro_length, hierarchy.primitives, hierarchy.warmup, hierarchy.joint) == values

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mlsh_mpi import baselines, runs
-from mlsh_mpi.adaptation import Adaptation, Learners, Trial, adapt
+from mlsh_mpi.adaptation import TEST_SEED, Adaptation, Learners, Trial, adapt
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError, nearest
@@ -74,7 +74,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     def advance(note: str) -> None:
         current.leave_if_asked()
         if report is not None:
-            report.forced.advance(note)
+            report.testing.advance(note)
 
     tasks = _forced_tasks(trial) if method == "master" and skills is not None else ()
     if report is not None:
@@ -146,7 +146,7 @@ def chosen_tasks(config: AdaptConfig, spec: Spec, ranks: int) -> tuple[Any, ...]
     count = max(config.run.test_masters, ranks)
     different = tuple(named_task(spec, text) for text in config.test.task) or spec.listed(split)
     if not different:
-        return runs.drawn_tasks(spec, config.run.seed, count, split)
+        return runs.drawn_tasks(spec, config.run.seed + TEST_SEED, count, split)
     return different * -(-count // len(different))
 
 
@@ -168,9 +168,18 @@ def named_task(spec: Spec, text: str) -> Any:
         raise UserError(f"{spec.name} has no --task {text!r}{nearest(text, list(known))}{some}") from None
 
 
+def different_tasks(tasks: Sequence[Any], spec: Spec) -> tuple[Any, ...]:
+    """Each once, in the order of their first."""
+    found: dict[str, Any] = {}  # tasks themselves need not be hashable
+    for task in tasks:
+        found.setdefault(spec.label(task), task)
+    return tuple(found.values())
+
+
 def _forced_tasks(trial: Trial) -> tuple[Any, ...]:
-    different = tuple(dict.fromkeys(trial.tasks)) if len(set(map(trial.spec.label, trial.tasks))) < len(trial.tasks) else ()
-    return different if len(different) <= FORCED_TASKS else ()
+    """Those on which primitives are tried alone: where several learners share few tasks."""
+    different = different_tasks(trial.tasks, trial.spec)
+    return different if len(different) < len(trial.tasks) and len(different) <= FORCED_TASKS else ()
 
 
 def _fingerprint(config: AdaptConfig) -> str:
@@ -196,13 +205,15 @@ class _Report(Report):
         """Closes the log; so many primitives are still to be run alone."""
         with self.writing():
             self.log.close()
-        self.forced = self._logs.Bar("testing", max(1, forced))
+        if forced:
+            self.testing = self._logs.Bar("testing", forced)
 
     def finished(self, adaptation: Adaptation, matrix: Any) -> None:
         """Tables, picture, and every learner's curve."""
         from mlsh_mpi.figures.curves import draw_adaptation
 
-        self.forced.close()
+        if matrix is not None:
+            self.testing.close()
         summary = self._report.summarise(self.log.rows, adaptation, matrix, self._trial.spec, self.config)
         text = self._report.curve_table(summary) + self._report.tables(summary)
         curves = {name: values for name, values in adaptation.curves.items() if name != "divergence"}

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from mlsh_mpi import baselines, seeding
-from mlsh_mpi.adapt import chosen_tasks, ready_to_learn
+from mlsh_mpi.adapt import chosen_tasks, different_tasks, ready_to_learn
 from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.lanes import Spec
 from mlsh_mpi.metrics import shown
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, always
@@ -70,7 +71,11 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     from mlsh_mpi.logs import Bar
 
     torch.set_num_threads(1)
-    trial, skills, learners = ready_to_learn(config, current, lambda spec: _few(chosen_tasks(config, spec, 1)))
+
+    def few(spec: Spec) -> tuple[Any, ...]:
+        return different_tasks(chosen_tasks(config, spec, 1), spec)[:FEW]
+
+    trial, skills, learners = ready_to_learn(config, current, few)
     if film.video.suffix not in films.FORMATS:
         raise UserError(f"--video {film.video} must end in {' or '.join(films.FORMATS)}")
     env, updates = trial.maker.single(render=True), config.run.iterations - 1
@@ -104,11 +109,6 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     for row in episodes:
         print(", ".join(f"{episode.title}: return {shown(float(episode.reward.sum()))}" for episode in row))
     print(f"the film is {film.video}", flush=True)
-
-
-def _few(tasks: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Each once."""
-    return tuple(dict.fromkeys(tasks))[:FEW]
 
 
 def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, row: int) -> Any:

@@ -62,7 +62,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     updates = config.run.iterations - 1
     path = default_folder(config)
     identity = runs.identity(trial.spec, current.library)
-    identity["environment"] |= {"tasks": str([trial.spec.label(task) for task in trial.tasks]), "phi": _fingerprint(config)}
+    identity["environment"] |= {"tasks": _tasks_told_apart(trial), "phi": _fingerprint(config)}
     opened, saved, done = opened_by_all(current, path, config, lambda: identity, fresh, "--updates")
     if done:
         return path
@@ -117,8 +117,14 @@ def ready_to_learn(
 
 
 def resolved(config: AdaptConfig) -> AdaptConfig:
-    """With as many iterations as updates ask for: one more, because the last update's effect is to be seen."""
+    """With as many iterations as updates ask for: one more, because the last update's effect is to be seen.
+
+    Raises:
+        UserError: it asks for no update.
+    """
     updates = config.test.updates if config.test.updates is not None else baselines.usual_updates(config)
+    if updates < 1:
+        raise UserError(f"--updates must be greater than 0, but is {updates}")
     return replace(config, run=replace(config.run, iterations=updates + 1))
 
 
@@ -182,6 +188,11 @@ def _forced_tasks(trial: Trial) -> tuple[Any, ...]:
     return different if len(different) < len(trial.tasks) and len(different) <= FORCED_TASKS else ()
 
 
+def _tasks_told_apart(trial: Trial) -> str:
+    labels = [trial.spec.label(task) for task in trial.tasks]
+    return f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
+
+
 def _fingerprint(config: AdaptConfig) -> str:
     """What a checkpoint was learned over."""
     if baselines.method_of(config) in baselines.UNTRAINED:
@@ -199,7 +210,7 @@ class _Report(Report):
         self._trial, self._report, self._logs = trial, report, logs
         done = opened.saved["iteration"] if opened.saved else 0
         header = report.adapt_header(config, trial, learners, opened.folder.path, done)
-        super().__init__(config, opened, header, "adapting", len(trial.tasks) * learners.steps)
+        super().__init__(config, opened, header, "adapting", len(trial.tasks) * learners.collected)
 
     def adapted(self, forced: int) -> None:
         """Closes the log; so many primitives are still to be run alone."""

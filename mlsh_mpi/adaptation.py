@@ -1,6 +1,6 @@
-"""How single tasks are learned once training is over: the loop that all methods share, and the paper's own.
+"""How single tasks are learned once training is over: the loop that all methods share.
 
-The primitives stay as they are, and only a fresh master learns (paper, section 4); baselines/ holds what it is compared with.
+fresh_masters.py is the paper's own, baselines/ what it is compared with.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi import health, seeding
 from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import Hosting, host
 from mlsh_mpi.lanes import Maker, Spec
-from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
 from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
 from mlsh_mpi.policies import Array
-from mlsh_mpi.rollout import Master, Rollout, Streams, collect, masters_decide
+from mlsh_mpi.rollout import Master, Rollout, Streams, collect
 from mlsh_mpi.skills import Skills
 
 TEST_SEED = 2**20
@@ -81,6 +79,10 @@ class Learners(ABC):
 
     behaviours = 1
     """What a learner chooses from: K primitives or options; 1 where it only is itself."""
+    explores = True
+    """Whether it acts otherwise than it would if nothing were to be learned."""
+    remembers = False
+    """Whether what it does depends on what it has done before, beside what it has learned."""
 
     def __init__(self, trial: Trial, lanes_each: int | None = None) -> None:
         self.trial = trial
@@ -102,7 +104,12 @@ class Learners(ABC):
 
     @property
     def steps(self) -> int:
-        """Environment steps from one update of a learner to the next."""
+        """Environment steps on a learner's task from one update to the next."""
+        return self.trial.lanes_each * self.trial.spec.episode_length
+
+    @property
+    def collected(self) -> int:
+        """Environment steps of a learner in a collection, in all its lanes."""
         return self.trial.lanes_each * self.trial.spec.episode_length
 
     @property
@@ -130,36 +137,6 @@ class Learners(ABC):
     def divergence(self, rollout: Rollout) -> Array:
         """(K, K) nats between behaviours where they went: see :func:`health.divergence`."""
         return np.zeros((self.behaviours, self.behaviours))
-
-
-class FreshMasters(Learners):
-    """A fresh master each, over primitives that stay as they are (paper, section 4)."""
-
-    def __init__(self, trial: Trial, skills: Skills) -> None:
-        super().__init__(trial)
-        self._skills, self.behaviours = skills, skills.primitives.n
-        self.masters = private_masters(trial.config, trial.alone, trial.spec, trial.hosting)
-        for row, learner in enumerate(trial.hosting.groups):
-            self.masters.restart(row, seeding.stream(trial.seed, "theta", 0, learner))
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        return self.masters.tensors
-
-    def collect(self, update: int, *, explore: bool) -> Rollout:
-        hierarchy = self.trial.config.hierarchy
-        decide = masters_decide(self.masters.stack, hierarchy.exploration if explore else 0.0)
-        return self.rollout(decide, self._skills, update, hierarchy.macro_length)
-
-    def learn(self, rollout: Rollout, update: int) -> None:
-        trial, length = self.trial, self.trial.config.hierarchy.macro_length
-        learn_masters(self.masters, rollout, trial.hosting.workers, update, trial.seed, length, trial.config.master)
-
-    def entropy(self, rollout: Rollout) -> Array:
-        return choice_entropy(self.masters.stack, rollout.steps.observation)
-
-    def divergence(self, rollout: Rollout) -> Array:
-        return health.divergence(self._skills, rollout.steps.observation)
 
 
 @dataclass(frozen=True)
@@ -255,12 +232,14 @@ def adapt(
         exploring.add_rollout(rollout, hosting)
         environment, policy = rollout.environment_seconds, rollout.policy_seconds
         if look(update):
-            best = learners.collect(update + 1, explore=False)
+            best = learners.collect(update + 1, explore=False) if learners.explores else rollout
             quiet.add_rollout(best, hosting)
             quiet.add_entropy(learners.entropy(best), hosting, 1)
-            divergence += learners.divergence(best) / world.size
-            environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
+            divergence += learners.divergence(best) * len(hosting.groups) / len(trial.tasks)
+            if best is not rollout:
+                environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
         learners.learn(rollout, update)
+        _refuse_not_finite(learners, update)
         exploring.costs[world.rank] = clock.costs(environment, policy)
         for values in (exploring.flat, quiet.flat, divergence):
             world.sum(values)
@@ -275,6 +254,15 @@ def adapt(
         on_update(_metrics(update, progress.adaptation, trial, exploring), progress)
     learners.lanes.close()
     return progress.adaptation
+
+
+def _refuse_not_finite(learners: Learners, update: int) -> None:
+    """Raises ArithmeticError if anything that was learned is no longer a finite number."""
+    for name, values in learners.tensors.items():
+        finite = torch.isfinite(values.reshape(len(values), -1)).all(1)
+        if not finite.all():
+            learner = learners.trial.hosting.groups[int((~finite).nonzero()[0])]
+            raise ArithmeticError(f"after update {update + 1}, {name} of learner {learner} is NaN or infinite")
 
 
 def _metrics(update: int, adaptation: Adaptation, trial: Trial, tally: Tally) -> dict[str, float]:

@@ -33,6 +33,7 @@ MEANINGLESS: dict[str, tuple[str, ...]] = {
     "sampling": ("groups", "workers"),
     "network": ("hidden", "filter_observations"),
     "run": ("iterations", "stop_when"),
+    "environment": ("primitive_columns",),
 }
 """Options of the trainer that mean nothing once training is over."""
 INSTEAD = {
@@ -148,12 +149,17 @@ def _is_path(source: str) -> bool:
 
 
 def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
+    untrained = baselines.method_of(config) in baselines.UNTRAINED
     for concern, names in MEANINGLESS.items():
+        if untrained and concern in ("network", "environment"):
+            continue
         for name in names:
             if getattr(getattr(default, concern), name) != getattr(getattr(config, concern), name):
                 option, instead = name.replace("_", "-"), INSTEAD.get(name, "")
                 raise UserError(f"--{option} is a matter of training, which is over: leave it out{instead}")
-    if not _is_path(config.source) and baselines.method_of(config) not in baselines.UNTRAINED:
+    if config.test.held_out and config.test.task:
+        raise UserError("--held-out and --task both say which tasks are learned: leave one of them out")
+    if not _is_path(config.source) and not untrained:
         raise UserError(
             f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, or add --method "
             f"{' or '.join(baselines.UNTRAINED)}"

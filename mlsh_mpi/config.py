@@ -58,8 +58,8 @@ class Algorithm:
 
     algorithm: Literal["mlsh", "rl2", "maml"] = "mlsh"
     """Which; a preset's name followed by that of a baseline sets it and what goes with it: moving-bandits-rl2."""
-    trial: int = 10
-    """RL²: episodes of one task over which the policy keeps its state."""
+    trial: int | None = None
+    """RL²: episodes of one task over which the policy keeps its state; by default as many as D holds, up to ten."""
     inner_rate: float = 0.1
     """MAML: step size of the gradient steps on a task."""
 
@@ -190,6 +190,13 @@ class Config:
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
                 f"has {episode_length} steps: use --macro-length {episode_length} or less"
             )
+        algorithm = self.algorithm.algorithm
+        if algorithm != "mlsh" and (self.hierarchy.primitives > 1 or self.network.filter_observations):
+            raise UserError(
+                f"--algorithm {algorithm} trains one policy on observations as they are, but --primitives is "
+                f"{self.hierarchy.primitives} and --filter-observations {self.network.filter_observations}: put -{algorithm} "
+                "behind the preset's name instead"
+            )
         forming = self.hierarchy.forming_iterations
         if forming >= self.run.iterations:
             raise UserError(
@@ -214,8 +221,9 @@ class Test:
     training was for."""
     updates: int | None = None
     """Updates on each task; by default W of the training, for RL² the episodes it remembers less one."""
-    task: tuple[str, ...] = ()
-    """Only these tasks, as the tables name them (goal=1) or as JSON; by default those that the environment lists, or draws."""
+    task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Only this task, as the tables name it (goal=1) or as JSON; may be given several times. By default those that the
+    environment lists, or draws."""
     held_out: bool = False
     """Tasks that training never draws."""
 

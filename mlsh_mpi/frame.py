@@ -40,14 +40,16 @@ class Opened:
     tables: str | None
 
     @classmethod
-    def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool) -> Opened:
+    def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool, more: str) -> Opened:
         """Opens it.
 
         Raises:
             UserError: it cannot be written, is in use, or holds something else.
         """
         folder = runs.RunFolder(path, fresh=fresh)
-        saved = folder.continued(config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True))
+        saved = folder.continued(
+            config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True), f"{more} {{}}"
+        )
         return cls(folder, identity, saved, folder.finished(config, saved))
 
 
@@ -68,7 +70,7 @@ def opened_by_all(
         The folder, on rank 0; the newest checkpoint; and whether all is done already, in which case its tables have been shown.
     """
     world = current.world
-    opened = world.agreed(lambda: Opened.at(path, config, identity(), fresh) if world.rank == 0 else None)
+    opened = world.agreed(lambda: Opened.at(path, config, identity(), fresh, more) if world.rank == 0 else None)
     saved, done = world.first((opened.saved, opened.tables is not None) if opened else (None, False))
     if opened and done:
         print(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}", flush=True)

@@ -21,8 +21,8 @@ from mlsh_mpi.skills import Skills
 
 FORCED_ITERATION = 10_000
 """Where the forced episodes' random streams begin, beyond any number of updates of a learner."""
-PLACES = 2048
-"""Observations at which primitives are compared, at most, on each rank."""
+PLACES = 4096
+"""Observations at which primitives are compared, of all learners together."""
 ALIKE = 0.1
 """Primitives are alike if on every task their returns alone differ by less than this share of all that any of them reaches."""
 SAME_POLICY = 0.05
@@ -35,18 +35,22 @@ BLIND = 0.1
 """Masters choose alike if their choices tell less than this share of what they could of their task."""
 
 
-def divergence(skills: Skills, observation: Array) -> Array:
+def divergence(skills: Skills, observation: Array, learners: int, places: int) -> Array:
     """How differently primitives act in the places that were visited, whichever of them was at work there.
 
     Args:
         skills: K primitives.
-        observation: (T, L, observation), filtered; at most PLACES of them are used, evenly spread.
+        observation: (T, L, observation), filtered.
+        learners: whose lanes are equal blocks of the L.
+        places: of each learner, evenly spread over all it saw, lane after lane.
 
     Returns:
         (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the places.
     """
-    primitives, flat = skills.primitives, observation.reshape(-1, observation.shape[-1])
-    seen = skills.shown(flat[:: -(-len(flat) // PLACES)])
+    primitives = skills.primitives
+    each = observation.swapaxes(0, 1).reshape(learners, -1, observation.shape[-1])
+    chosen = np.linspace(0, each.shape[1] - 1, min(places, each.shape[1])).astype(np.int64)
+    seen = skills.shown(each[:, chosen].reshape(-1, observation.shape[-1]))
     outputs = outputs_of(primitives, np.repeat(seen[None], primitives.n, axis=0))
     free = primitives.network.free(primitives.parameters).numpy()
     found = np.zeros((primitives.n, primitives.n))
@@ -60,7 +64,7 @@ def mutual_information(usage: Array) -> float:
     joint = usage / usage.sum()
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     used = joint > 0
-    return float((joint[used] * np.log(joint[used] / independent[used])).sum())
+    return max(0.0, float((joint[used] * np.log(joint[used] / independent[used])).sum()))
 
 
 def forced_returns(
@@ -155,7 +159,7 @@ class Health:
                 f"no primitive serves {some}: alone the best earns {most} there, and {shown(self.forced.max())} elsewhere. "
                 "Try more --groups, more --iterations, or more --primitives."
             )
-        if not found and self.information < BLIND * self.most_information:
+        if not found and self.most_information > 0 and self.information < BLIND * self.most_information:
             found.append(
                 f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
                 f"{self.most_information:.2f}. Try a longer --warmup, a longer --macro-length or a larger --master.learning-rate."
@@ -170,7 +174,7 @@ class Health:
         return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
 
     def _alike(self, i: int, j: int) -> bool:
-        if not self.forced.size:
+        if np.ptp(self.forced, axis=None) == 0 if self.forced.size else True:  # a reward that nobody comes to tells nothing
             return bool(self.divergence[i, j] < SAME_POLICY)
         return bool((np.abs(self.forced[i] - self.forced[j]) < ALIKE * np.ptp(self.forced)).all())
 

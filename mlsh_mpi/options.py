@@ -22,7 +22,7 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     concerns = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "preset"}
     for name, value in options.items():
         owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]
-        if name in concerns:
+        if name in concerns and dataclasses.is_dataclass(value):
             concerns[name] = value
         elif len(owners) == 1:
             owner = concerns[owners[0]]

@@ -71,9 +71,11 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     from mlsh_mpi.logs import Bar
 
     torch.set_num_threads(1)
+    current.be_patient(config.run.patience)
 
     def few(spec: Spec) -> tuple[Any, ...]:
-        return different_tasks(chosen_tasks(config, spec, 1), spec)[:FEW]
+        different = different_tasks(chosen_tasks(config, spec, 1), spec)
+        return different if config.test.task else different[:FEW]
 
     trial, skills, learners = ready_to_learn(config, current, few)
     if film.video.suffix not in films.FORMATS:
@@ -83,18 +85,11 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         if skills is None or not 0 <= film.force_primitive < skills.primitives.n or not baselines.can_be_forced(config):
             there = f"0 to {skills.primitives.n - 1}" if skills is not None and baselines.can_be_forced(config) else "none"
             raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
-        takes = [("alone", learners.rollout(always(film.force_primitive), skills, 0, trial.spec.episode_length))]
+        takes = [("alone", learners.rollout(always(film.force_primitive), skills, 0, trial.spec.episode_length), 0)]
     else:
-        before = learners.collect(0, explore=False)
-        bar = Bar("learning", updates)
-        for update in range(updates):
-            rollout = learners.collect(update, explore=True)
-            learners.learn(rollout, update)
-            bar.advance(f"return {shown(float(rollout.steps.reward.sum() / max(1, rollout.steps.end.sum())))}")
-        bar.close()
-        takes = [("before", before), (f"after {updates} update{'s' * (updates != 1)}", learners.collect(0, explore=False))]
+        takes = _before_and_after(current, learners, updates)
 
-    episodes = [[_episode(trial, learners, name, take, row) for name, take in takes] for row in range(len(trial.tasks))]
+    episodes = [[_episode(trial, learners, *take, row) for take in takes] for row in range(len(trial.tasks))]
     length = sum(max(len(films.shown_steps(len(e.reward))) for e in row) for row in episodes)
     bar = Bar("filming", length)
 
@@ -103,7 +98,11 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
             # a simulation is filmed to its end before the next begins, for they may share a renderer
             yield from films.side_by_side([iter(list(films.pictures(env, episode))) for episode in row])
 
-    films.write(film.video, frames(), film.fps or int(env.metadata.get("render_fps") or 20), lambda: bar.advance(""))
+    def drawn() -> None:
+        _leave_if_asked(current)
+        bar.advance("")
+
+    films.write(film.video, frames(), film.fps or int(env.metadata.get("render_fps") or 20), drawn)
     bar.close()
     env.close()
     for row in episodes:
@@ -111,7 +110,31 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     print(f"the film is {film.video}", flush=True)
 
 
-def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, row: int) -> Any:
+def _before_and_after(current: Job, learners: Learners, updates: int) -> list[tuple[str, Rollout, int]]:
+    """What is to be seen: its name, what was collected, and the update that names its random streams.
+
+    Both are of the same streams, but for learners that remember, whose first and last episode are shown.
+    """
+    from mlsh_mpi.logs import Bar
+
+    before, bar = learners.collect(0, explore=False), Bar("learning", updates)
+    for update in range(updates):
+        rollout = before if learners.remembers and update == 0 else learners.collect(update, explore=True)
+        learners.learn(rollout, update)
+        _leave_if_asked(current)
+        bar.advance(f"return {shown(float(rollout.steps.reward.sum() / max(1, rollout.steps.end.sum())))}")
+    bar.close()
+    last = updates if learners.remembers else 0
+    after = learners.collect(last, explore=False)
+    return [("before", before, 0), (f"after {updates} update{'s' * (updates != 1)}", after, last)]
+
+
+def _leave_if_asked(current: Job) -> None:
+    if current.asked_to_leave:
+        raise UserError(f"ended by {current.asked_to_leave}; no film was finished")
+
+
+def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, update: int, row: int) -> Any:
     """The first episode of a learner."""
     from mlsh_mpi.figures.film import Episode
 
@@ -120,7 +143,7 @@ def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, row:
     length = int(steps.end[:, lane].argmax()) + 1 if steps.end[:, lane].any() else len(steps.end)
     action = trial.maker.bounded(steps.action[:length, lane], trial.spec)
     primitive = steps.primitive[:length, lane] if learners.behaviours > 1 else None
-    seed = int(seeding.episode_seeds(trial.seed, 0, row, lanes)[0])
+    seed = int(seeding.episode_seeds(trial.seed, update, row, lanes)[0])
     title = f"{trial.spec.label(trial.tasks[row])}, {name}"
     return Episode(title, trial.tasks[row], seed, action, np.asarray(steps.reward[:length, lane]), primitive)
 

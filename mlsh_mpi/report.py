@@ -36,8 +36,7 @@ METHODS: dict[Method, str] = {
 
 def steps_per_iteration(config: Config, spec: Spec, groups: int) -> int:
     """Environment steps of one iteration, over all ranks."""
-    workers = groups * config.sampling.workers
-    return workers * (config.sampling.steps // spec.episode_length) * spec.episode_length
+    return groups * config.sampling.workers * baselines.steps_of_a_worker(config, spec)
 
 
 def header(config: Config, job: Job, spec: Spec, groups: int, folder: Path, done: int) -> str:
@@ -73,8 +72,8 @@ def adapt_header(config: AdaptConfig, trial: Trial, learners: Learners, folder: 
         "ranks": _ranks(trial.job),
         "tasks": f"{count} learners on {len(tasks)} {'held-out ' * config.test.held_out}tasks: {named}",
         "hierarchy": f"K = {learners.behaviours}, N = {config.hierarchy.macro_length}" if method == "master" else "",
-        "work": f"0 to {rounds - 1} updates of {learners.steps:,} environment steps, {count * learners.steps * rounds:,} in all; "
-        "as many again to look without exploration",
+        "work": f"0 to {rounds - 1} updates of {learners.steps:,} steps, {count * learners.collected * rounds:,} in all"
+        + ("; as many again to look without exploration" if learners.explores else ""),
         "folder": str(folder),
     }
     if done:
@@ -140,15 +139,17 @@ def summarise(rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: 
             "unexplored": adaptation.unexplored[-1].mean(),
             "tasks": tasks,
             "separated": separation(matrix),
-            "divergence": health.divergence,
-            "information": health.information,
-            "most_information": health.most_information,
-            "verdict": health.verdict(),
+            "health": _of_health(health) if baselines.method_of(config) == "master" else None,
             "time_shares": shares,
             "communication": communication,
             "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
         }
     )
+
+
+def _of_health(health: Health) -> dict[str, Any]:
+    told = {"information": health.information, "most_information": health.most_information}
+    return {"divergence": health.divergence, "verdict": health.verdict()} | told
 
 
 def _curve(returns: Array) -> dict[str, Any]:
@@ -179,13 +180,14 @@ def tables(summary: Any, width: int = 110) -> str:
     if any("forced" in task for task in summary["tasks"].values()):
         console.print(_of_primitives(summary))
     console.print("learning curve: " + " ".join(map(shown, summary["curve"])))
-    primitives = len(summary["divergence"])
-    if primitives > 1:
-        pairs = ", ".join(f"{i}-{j} {summary['divergence'][i][j]:.2f}" for i, j in itertools.combinations(range(primitives), 2))
+    health = summary["health"]
+    if health is not None and len(health["divergence"]) > 1:
+        apart = health["divergence"]
+        pairs = ", ".join(f"{i}-{j} {apart[i][j]:.2f}" for i, j in itertools.combinations(range(len(apart)), 2))
         console.print(f"divergence of primitives where they went (nats): {pairs}")
-        told = f"{summary['information']:.2f} of at most {summary['most_information']:.2f} nats"
+        told = f"{health['information']:.2f} of at most {health['most_information']:.2f} nats"
         console.print(f"what the choice of a primitive tells of the task: {told}")
-        for sentence in summary["verdict"]:
+        for sentence in health["verdict"]:
             console.print(f"NOT WELL: {sentence}", highlight=False)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
@@ -206,7 +208,7 @@ def _of_tasks(summary: Any) -> Table:
     title = f"{summary['masters']} {summary['method']}, mean return of an episode"
     table = Table(title=title, title_justify="left")
     after = f"{summary['updates']} update{'s' * (summary['updates'] != 1)}"
-    columns = ("task", "untrained", after, "(worst)", "exploration off", "entropy", "usage")
+    columns = ("task", "0 updates", after, "(worst)", "exploration off", "entropy", "usage")
     for name in columns:
         table.add_column(name, justify="left" if name == "task" else "right")
     for label, task in summary["tasks"].items():

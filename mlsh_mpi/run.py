@@ -137,6 +137,7 @@ def checked(config: Config, env: str | EnvFactory, world: Ranks) -> tuple[Maker,
     spec = maker.spec()
     head_for(spec.action_space)
     config.check(spec.episode_length)
+    baselines.steps_of_a_worker(config, spec)
     host(groups_of(config, world, None), config.sampling.workers, world.size, world.rank)
     if config.run.stop_when is not None:
         Target.parse(config.run.stop_when)

@@ -48,13 +48,16 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"the run folder {path} cannot be written ({error.strerror}): choose another with --folder") from None
 
-    def continued(self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any] | None:
+    def continued(
+        self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None], more: str = "--iterations {}"
+    ) -> dict[str, Any] | None:
         """What the newest whole checkpoint holds, if there is one: the run goes on from there. Keeps the configuration.
 
         Args:
             config: of the job that starts.
             identity: what :func:`identity` says of it.
             tell: hears of damaged checkpoints and changed code.
+            more: how to ask for so many iterations.
 
         Raises:
             UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
@@ -68,8 +71,8 @@ class RunFolder:
                 self._identify(saved["identity"], identity, tell)
                 if saved["iteration"] > config.run.iterations:
                     raise UserError(
-                        f"{self.path} holds a run that has come to iteration {saved['iteration']}: ask for --iterations "
-                        f"{saved['iteration']} or more, or add --fresh to move it aside and start over"
+                        f"{self.path} holds a run that has come to iteration {saved['iteration']}: ask for "
+                        f"{more.format(saved['iteration'])} or more, or add --fresh to move it aside and start over"
                     )
             self._put_aside("traceback.txt")
             self.write_config(config)
@@ -214,7 +217,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _may_change(name: str) -> bool:
     """Whether a setting of a run may change when it is continued."""
-    return name.startswith(("run.", "test.updates")) and name != "run.seed"
+    return name.startswith(("run.", "test.updates", "source")) and name != "run.seed"  # a source is known by what it holds
 
 
 def test_tasks(spec: Spec, seed: int, count: int) -> tuple[Any, ...]:

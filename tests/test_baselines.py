@@ -220,6 +220,33 @@ def test_every_experiment_has_every_baseline(preset, baseline):
     if baseline != "no-warmup" and baseline != "n1":
         assert config.hierarchy.primitives == 1
     assert baselines.usual_updates(config) >= 1
+    assert baselines.steps_of_a_worker(config, Maker(config.environment.env, None).spec()) >= config.sampling.steps // 2
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("rival", ["rl2", "maml"])
+def test_no_preset_refuses_its_own_rivals(preset, rival):
+    config = preset_config(f"{preset}-{rival}")
+    spec = Maker(config.environment.env, None).spec()
+    config.check(spec.episode_length)
+    assert baselines.steps_of_a_worker(config, spec) % spec.episode_length == 0
+
+
+def test_one_episode_teaches_maml_too():
+    """Its own mean over time is then what a return is compared with."""
+    stack = Stack(1, Network(6, Categorical(5), (4,)))
+    stack.initialise(0, np.random.default_rng(0))
+    there = trial("mlsh/MovingBandits-v0", [0], steps=50)
+    skills = Skills(stack, np.arange(6), None)
+    rollout = maml.Steppers(there, skills).collect(0, explore=True)
+    rollout.steps.reward[10:] = 1
+    assert maml.Data(rollout, 1, skills, 0.99).advantage.abs().max() > 0.5
+
+
+def test_a_trial_that_d_does_not_hold_is_refused():
+    config = with_options(preset_config("moving-bandits-rl2"), {"trial": 50})
+    with pytest.raises(UserError, match=r"--trial 50 .* use --steps 2500"):
+        baselines.steps_of_a_worker(config, Maker("mlsh/MovingBandits-v0", None).spec())
 
 
 def test_methods_that_do_not_fit_what_was_trained_are_refused():

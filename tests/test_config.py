@@ -168,3 +168,9 @@ def test_refuses_files_that_hold_something_else(value, parts):
     sentence = said(lambda: from_dict(value, "my.json").check(T))
     for part in ["my.json", *parts]:
         assert part in sentence
+
+
+def test_an_algorithm_for_one_policy_refuses_several():
+    with pytest.raises(UserError, match="put -maml behind"):
+        with_options(Config(), {"algorithm": "maml"}).check(T)
+    with_options(Config(), {"algorithm": "maml", "primitives": 1}).check(T)

@@ -37,7 +37,7 @@ def test_divergence_is_the_mean_of_torchs_both_ways(head):
     stack = Stack(3, Network(2, head, (8,)))
     stack.flat.normal_()
     observation = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
-    found = divergence(Skills(stack, np.arange(1, 3), None), observation)
+    found = divergence(Skills(stack, np.arange(1, 3), None), observation, 1, 1000)
     outputs = stack.policy(torch.from_numpy(observation[..., 1:].reshape(1, -1, 2)).expand(3, -1, -1))
     if isinstance(head, Categorical):
         policies = [torch.distributions.Categorical(logits=of) for of in outputs]
@@ -49,6 +49,27 @@ def test_divergence_is_the_mean_of_torchs_both_ways(head):
         ]
     kl = [[torch.distributions.kl_divergence(p, q).mean() for q in policies] for p in policies]
     np.testing.assert_allclose(found, (np.array(kl) + np.array(kl).T) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_places_are_spread_over_all_learners_and_lanes():
+    """Primitives differ in the last lane of the last learner alone; every fourth place is there."""
+    stack = Stack(2, Network(1, Categorical(2), ()))
+    stack.parameters[0][0, 0] = torch.tensor([-3.0, 3.0])
+    observation = np.zeros((1000, 4, 1), np.float32)
+    observation[:, 3] = 1
+    skills = Skills(stack, np.arange(1), None)
+    everywhere = divergence(skills, observation, 2, 10**6)[0, 1]
+    assert everywhere > 0
+    assert divergence(skills, observation, 2, 40)[0, 1] == pytest.approx(everywhere)
+
+
+def test_with_one_task_masters_cannot_choose_alike():
+    usage = np.array([[0.5, 0.3, 0.2]])  # whose information rounds to a little below 0
+    assert Health(np.full((3, 3), 2.0), usage, np.array([[1.0], [5.0], [9.0]]), TASKS[:1]).verdict() == []
+
+
+def test_where_no_reward_is_reached_primitives_are_compared_by_what_they_do():
+    assert Health(APART, OWN, np.zeros((2, 2)), TASKS).verdict() == []
 
 
 def test_a_hierarchy_that_is_well_is_left_alone():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlsh_mpi.adaptation import FreshMasters, Learners, Trial
+from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.config import AdaptConfig, Config, Method
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.fresh_masters import FreshMasters
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.skills import Phi, Skills
 
@@ -30,13 +31,31 @@ def method_of(config: Config) -> Method:
 def usual_updates(config: Config) -> int:
     """As many as warm-up has; without one, as many as a cycle has before its last iteration."""
     if method_of(config) == "rl2":
-        return max(1, config.algorithm.trial - 1)
+        return max(1, (config.algorithm.trial or 10) - 1)
     return max(1, config.hierarchy.warmup or config.hierarchy.joint - 1)
 
 
 def can_be_forced(config: Config) -> bool:
     """Whether what was trained acts by itself, without a memory."""
     return config.algorithm.algorithm != "rl2"
+
+
+def steps_of_a_worker(config: Config, spec: Spec) -> int:
+    """Environment steps that a worker takes in an iteration of training: whole episodes.
+
+    Raises:
+        UserError: its D steps do not hold what the algorithm needs.
+    """
+    length = spec.episode_length
+    if config.algorithm.algorithm == "rl2":
+        from mlsh_mpi.baselines.rl2 import episodes_of_a_trial
+
+        length *= episodes_of_a_trial(config, spec)
+    if config.algorithm.algorithm == "maml":
+        from mlsh_mpi.baselines.maml import lanes_before_and_after
+
+        return 2 * lanes_before_and_after(config, spec) * length
+    return config.sampling.steps // length * length
 
 
 def trainer(algorithm: str) -> Callable[..., Skills]:

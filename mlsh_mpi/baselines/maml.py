@@ -3,7 +3,7 @@
 The contrast that the paper draws with meta-learning of an initialisation (section 2): nothing here is a hierarchy. A worker
 collects half of its D steps with the shared policy, takes a policy gradient step on its task, collects the other half, and the
 shared policy is trained, through that step, on what came after it. The value of a state is the mean of what the worker's
-episodes still earned from that time on, so no value network is learned.
+episodes still earned from that time on (with one episode, its mean over time), so no value network is learned.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from mlsh_mpi.advantage import gae
 from mlsh_mpi.baselines.shared import SharedPolicy, run
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
-from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import Learner, lanes_first, summed
@@ -44,7 +43,8 @@ class Data:
         steps, zeros = rollout.steps, np.zeros_like(rollout.steps.reward)
         to_go = gae(steps.reward, zeros, zeros, ~steps.end, gamma, 1.0)
         by_policy = to_go.reshape(len(to_go), n, -1)
-        advantage = by_policy - by_policy.mean(-1, keepdims=True)
+        many = by_policy.shape[-1] > 1
+        advantage = by_policy - by_policy.mean(-1 if many else 0, keepdims=True)
         deviation = advantage.std((0, 2), keepdims=True)
         self.observation = self._blocks(skills.shown(steps.observation), n)
         self.action = self._blocks(steps.action, n)
@@ -66,20 +66,16 @@ def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: fl
     return [values - rate * gradient for values, gradient in zip(leaves, gradients, strict=True)]
 
 
+def lanes_before_and_after(config: Config, spec: Spec) -> int:
+    """Lanes of a worker before its step, and as many after it: half of what D holds, but at least one."""
+    return max(1, config.sampling.steps // 2 // spec.episode_length)
+
+
 def train(
     config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
 ) -> Skills:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`.
-
-    Raises:
-        UserError: half of a worker's D steps do not hold an episode.
-    """
-    lanes_each = config.sampling.steps // 2 // spec.episode_length
-    if lanes_each < 1:
-        raise UserError(
-            f"MAML takes half of a worker's steps before and half after its step, and each must hold an episode of "
-            f"{spec.episode_length} steps, but --steps is {config.sampling.steps}: use --steps {2 * spec.episode_length} or more"
-        )
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`."""
+    lanes_each = lanes_before_and_after(config, spec)
     network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
     state = SharedPolicy.begin(config, job.world, network, saved)
     workers, stack = state.hosting.workers, state.learner.stack
@@ -141,6 +137,8 @@ def learn(learner: Learner, each: Stack, first: Data, second: Data, config: Conf
 
 class Steppers(Learners):
     """A copy of the trained policy each, that takes a gradient step at each update."""
+
+    explores = False
 
     def __init__(self, trial: Trial, skills: Skills) -> None:
         super().__init__(trial)

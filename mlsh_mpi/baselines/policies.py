@@ -29,6 +29,8 @@ class OwnPolicies(Learners):
             a filter for each learner if the configuration asks for one.
     """
 
+    explores = False
+
     def __init__(self, trial: Trial, skills: Skills | None) -> None:
         super().__init__(trial)
         config, spec, here = trial.config, trial.spec, trial.hosting.groups

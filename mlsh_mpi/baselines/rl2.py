@@ -119,10 +119,25 @@ class Remembering(Skills):
         return act
 
 
+def episodes_of_a_trial(config: Config, spec: Spec) -> int:
+    """As asked for, else as many as D holds, up to ten.
+
+    Raises:
+        UserError: D does not hold them.
+    """
+    most = config.sampling.steps // spec.episode_length
+    if config.algorithm.trial is not None and config.algorithm.trial > most:
+        raise UserError(
+            f"a trial of RL² has --trial {config.algorithm.trial} episodes of {spec.episode_length} steps, but --steps is "
+            f"{config.sampling.steps}: use --steps {config.algorithm.trial * spec.episode_length} or more, or a shorter --trial"
+        )
+    return config.algorithm.trial or min(10, most)
+
+
 def network_for(config: Config, spec: Spec) -> RecurrentNetwork:
     """The network; it sees all of an observation, for it is master and primitive in one."""
     head = head_for(spec.action_space)
-    steps = config.algorithm.trial * spec.episode_length
+    steps = episodes_of_a_trial(config, spec) * spec.episode_length
     return RecurrentNetwork(spec.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
 
@@ -134,7 +149,8 @@ def skills_of(phi: Phi, spec: Spec) -> Remembering:
     """
     network = network_for(phi.config, spec)
     known, offered = phi.parameters["memory.input.weight"].shape[1], network.observation_size
-    if known != offered or ("policy.free" in phi.parameters) != (network.head.free > 0):
+    outputs = phi.parameters["policy.1.weight"].shape[2]
+    if (known, outputs, "policy.free" in phi.parameters) != (offered, network.head.outputs, network.head.free > 0):
         raise UserError(
             f"this recurrent policy does not fit {spec.name}: trained in {phi.environment} it sees {known} numbers (its last "
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
@@ -147,18 +163,9 @@ def skills_of(phi: Phi, spec: Spec) -> Remembering:
 def train(
     config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
 ) -> Remembering:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`.
-
-    Raises:
-        UserError: a worker's D steps do not hold a trial.
-    """
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`."""
     network = network_for(config, spec)
     lanes_each = config.sampling.steps // network.trial_steps
-    if lanes_each < 1:
-        raise UserError(
-            f"a trial of RL² has --trial {config.algorithm.trial} episodes of {spec.episode_length} steps, but --steps is "
-            f"{config.sampling.steps}: use --steps {network.trial_steps} or more, or a shorter --trial"
-        )
     state = SharedPolicy.begin(config, job.world, network, saved, recorded=False)
     workers = state.hosting.workers
     lanes = RememberingLanes(maker.lanes(len(workers) * lanes_each), network.head)
@@ -214,14 +221,15 @@ def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration:
 
 
 class Rememberers(Learners):
-    """The same policy on each task; an "update" is one more episode of its trials. It has no exploration to be turned off."""
+    """The same policy on each task, in as many trials as D holds episodes; an "update" is one more episode of each."""
+
+    explores, remembers = False, True
 
     def __init__(self, trial: Trial, skills: Skills) -> None:
         super().__init__(trial)
         self._skills = Remembering(skills.primitives, skills.columns, None)
         self.lanes = self._remembering = RememberingLanes(self.lanes, skills.head)
         self._skills.begin(self.lanes.count)
-        self._last: Rollout | None = None
 
     @property
     def steps(self) -> int:
@@ -236,9 +244,7 @@ class Rememberers(Learners):
         }
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        if explore or self._last is None:
-            self._last = self.rollout(always(0), self._skills, update, self.trial.spec.episode_length)
-        return self._last
+        return self.rollout(always(0), self._skills, update, self.trial.spec.episode_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
         """Nothing is: it remembers."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mlsh_mpi import seeding
 from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job, Ranks
@@ -13,7 +15,7 @@ from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import Hosting, host
 from mlsh_mpi.lanes import Spec
 from mlsh_mpi.learner import Learner
-from mlsh_mpi.metrics import Tally, iteration_metrics
+from mlsh_mpi.metrics import Tally, finished, iteration_metrics
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
@@ -77,7 +79,14 @@ def run(
         tally.samples[:] = tally.groups[:, 4:].sum()
         environment = sum(rollout.environment_seconds for rollout in rollouts)
         tally.costs[world.rank] = clock.costs(environment, sum(rollout.policy_seconds for rollout in rollouts))
+        before_and_after = np.array([finished(rollout.steps.reward, rollout.steps.end)[:2] for rollout in rollouts], float)
         world.sum(tally.flat)
+        world.sum(before_and_after)
         phases = [Phase(cycle=iteration, new_task=True, joint=True, updates=0)] * state.groups
-        if on_iteration({"iteration": iteration + 1} | iteration_metrics(tally, phases, [], 0), state):
+        metrics = {"iteration": iteration + 1.0} | iteration_metrics(tally, phases, [], 0)
+        for name in ("return/fresh_master", "return/adapted"):
+            del metrics[name]
+        if len(rollouts) == 2:
+            metrics["return/before"], metrics["return/adapted"] = (before_and_after[:, 1] / before_and_after[:, 0]).tolist()
+        if on_iteration(metrics, state):
             break

@@ -137,6 +137,8 @@ def test_every_baseline_learns_single_tasks_and_can_be_continued(trained, source
     given = (source, "--test-masters", "2", "--steps", "250", "--updates", "2", *BRIEF, *options)
     whole = mpirun(2, *ADAPT, *given, "--folder", folder, cwd=cwd).succeeded()
     assert re.search(r"adapting +1/", whole.stdout)
+    assert "NOT WELL" not in whole.stdout
+    assert all(f"goal={n}" in whole.stdout for n in (103, 70) if f"goal={n}" in options)
     left = mpirun(2, *ADAPT, *given, "--folder", f"{folder}-cut", "--time-limit", "0.0001", cwd=cwd)
     assert left.code == 75
     mpirun(2, *ADAPT, *given, "--folder", f"{folder}-cut", cwd=cwd).succeeded()
@@ -165,6 +167,9 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(tmp
         (["four-rooms"], ["four-rooms is a preset, with nothing trained", "--method scratch"]),
         (["moving-bandits", "--groups", "3"], ["--groups is a matter of training", "--test-masters"]),
         (["moving-bandits", "--task", "goal=7"], ["no --task 'goal=7'", "goal=0, goal=1"]),
+        (["moving-bandits", "--held-out", "--task", "goal=1"], ["--held-out and --task both say"]),
+        (["moving-bandits", "--updates", "0"], ["--updates must be greater than 0"]),
+        (["moving-bandits", "--primitive-columns", "0", "1"], ["--primitive-columns is a matter of training"]),
         (["moving-bandits", "--held-out"], ["no tasks in split 'held-out'"]),
         (["moving-bandits", "--env", "mlsh/FourRooms-v0"], ["do not fit mlsh/FourRooms-v0", "6 numbers", "104 numbers"]),
         (["moving-bandits", "--method", "fine-tune"], ["2 primitives were trained here", "-shared"]),
@@ -229,6 +234,27 @@ def test_a_film_that_cannot_be_made_is_refused_in_a_sentence(trained, options, t
     assert result.code == 2
     assert told in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_film_of_a_memory_shows_its_first_and_its_last_episode(trained):
+    options = ("moving-bandits-rl2", "--steps", "200", "--updates", "2", "--video", "memory.mp4")
+    result = python("-m", "mlsh_mpi.replay", *options, cwd=trained).succeeded()
+    assert "goal=0, after 2 updates" in result.stdout
+
+
+def test_what_is_no_number_ends_the_job_and_names_the_learner(trained):
+    result = mpirun(1, *ADAPT, "moving-bandits", *SMALL, "--master.learning-rate", "1e38", "--folder", "nan", cwd=trained)
+    assert result.code == 1
+    assert re.search(r"after update 1, parameters of learner \d is NaN or infinite", result.stderr)
+
+
+def test_another_name_of_the_same_phi_continues(trained):
+    options = (*SMALL, "--folder", "named")
+    mpirun(1, *ADAPT, "moving-bandits", *options, cwd=trained).succeeded()
+    again = mpirun(1, *ADAPT, "./moving-bandits/phi.pt", *options, cwd=trained).succeeded()
+    assert "holds this run, finished" in again.stdout
+    fewer = mpirun(1, *ADAPT, "moving-bandits", *options, "--updates", "1", cwd=trained)
+    assert "ask for --updates" in fewer.stderr
 
 
 def test_a_film_is_refused_on_several_ranks(trained):

@@ -1,0 +1,43 @@
+"""The test of the method: primitives stay as they are, and only a fresh master learns (paper, section 4)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mlsh_mpi import health, seeding
+from mlsh_mpi.adaptation import Learners, Trial
+from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
+from mlsh_mpi.policies import Array
+from mlsh_mpi.rollout import Rollout, masters_decide
+from mlsh_mpi.skills import Skills
+
+
+class FreshMasters(Learners):
+    """A fresh master each, over primitives that stay as they are (paper, section 4)."""
+
+    def __init__(self, trial: Trial, skills: Skills) -> None:
+        super().__init__(trial)
+        self._skills, self.behaviours = skills, skills.primitives.n
+        self.masters = private_masters(trial.config, trial.alone, trial.spec, trial.hosting)
+        for row, learner in enumerate(trial.hosting.groups):
+            self.masters.restart(row, seeding.stream(trial.seed, "theta", 0, learner))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return self.masters.tensors
+
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        hierarchy = self.trial.config.hierarchy
+        decide = masters_decide(self.masters.stack, hierarchy.exploration if explore else 0.0)
+        return self.rollout(decide, self._skills, update, hierarchy.macro_length)
+
+    def learn(self, rollout: Rollout, update: int) -> None:
+        trial, length = self.trial, self.trial.config.hierarchy.macro_length
+        learn_masters(self.masters, rollout, trial.hosting.workers, update, trial.seed, length, trial.config.master)
+
+    def entropy(self, rollout: Rollout) -> Array:
+        return choice_entropy(self.masters.stack, rollout.steps.observation)
+
+    def divergence(self, rollout: Rollout) -> Array:
+        here, all_learners = len(self.trial.hosting.groups), len(self.trial.tasks)
+        return health.divergence(self._skills, rollout.steps.observation, here, max(1, health.PLACES // all_learners))

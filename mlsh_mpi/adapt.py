@@ -5,7 +5,6 @@ mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--en
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,14 +14,15 @@ from typing import Any
 import torch
 
 from mlsh_mpi import baselines, runs
-from mlsh_mpi.adaptation import TEST_SEED, Adaptation, Learners, Trial, adapt
+from mlsh_mpi.adaptation import Adaptation, Learners, Trial, adapt
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import AdaptConfig
-from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
 from mlsh_mpi.health import forced_returns
 from mlsh_mpi.lanes import SCRIPTED, Maker, Spec
 from mlsh_mpi.skills import PHI, Skills, load_phi
+from mlsh_mpi.tasks import chosen_tasks, different_tasks
 
 FORCED_TASKS = 16
 """Up to so many different tasks, the tables tell what each primitive earns alone on each."""
@@ -60,10 +60,8 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     world, method = current.world, baselines.method_of(config)
     trial, skills, learners = ready_to_learn(config, current, lambda spec: chosen_tasks(config, spec, world.size))
     updates = config.run.iterations - 1
-    path = default_folder(config)
-    identity = runs.identity(trial.spec, current.library)
-    identity["environment"] |= {"tasks": _tasks_told_apart(trial), "phi": _fingerprint(config)}
-    opened, saved, done = opened_by_all(current, path, config, lambda: identity, fresh, "--updates")
+    path = world.first(default_folder(config) if world.rank == 0 else Path())
+    opened, saved, done = opened_by_all(current, path, config, lambda: _identity(config, trial), fresh, "--updates")
     if done:
         return path
     report = _Report(config, trial, learners, opened) if opened else None
@@ -142,55 +140,19 @@ def default_folder(config: AdaptConfig) -> Path:
     return (source if source.is_dir() else source.parent) / "adapt" / f"{name}-seed{config.run.seed}"
 
 
-def chosen_tasks(config: AdaptConfig, spec: Spec, ranks: int) -> tuple[Any, ...]:
-    """A task for each learner: those asked for, else those listed, in turn and equally often; else drawn.
-
-    Raises:
-        UserError: a task is unknown, or there are none of this split.
-    """
-    split = "held-out" if config.test.held_out else "train"
-    count = max(config.run.test_masters, ranks)
-    different = tuple(named_task(spec, text) for text in config.test.task) or spec.listed(split)
-    if not different:
-        return runs.drawn_tasks(spec, config.run.seed + TEST_SEED, count, split)
-    return different * -(-count // len(different))
-
-
-def named_task(spec: Spec, text: str) -> Any:
-    """A task by its label, or by its JSON form.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    known = {spec.label(task): task for task in spec.known_tasks}
-    if text in known:
-        return known[text]
-    env = spec.env.unwrapped
-    try:
-        value = json.loads(text)
-        return env.task_from_json(value) if hasattr(env, "task_from_json") else value
-    except ValueError as error:
-        some = f": it has {', '.join(list(known)[:20])}" if known else f" ({error})"
-        raise UserError(f"{spec.name} has no --task {text!r}{nearest(text, list(known))}{some}") from None
-
-
-def different_tasks(tasks: Sequence[Any], spec: Spec) -> tuple[Any, ...]:
-    """Each once, in the order of their first."""
-    found: dict[str, Any] = {}  # tasks themselves need not be hashable
-    for task in tasks:
-        found.setdefault(spec.label(task), task)
-    return tuple(found.values())
-
-
 def _forced_tasks(trial: Trial) -> tuple[Any, ...]:
     """Those on which primitives are tried alone: where several learners share few tasks."""
     different = different_tasks(trial.tasks, trial.spec)
     return different if len(different) < len(trial.tasks) and len(different) <= FORCED_TASKS else ()
 
 
-def _tasks_told_apart(trial: Trial) -> str:
+def _identity(config: AdaptConfig, trial: Trial) -> dict[str, dict[str, str]]:
+    """What a checkpoint is good for: the same tasks over the same phi."""
+    identity = runs.identity(trial.spec, trial.job.library)
     labels = [trial.spec.label(task) for task in trial.tasks]
-    return f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
+    tasks = f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
+    identity["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
+    return identity
 
 
 def _fingerprint(config: AdaptConfig) -> str:

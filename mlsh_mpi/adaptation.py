@@ -24,9 +24,7 @@ from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Master, Rollout, Streams, collect
 from mlsh_mpi.skills import Skills
-
-TEST_SEED = 2**20
-"""Added to the run's seed, so that tests meet episodes training never saw."""
+from mlsh_mpi.tasks import TEST_SEED
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Learners(ABC):
     @property
     def steps(self) -> int:
         """Environment steps on a learner's task from one update to the next."""
-        return self.trial.lanes_each * self.trial.spec.episode_length
+        return self.collected
 
     @property
     def collected(self) -> int:
@@ -225,13 +223,13 @@ def adapt(
     if saved is not None:
         progress.restore(saved)
     for update in range(len(progress.adaptation.returns), updates + 1):
-        clock = Clock(world.meter)
+        clock, looks = Clock(world.meter), look(update)
         exploring, quiet = (Tally.empty(len(trial.tasks), k, world.size) for _ in range(2))
         divergence = np.zeros((k, k))
         rollout = learners.collect(update, explore=True)
         exploring.add_rollout(rollout, hosting)
         environment, policy = rollout.environment_seconds, rollout.policy_seconds
-        if look(update):
+        if looks:
             best = learners.collect(update + 1, explore=False) if learners.explores else rollout
             quiet.add_rollout(best, hosting)
             quiet.add_entropy(learners.entropy(best), hosting, 1)
@@ -243,7 +241,7 @@ def adapt(
         exploring.costs[world.rank] = clock.costs(environment, policy)
         for values in (exploring.flat, quiet.flat, divergence):
             world.sum(values)
-        known = 0.0 if look(update) else np.nan
+        known = 0.0 if looks else np.nan
         progress.adaptation = progress.adaptation.grown(
             returns=exploring.returns(),
             unexplored=quiet.returns(),

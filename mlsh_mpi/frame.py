@@ -47,9 +47,7 @@ class Opened:
             UserError: it cannot be written, is in use, or holds something else.
         """
         folder = runs.RunFolder(path, fresh=fresh)
-        saved = folder.continued(
-            config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True), f"{more} {{}}"
-        )
+        saved = folder.continued(config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True), more)
         return cls(folder, identity, saved, folder.finished(config, saved))
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError, nearest
-
-Kind = TypeVar("Kind", bound=Config)
 
 
 def with_options(config: Config, options: Mapping[str, Any]) -> Config:
@@ -37,14 +35,13 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     return dataclasses.replace(config, **concerns)
 
 
-def from_dict(value: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
+def from_dict(value: Any, source: str) -> Config:
     """The inverse of ``dataclasses.asdict``, for what came out of a JSON file.
 
     Raises:
         UserError: `source` holds something that is no setting, or a value of the wrong type.
     """
-    filled: Kind = _filled(kind(), value, source, "")
-    return filled
+    return _filled(Config(), value, source, "")
 
 
 def _filled(default: Any, value: Any, source: str, path: str) -> Any:

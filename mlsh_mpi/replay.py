@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mlsh_mpi import baselines, seeding
-from mlsh_mpi.adapt import chosen_tasks, different_tasks, ready_to_learn
+from mlsh_mpi.adapt import ready_to_learn
 from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import AdaptConfig
@@ -24,6 +24,7 @@ from mlsh_mpi.lanes import Spec
 from mlsh_mpi.metrics import shown
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, always
+from mlsh_mpi.tasks import chosen_tasks, different_tasks
 
 FEW = 4
 """Tasks that are shown where none are named."""

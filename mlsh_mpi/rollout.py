@@ -90,6 +90,12 @@ def always(primitive: int) -> Master:
     return lambda observation, _: Decisions(np.full(len(observation), primitive), np.zeros(len(observation), np.bool_))
 
 
+def each_its_own(n: int, lanes_each: int) -> Master:
+    """Each of n equal blocks of lanes runs its own row of a stack."""
+    own = Decisions(np.repeat(np.arange(n), lanes_each), np.zeros(n * lanes_each, np.bool_))
+    return lambda *_: own
+
+
 @dataclass(frozen=True)
 class Streams:
     """Whose randomness a collection uses."""

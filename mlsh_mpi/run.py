@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mlsh_mpi import baselines, runs
-from mlsh_mpi.adaptation import TEST_SEED, Adaptation, Trial, adapt
+from mlsh_mpi.adaptation import Adaptation, Trial, adapt
 from mlsh_mpi.comm import Job, Ranks, job
 from mlsh_mpi.config import Config
 from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
@@ -24,6 +24,7 @@ from mlsh_mpi.policies import Array
 from mlsh_mpi.presets import preset_config
 from mlsh_mpi.skills import PHI, Skills, save_phi
 from mlsh_mpi.state import groups_of
+from mlsh_mpi.tasks import TEST_SEED, final_tasks
 
 
 def run(preset: str | Config = "moving-bandits", env: EnvFactory | None = None, fresh: bool = False, **options: Any) -> Path:
@@ -81,7 +82,7 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     """
     torch.set_num_threads(1)
     world = current.world
-    maker, spec = world.agreed(lambda: checked(config, env, world))
+    maker, spec = world.agreed(lambda: _checked(config, env, world))
     path = runs.default_folder(config)
     opened, saved, done = opened_by_all(
         current, path, config, lambda: runs.identity(spec, current.library), fresh, "--iterations"
@@ -111,10 +112,10 @@ def _test(config: Config, current: Job, maker: Maker, spec: Spec, skills: Skills
         if report is not None:
             report.test_advance(note)
 
-    tasks = spec.tasks if baselines.can_be_forced(config) else ()
+    tasks = _forced_tasks(config, spec)
     matrix = forced_returns(config, current, maker, spec, skills, tasks, config.run.seed + TEST_SEED, advance)
     count = max(config.run.test_masters, current.world.size, len(spec.tasks))
-    trial = Trial(config, current, maker, spec, runs.test_tasks(spec, config.run.seed + TEST_SEED, count))
+    trial = Trial(config, current, maker, spec, final_tasks(spec, config.run.seed + TEST_SEED, count))
     learners = baselines.learners(baselines.usual_method(config), trial, skills)
     updates = baselines.usual_updates(config)
     adaptation = adapt(
@@ -127,7 +128,12 @@ def _test(config: Config, current: Job, maker: Maker, spec: Spec, skills: Skills
         report.finished(skills, matrix, adaptation)
 
 
-def checked(config: Config, env: str | EnvFactory, world: Ranks) -> tuple[Maker, Spec]:
+def _forced_tasks(config: Config, spec: Spec) -> tuple[Any, ...]:
+    """On which each primitive is tried alone."""
+    return spec.tasks if baselines.can_be_forced(config) else ()
+
+
+def _checked(config: Config, env: str | EnvFactory, world: Ranks) -> tuple[Maker, Spec]:
     """The environment's maker, and what it says of it.
 
     Raises:
@@ -160,8 +166,7 @@ class _Report(Report):
         with self.writing():
             self.log.close()
             save_phi(self.folder.path / PHI, skills, self.config, self._spec)
-        tasks = self._spec.tasks if baselines.can_be_forced(self.config) else ()
-        steps = skills.primitives.n * len(tasks) + baselines.usual_updates(self.config) + 1
+        steps = skills.primitives.n * len(_forced_tasks(self.config, self._spec)) + baselines.usual_updates(self.config) + 1
         self._test = self._logs.Bar("testing", steps)
 
     def test_advance(self, note: str) -> None:

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from mlsh_mpi import checkpoint, seeding
+from mlsh_mpi import checkpoint
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.lanes import Spec
@@ -49,7 +49,7 @@ class RunFolder:
             raise UserError(f"the run folder {path} cannot be written ({error.strerror}): choose another with --folder") from None
 
     def continued(
-        self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None], more: str = "--iterations {}"
+        self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None], more: str = "--iterations"
     ) -> dict[str, Any] | None:
         """What the newest whole checkpoint holds, if there is one: the run goes on from there. Keeps the configuration.
 
@@ -57,7 +57,7 @@ class RunFolder:
             config: of the job that starts.
             identity: what :func:`identity` says of it.
             tell: hears of damaged checkpoints and changed code.
-            more: how to ask for so many iterations.
+            more: the option that asks for more of it.
 
         Raises:
             UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
@@ -71,8 +71,8 @@ class RunFolder:
                 self._identify(saved["identity"], identity, tell)
                 if saved["iteration"] > config.run.iterations:
                     raise UserError(
-                        f"{self.path} holds a run that has come to iteration {saved['iteration']}: ask for "
-                        f"{more.format(saved['iteration'])} or more, or add --fresh to move it aside and start over"
+                        f"{self.path} holds a run that has come to iteration {saved['iteration']}: ask for {more} "
+                        f"{saved['iteration']} or more, or add --fresh to move it aside and start over"
                     )
             self._put_aside("traceback.txt")
             self.write_config(config)
@@ -218,22 +218,3 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _may_change(name: str) -> bool:
     """Whether a setting of a run may change when it is continued."""
     return name.startswith(("run.", "test.updates", "source")) and name != "run.seed"  # a source is known by what it holds
-
-
-def test_tasks(spec: Spec, seed: int, count: int) -> tuple[Any, ...]:
-    """Tasks of a training's final test: every listed task in turn; else drawn from the distribution."""
-    if spec.tasks:
-        return tuple(spec.tasks[number % len(spec.tasks)] for number in range(count))
-    return drawn_tasks(spec, seed, count, "train")
-
-
-def drawn_tasks(spec: Spec, seed: int, count: int, split: str) -> tuple[Any, ...]:
-    """So many tasks of the distribution.
-
-    Raises:
-        UserError: the environment has no such split.
-    """
-    try:
-        return tuple(spec.sample_task(seeding.stream(seed, "task", number), split) for number in range(count))
-    except ValueError as error:
-        raise UserError(str(error)) from None

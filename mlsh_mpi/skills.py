@@ -132,7 +132,7 @@ def load_phi(path: Path) -> Phi:
         saved = torch.load(path, weights_only=True)
         if saved["format"] > PHI_FORMAT:
             raise UserError(f"{path} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
-        config: Config = from_dict(saved["config"], str(path))
+        config = from_dict(saved["config"], str(path))
         return Phi(config, saved["environment"], saved["primitives"], saved["observation_filter"])
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None

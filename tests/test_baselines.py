@@ -70,8 +70,7 @@ def test_the_recurrent_network_is_torchs_gru_and_begins_each_trial_empty(head):
 
 def test_acting_step_by_step_is_what_the_network_says_of_whole_trials():
     stack = recurrent(Gaussian(2))
-    skills = Remembering(stack, np.arange(4), None)
-    skills.begin(B)
+    skills = Remembering.empty(stack, B)
     seen = np.random.default_rng(0).normal(size=(T, B, 4)).astype(np.float32)
     act = skills.acting(np.zeros(B, np.int64))
     means = np.stack([act(seen[t], np.zeros((B, 2), np.float32)) for t in range(T)])

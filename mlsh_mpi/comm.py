@@ -18,7 +18,7 @@ import time
 import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ with warnings.catch_warnings():
 
 from mlsh_mpi.crowd import Meeting, joined, prepared, remove
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.software import differences, software
 from mlsh_mpi.watch import WAITING, Watch
 
 MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
@@ -44,6 +45,11 @@ NAP = 25e-6
 waiting ranks together take a part of the cores that stays the same however many they are."""
 SPIN = 2e-4
 """Seconds for which a rank with a core of its own looks without napping: most waits are shorter, and a nap would prolong them."""
+STARTING = 300.0
+"""Patience in seconds until the configuration is known (:meth:`Job.be_patient`): many ranks may load from one slow disk."""
+CLOCKS = 300.0
+"""Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, and then no job starts
+and no file opens."""
 CONTINUE = 75
 """Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
 
@@ -91,12 +97,14 @@ class Ranks:
     def gather(self, value: T) -> list[T]:
         """One value from each rank, in rank order, to every rank. For small things: it pickles."""
         self._meet()
-        return self._comm.allgather(value)
+        with self._waiting():
+            return self._comm.allgather(value)
 
     def collect(self, value: T) -> list[T] | None:
         """One value from each rank, in rank order, to rank 0; None to the others. Pickles."""
         self._meet()
-        return self._comm.gather(value)
+        with self._waiting():
+            return self._comm.gather(value)
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """For each flag whether any rank has raised it: how all ranks come to the same decision."""
@@ -107,12 +115,14 @@ class Ranks:
     def first(self, value: T) -> T:
         """Rank 0's value, by cloudpickle: classes, functions and lambdas of a script reach ranks that never defined them."""
         self._meet()
-        return self._comm.bcast(value)
+        with self._waiting():
+            return self._comm.bcast(value)
 
     def split(self, colour: int) -> Ranks:
         """The ranks that pass the same colour."""
         self._meet()
-        part = self._comm.Split(colour, self.rank)
+        with self._waiting():
+            part = self._comm.Split(colour, self.rank)
         return Ranks(part, crowd=self._crowd, one_host=self._one_host, watch=self._watch, meter=self.meter)
 
     def among(self, members: Sequence[int]) -> Ranks | None:
@@ -137,9 +147,7 @@ class Ranks:
             mistake = str(error)
         mistakes = [found for found in self.gather(mistake) if found is not None]
         if mistakes:
-            agreed = UserError(mistakes[0])
-            agreed.everywhere = True
-            raise agreed
+            raise _mistake(mistakes[0])
         return result
 
     def in_sync(self, values: Array) -> list[int]:
@@ -190,7 +198,7 @@ class Ranks:
     @contextmanager
     def _waiting(self) -> Iterator[None]:
         """Under the eyes of the watch."""
-        self._watch.enter(lambda: f"{self.size - 1} other ranks", WAITING)
+        self._watch.enter(lambda: f"{self.size - 1} other ranks: one of them hangs, or its host or the network is gone", WAITING)
         yield
         self._watch.leave()
 
@@ -201,23 +209,33 @@ class Job:
     def __init__(self) -> None:
         _refuse_singletons()
         world = MPI.COMM_WORLD
+        self.watch, self.library = Watch(), _library()
+        self.folder: Path | None = None
+        """Where a traceback is kept, once there is a run folder."""
+        self.first_here = True
+        """Whether no rank of this host has a lower number."""
+        self.be_patient(STARTING)
+        self.watch.enter(lambda: "the other ranks: their hosts cannot be reached over the network, or do not start")
         host = world.Split_type(MPI.COMM_TYPE_SHARED)
         cores = set().union(*host.allgather(os.sched_getaffinity(0)))
-        self.watch, self.library = Watch(), _library()
+        self.watch.leave()
         self.cores = len(cores)
         """Cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
         """Ranks on this host."""
+        self.first_here = host.Get_rank() == 0
         alone = self.ranks_here == world.Get_size()
         self.world = Ranks(world, crowd=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
-        self.hosts = sorted(set(self.world.gather(socket.gethostname())))
-        self.folder: Path | None = None
-        """Where a traceback is kept, once there is a run folder."""
+        self.host_of = self.world.gather(socket.gethostname())
+        """Name of each rank's host."""
+        self.hosts = sorted(set(self.host_of))
         self.started = time.monotonic()
         self.asked_to_leave = ""
         """The signal that has asked this rank to leave at the next occasion."""
         signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
         self._before = {number: signal.signal(number, self._hear) for number in signals}
+        self.same_everywhere(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
+        self._refuse_clocks()
 
     def stop_hearing(self) -> None:
         """Signals mean again what they meant before the job."""
@@ -226,7 +244,41 @@ class Job:
 
     def be_patient(self, seconds: float) -> None:
         """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
-        self.watch.start(seconds, lambda text: _say(text, self.folder))
+        self.watch.start(seconds, lambda text: _say(text, self.folder, self.first_here))
+
+    def same_everywhere(self, facts: dict[str, str]) -> None:
+        """Refuses ranks that would do something else.
+
+        Args:
+            facts: name and value of what every rank must have alike.
+
+        Raises:
+            UserError: on every rank; the first that differs from rank 0 is named, with its host.
+        """
+        for rank, other in enumerate(found := self.world.gather(facts)):
+            if other != found[0]:
+                raise _mistake(
+                    f"all ranks must run the same, but rank {rank} on {self.host_of[rank]} has "
+                    f"{', '.join(differences(found[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
+                    "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
+                )
+
+    def _refuse_clocks(self) -> None:
+        clocks = self.world.gather(time.time())  # all leave a barrier within a moment
+        late, early = int(np.argmin(clocks)), int(np.argmax(clocks))
+        ahead = clocks[early] - clocks[late]
+        if ahead > CLOCKS:
+            raise _mistake(
+                f"clocks may differ by {CLOCKS:.0f} s at most, but that of {self.host_of[early]} is {ahead:.0f} s ahead of "
+                f"{self.host_of[late]}: set them (NTP), or munge, Kerberos and file times will fail later"
+            )
+
+    def seen_by(self, path: Path) -> list[str]:
+        """Hosts that see a file which rank 0 has just made."""
+        deadline = time.monotonic() + 5  # a network filesystem may take a moment
+        while not (seen := path.exists()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return sorted({host for host, found in zip(self.host_of, self.world.gather(seen), strict=True) if found})
 
     def _hear(self, number: int, _: object) -> None:
         if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
@@ -270,7 +322,7 @@ def job() -> Iterator[Job]:
     except BaseException as error:
         if isinstance(error, SystemExit) and not error.code:
             raise
-        _report(error, current.folder if current else None)
+        _report(error, current)
         _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
     finally:
         if current is not None:
@@ -284,17 +336,17 @@ def _abort(code: int) -> None:
     os._exit(code)
 
 
-def _report(error: BaseException, folder: Path | None) -> None:
-    """Prints the traceback, unless another rank has: the first to create the file speaks, the others wait for its abort."""
-    _say(
-        "interrupted" if isinstance(error, KeyboardInterrupt) else "failed\n" + "".join(traceback.format_exception(error)), folder
-    )
+def _report(error: BaseException, current: Job | None) -> None:
+    """Prints the traceback, unless another rank has."""
+    text = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed\n" + "".join(traceback.format_exception(error))
+    _say(text, current.folder if current else None, current is not None and current.first_here)
 
 
-def _say(text: str, folder: Path | None) -> None:
-    """Prints what has befallen this rank, as :func:`_report` says."""
-    rank = MPI.COMM_WORLD.Get_rank()
-    text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} on {socket.gethostname()} {text}"
+def _say(text: str, folder: Path | None, first_here: bool) -> None:
+    """Prints what has befallen this rank, once a job: the first to create the file speaks, the others wait for its abort. If
+    that was another host, which may be out of reach, this host's first rank speaks too."""
+    rank, here = MPI.COMM_WORLD.Get_rank(), f"on {socket.gethostname()} "
+    text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} {here}{text}"
     if folder is None:
         time.sleep(2 * min(rank, 1) + 0.05 * min(rank, 60))  # the lowest that fails speaks; its abort takes a moment
     else:
@@ -302,24 +354,49 @@ def _say(text: str, folder: Path | None) -> None:
             with (folder / "traceback.txt").open("x") as file:
                 file.write(text)
         except FileExistsError:
-            time.sleep(5)
-            return
+            if not first_here or here in (folder / "traceback.txt").read_text().partition("\n")[0]:
+                time.sleep(5)
+                return
         except OSError:
             pass
     print(text, file=sys.stderr, flush=True)
 
 
+def promised_ranks(environment: Mapping[str, str]) -> int | None:
+    """How many ranks the launcher says there are; None if it does not say."""
+    names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
+    if "SLURM_PROCID" in environment:
+        names.append("SLURM_STEP_NUM_TASKS")
+    return next((int(environment[name]) for name in names if name in environment), None)
+
+
 def _refuse_singletons() -> None:
-    """Raises UserError if the launcher promised more ranks than MPI has: it belongs to another MPI library."""
-    promised = next((int(os.environ[name]) for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE") if name in os.environ), None)
-    if promised is None and "SLURM_STEP_NUM_TASKS" in os.environ and "SLURM_PROCID" in os.environ:
-        promised = int(os.environ["SLURM_STEP_NUM_TASKS"])
-    size = MPI.COMM_WORLD.Get_size()
+    """Raises UserError if MPI has other ranks than it should: the launcher belongs to another library, or was forgotten."""
+    promised, size = promised_ranks(os.environ), MPI.COMM_WORLD.Get_size()
     if promised is not None and promised != size:
         raise UserError(
             f"the launcher promised {promised} ranks, but MPI has {size}: it does not belong to the MPI library in use "
             f"({_library()}); start with that library's own mpirun (in a virtual environment with an MPI wheel: its bin/mpirun)"
         )
+    wanted = os.environ.get("MLSH_RANKS")
+    if wanted not in (None, str(size)):
+        raise UserError(
+            f"MLSH_RANKS asks for {wanted} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
+            "(launch/doctor.sh shows what it sees), or MLSH_RANKS is left over from another job"
+        )
+    tasks = os.environ.get("SLURM_NTASKS", "1")
+    if promised is None and wanted is None and size == 1 and tasks != "1":
+        raise UserError(
+            f"SLURM has given this job {tasks} tasks, but MPI has one rank: put mpirun or srun in front (see "
+            "launch/slurm/train.sbatch), or set MLSH_RANKS=1 if one is meant"
+        )
+
+
+def _mistake(text: str) -> UserError:
+    """One that every rank of the job raises."""
+    error = UserError(text)
+    error.everywhere = True
+    return error
 
 
 def _library() -> str:

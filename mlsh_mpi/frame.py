@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,14 +70,35 @@ def opened_by_all(
     """
     world = current.world
     opened = world.agreed(lambda: Opened.at(path, config, identity(), fresh, more) if world.rank == 0 else None)
+    if len(current.hosts) > 1:
+        _refuse_unshared(current, path, opened)
     saved, done = world.first((opened.saved, opened.tables is not None) if opened else (None, False))
     if opened and done:
         print(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}", flush=True)
         opened.folder.close()
     if not done:
+        if opened:
+            hosts = {host: current.host_of.count(host) for host in current.hosts}
+            opened.folder.note_job(saved["iteration"] if saved else 0, hosts, current.library)
         current.folder = path
         current.be_patient(config.run.patience)
     return opened, saved, done
+
+
+def _refuse_unshared(current: Job, path: Path, opened: Opened | None) -> None:
+    """A requeued job may have its first rank on another host, and would begin again there."""
+    token = path / current.world.first(opened.folder.token() if opened else "")
+    seen_by = current.seen_by(token)
+    if opened:
+        token.unlink()
+    blind = [host for host in current.hosts if host not in seen_by]
+    if not blind:
+        return
+    found = f"the run folder {path} on {current.host_of[0]} is not on a filesystem that {', '.join(blind[:5])} shares"
+    if "SLURM_JOB_ID" in os.environ:
+        raise UserError(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
+    if opened:
+        print(f"mlsh_mpi: {found}: it can only be continued with its first rank there", file=sys.stderr, flush=True)
 
 
 class Report:

@@ -83,6 +83,8 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     torch.set_num_threads(1)
     world = current.world
     maker, spec = world.agreed(lambda: _checked(config, env, world))
+    if not spec.name.startswith(SCRIPTED):
+        current.same_everywhere(runs.environment_source(spec))
     path = runs.default_folder(config)
     opened, saved, done = opened_by_all(
         current, path, config, lambda: runs.identity(spec, current.library), fresh, "--iterations"

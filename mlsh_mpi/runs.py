@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import inspect
 import json
-import platform
+import os
+import shutil
+import sys
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
-
-import gymnasium as gym
-import numpy as np
-import torch
 
 from mlsh_mpi import checkpoint
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.lanes import Spec
+from mlsh_mpi.software import software
 
 SUMMARY = "summary.json"
+NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+"""What a filesystem mounted without locks answers, as Lustre often is."""
+LINGER = 60.0
+"""Seconds that a requeued job waits for its own predecessor, whose last processes may still hold the folder."""
 
 
 class RunFolder:
@@ -92,6 +98,29 @@ class RunFolder:
             return None
         return tables if stopped(saved, config) or saved["iteration"] == config.run.iterations else None
 
+    def note_job(self, iteration: int, hosts: Mapping[str, int], library: str) -> None:
+        """Keeps who continued the run from where: a line of jobs.jsonl, and the script of a batch job."""
+        slurm = {name: os.environ.get(f"SLURM_{name}") for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "RESTART_COUNT")}
+        job = {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "iteration": iteration,
+            "command": sys.argv,
+            "ranks": hosts,
+            "MPI": library,
+            "SLURM": {name: value for name, value in slurm.items() if value},
+        }
+        with (self.path / "jobs.jsonl").open("a") as file:
+            file.write(json.dumps(job) + "\n")
+        script = os.environ.get("MLSH_JOB_SCRIPT")
+        if script and Path(script).is_file():
+            shutil.copyfile(script, self.path / "job.sbatch")
+
+    def token(self) -> str:
+        """Name of a new file in the folder, by which other hosts can tell that they see it."""
+        name = f".seen-{uuid.uuid4().hex}"
+        (self.path / name).touch()
+        return name
+
     def close(self) -> None:
         """Lets others write there."""
         self._lock.close()
@@ -150,11 +179,6 @@ class RunFolder:
 
 def identity(spec: Spec, library: str) -> dict[str, dict[str, str]]:
     """What a checkpoint is good for: the shapes it fits, and the software that would continue it bit for bit."""
-    sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        sources.update(path.read_bytes())
-    environment = type(spec.env.unwrapped)
-    file = inspect.getsourcefile(environment)
     return {
         "environment": {
             "name": spec.name,
@@ -163,16 +187,17 @@ def identity(spec: Spec, library: str) -> dict[str, dict[str, str]]:
             "episode_length": str(spec.episode_length),
             "primitive_columns": str(spec.primitive_columns.tolist()),
         },
-        "software": {
-            "mlsh_mpi": sources.hexdigest(),
-            "the environment": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "",
-            "Python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": str(torch.__version__),
-            "gymnasium": gym.__version__,
-            "MPI": library,
-        },
+        "software": software() | environment_source(spec) | {"MPI": library},
     }
+
+
+def environment_source(spec: Spec) -> dict[str, str]:
+    """A fingerprint of the file with the environment's class: a user's own is no part of the packages."""
+    try:
+        file = inspect.getsourcefile(type(spec.env.unwrapped))
+    except TypeError:  # made in an interpreter
+        file = None
+    return {"the environment": hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file and Path(file).exists() else ""}
 
 
 def default_folder(config: Config) -> Path:
@@ -182,14 +207,29 @@ def default_folder(config: Config) -> Path:
 
 def _lock(path: Path) -> TextIO:
     file = (path / "lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(
-            f"another process is writing to {path}: wait for it or end it, or choose another --seed or --folder"
-        ) from None
-    return file
+    deadline = time.monotonic() + (LINGER if requeues() else 0)
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                raise UserError(
+                    f"another process is writing to {path}: wait for it or end it, or choose another --seed or --folder"
+                ) from None
+            time.sleep(0.5)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            note = f"{path} is on a filesystem without locks: see to it yourself that no second job writes there"
+            print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True)
+            return file
+
+
+def requeues() -> int:
+    """How often SLURM has put this job back into its queue."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
 def _refuse_if_locked(path: Path) -> None:

@@ -18,6 +18,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._entered: tuple[float, float, Callable[[], str]] | None = None
+        self._patience: float | None = None
 
     def enter(self, what: Callable[[], str], factor: float = 1.0) -> None:
         """Something begins that may hang.
@@ -33,25 +34,28 @@ class Watch:
         self._entered = None
 
     def start(self, patience: float, tell: Callable[[str], None]) -> None:
-        """Watches from a thread of its own, to the end of the process.
+        """Watches from a thread of its own, to the end of the process; called again it only changes the patience.
 
         Args:
             patience: seconds.
             tell: hears what hangs, and where in the program, just before the rank is ended.
         """
+        watching, self._patience = self._patience is not None, patience
+        if watching:
+            return
         working = threading.get_ident()
 
         def look() -> None:
             while True:
-                time.sleep(min(1.0, patience / 4))
-                entered = self._entered
-                if entered is not None and time.monotonic() - entered[0] > patience * entered[1]:
+                entered, limit = self._entered, self._patience or patience
+                if entered is not None and time.monotonic() - entered[0] > limit * entered[1]:
                     frame = sys._current_frames().get(working)
                     tell(
-                        f"has waited {patience * entered[1]:.0f} s for {entered[2]()}: it hangs, or --patience is too short\n"
+                        f"has waited {limit * entered[1]:.0f} s for {entered[2]()}, or --patience is too short\n"
                         + "".join(traceback.format_stack(frame))
                     )
                     time.sleep(0.3)  # the launcher reads it
                     os._exit(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks
+                time.sleep(min(1.0, limit / 4))
 
         threading.Thread(target=look, name="watch", daemon=True).start()

@@ -65,14 +65,14 @@ def test_one_module_imports_mpi4py():
     [
         *(
             (f"mlsh_mpi/{leaf}.py", {"errors"})
-            for leaf in "schedule seeding advantage hosting errors recording watch crowd".split()
+            for leaf in "schedule seeding advantage hosting errors recording software watch crowd".split()
         ),
         ("mlsh_mpi/config.py", {"errors"}),
         ("mlsh_mpi/filters.py", set()),
         ("mlsh_mpi/heads.py", {"errors"}),
         ("mlsh_mpi/presets.py", {"config", "errors"}),
         ("mlsh_mpi/policies.py", {"errors", "heads"}),
-        ("mlsh_mpi/comm.py", {"crowd", "errors", "watch"}),
+        ("mlsh_mpi/comm.py", {"crowd", "errors", "software", "watch"}),
         ("mlsh_mpi/checkpoint.py", {"errors"}),
         ("mlsh_mpi/ppo.py", {"config", "heads", "policies", "recording"}),
     ],

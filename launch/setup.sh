@@ -21,7 +21,7 @@ installed=
 mpi=${MPI:-${installed%% *}}
 mpi=${mpi:-mpich}
 
-say() { printf '%s: %s\n' "${0##*/}" "$1" >&2; }
+say() { printf '%s: %s\n' "${script:-${0##*/}}" "$1" >&2; }
 fail() {
     say "$1"
     exit "${2:-1}"

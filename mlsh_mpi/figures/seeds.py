@@ -1,0 +1,129 @@
+"""A picture of several runs: how they learned, and what fresh masters reach over what each has learned.
+
+python -m mlsh_mpi.figures.seeds RUN... [--picture seeds.png]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.logs import read_rows
+from mlsh_mpi.metrics import band
+from mlsh_mpi.runs import SUMMARY
+
+Array = np.ndarray[Any, np.dtype[Any]]
+LEARNING = ("return/adapted", "return/mean")
+"""What the learning curve shows: the first of these that a run has logged."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished or unfinished run."""
+
+    name: str
+    """Its folder without the seed: runs of one name are drawn together."""
+    steps: Array
+    """(n,) environment steps."""
+    learning: Array
+    """(n,) return."""
+    test: Array
+    """(updates + 1,) mean return of fresh masters in the final test; empty if there was none yet."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """From its folder.
+
+        Raises:
+            UserError: there is no run, or nothing logged yet.
+        """
+        rows = read_rows(folder / "metrics.jsonl")
+        shown = next((name for name in LEARNING if any(name in row for row in rows)), None)
+        if shown is None:
+            raise UserError(f"{folder} holds no run, or one that has logged no return yet: name run folders, such as runs/*-seed*")
+        found = [(row["environment_steps"], row[shown]) for row in rows if row.get(shown) is not None]
+        steps, learning = np.array(found, float).T
+        try:
+            test = json.loads((folder / SUMMARY).read_text())["curve"]
+        except (OSError, ValueError, KeyError):
+            test = []
+        return cls(re.sub(r"[-_]?seed\d+$", "", folder.resolve().name), steps, learning, np.array(test, float))
+
+
+def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
+    """Writes the picture.
+
+    Args:
+        path: where to; its ending says how, such as .png or .pdf.
+        runs: at least one.
+    """
+    figure = Figure(figsize=(9.2, 4.0), layout="constrained")
+    learning, test = figure.subplots(1, 2)
+    for index, name in enumerate(dict.fromkeys(run.name for run in runs)):
+        colour, together = COLOURS[index % len(COLOURS)], [run for run in runs if run.name == name]
+        label = f"{name}, {len(together)} run{'s' if len(together) > 1 else ''}"
+        for run in together:
+            learning.plot(run.steps / 1e6, run.learning, color=colour, alpha=0.25, lw=0.7)
+        common = max((run.steps for run in together), key=len)
+        common = common[(common >= max(r.steps[0] for r in together)) & (common <= min(r.steps[-1] for r in together))]
+        _mean_and_band(learning, common / 1e6, [np.interp(common, r.steps, r.learning) for r in together], colour, label)
+        tested = [run.test for run in together if run.test.size]
+        updates = min((curve.size for curve in tested), default=0)
+        _mean_and_band(test, np.arange(updates), [curve[:updates] for curve in tested], colour, f"{name}, {len(tested)} tested")
+    learning.set(title="training", xlabel="environment steps (millions)", ylabel="return of an episode")
+    test.set(title="fresh masters afterwards", xlabel="updates")
+    for axis in (learning, test):
+        if axis.has_data():
+            axis.legend(fontsize=8, title="mean, 95 % bands", title_fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label: str) -> None:
+    if not curves or not x.size:
+        return
+    values = np.stack(curves)
+    axis.plot(x, values.mean(0), color=colour, lw=1.8, label=label)
+    if len(curves) > 1:
+        axis.fill_between(x, *np.transpose([band(column) for column in values.T]), color=colour, alpha=0.18, lw=0)
+
+
+def main() -> None:
+    """The command."""
+
+    def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
+        """Draws several runs together, those that differ in nothing but their seed as a mean with its band.
+
+        Args:
+            runs: their folders.
+            picture: where to; .png, .pdf or .svg.
+        """
+        if not runs:
+            raise UserError("name run folders, such as runs/*-seed*")
+        found = [Run.read(folder) for folder in runs]
+        try:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            draw_seeds(picture, found)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--picture {picture} cannot be written: {error}") from None
+        print(f"{len(found)} runs are in {picture}")
+
+    try:
+        tyro.cli(seeds, prog="python -m mlsh_mpi.figures.seeds")
+    except UserError as error:
+        print(f"mlsh_mpi: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

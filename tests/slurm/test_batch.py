@@ -1,0 +1,241 @@
+"""The batch scripts as they are shipped, submitted to a real SLURM: over nodes, time limits, cancellation and a node that fails."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mpi.families import ROOT
+from mpi.launcher import mpirun
+from mlsh_mpi import checkpoint
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+BATCH = ROOT / "launch" / "slurm"
+SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3".split()
+LONG = [*SMALL, "--iterations", "600"]
+FEW = [*SMALL, "--iterations", "15"]
+
+
+class Submitted:
+    """A job of the shipped script."""
+
+    def __init__(self, cluster, environment, cwd, options, arguments, **extra):
+        self.cluster, self.cwd = cluster, cwd
+        extra = {"MLSH_VENV": str(environment), "MLSH_ROOT": str(ROOT)} | extra
+        self.number = cluster.submit(*options, BATCH / "train.sbatch", *arguments, cwd=cwd, **extra)
+
+    @property
+    def output(self):
+        return "".join(path.read_text() for path in sorted(self.cwd.glob("mlsh-*.out")))
+
+    @property
+    def folder(self):
+        return self.cwd / "runs" / "moving-bandits-seed3"
+
+    def wait_for_iteration(self, iteration):
+        """Until the output, read while the job runs, shows it."""
+        self.cluster.wait_for(f"no iteration {iteration} in {self.output}", lambda: self.shown() >= iteration)
+        assert self.cluster.state(self.number) == "RUNNING"
+
+    def shown(self):
+        return max((int(found) for found in re.findall(r"training +(\d+)/", self.output)), default=0)
+
+    def is_requeued(self, times=1):
+        """Until SLURM has put it back so often; then it need not wait any longer."""
+        self.cluster.wait_for("it was never requeued", lambda: int(self.cluster.fields(self.number)["Restarts"]) >= times)
+        self.cluster.wait(self.number, "PENDING", "RUNNING")
+        if self.cluster.state(self.number) == "PENDING":
+            self.cluster.hasten(self.number)
+
+    def finished(self):
+        self.cluster.wait(self.number, "COMPLETED", "FAILED")
+        assert self.cluster.state(self.number) == "COMPLETED", self.output
+        return self
+
+    @property
+    def jobs(self):
+        return [json.loads(line) for line in (self.folder / "jobs.jsonl").read_text().splitlines()]
+
+    @property
+    def phi(self):
+        return torch.load(self.folder / "phi.pt", weights_only=True)
+
+    @property
+    def rows(self):
+        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def same(one, other):
+    """Bit for bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def weights(phi):
+    """All of phi's numbers."""
+    if isinstance(phi, torch.Tensor):
+        return phi.double().numpy().ravel()
+    parts = phi.values() if isinstance(phi, dict) else ()
+    return np.concatenate([np.empty(0), *map(weights, parts)])
+
+
+TWO = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cluster, environment, tmp_path_factory):
+    """Two nodes of two ranks. The output is read while the job runs."""
+    job = Submitted(cluster, environment, tmp_path_factory.mktemp("whole"), TWO, LONG)
+    job.wait_for_iteration(5)
+    return job.finished()
+
+
+def test_a_job_over_two_nodes_keeps_its_script_its_configuration_and_who_ran_it(uninterrupted):
+    job = uninterrupted
+    assert (job.folder / "job.sbatch").read_text() == (BATCH / "train.sbatch").read_text()
+    assert json.loads((job.folder / "config.json").read_text())["run"]["iterations"] == 600
+    (entry,) = job.jobs
+    assert (entry["iteration"], sum(entry["ranks"].values())) == (0, 4)
+    assert entry["SLURM"] == {"JOB_ID": job.number}
+    assert len(job.rows) == 600
+
+
+def test_four_nodes_learn_what_one_host_does(cluster, environment, tmp_path):
+    """To rounding: sums over nodes have another order."""
+    job = Submitted(cluster, environment, tmp_path, ("--nodes=4", "--ntasks-per-node=1", "--time=10"), FEW).finished()
+    here = tmp_path / "here"
+    here.mkdir()
+    mpirun(4, "-m", "mlsh_mpi.train", *FEW, cwd=here).succeeded()
+    one = torch.load(here / "runs" / "moving-bandits-seed3" / "phi.pt", weights_only=True)
+    assert weights(one).size > 1000
+    np.testing.assert_allclose(weights(job.phi), weights(one), rtol=1e-4, atol=1e-4)
+
+
+def test_a_job_whose_time_is_up_requeues_itself_and_ends_with_the_same_phi(cluster, environment, uninterrupted, tmp_path):
+    """SLURM looks at time limits once a minute and may give the signal that much early: the job may be requeued twice."""
+    limit = ("--nodes=2", "--ntasks-per-node=2", "--time=1", "--signal=B:USR1@45")
+    job = Submitted(cluster, environment, tmp_path, limit, LONG)
+    job.is_requeued()
+    while cluster.state(job.number) in ("PENDING", "RUNNING", "COMPLETING"):
+        if cluster.state(job.number) == "PENDING":
+            cluster.hasten(job.number)
+        time.sleep(0.5)
+    job.finished()
+    assert "the time is nearly up" in job.output
+    assert 0 < job.jobs[1]["iteration"] < 600
+    assert job.jobs[1]["SLURM"] == {"JOB_ID": job.number, "RESTART_COUNT": "1"}
+    assert same(job.phi, uninterrupted.phi)
+    assert [row["return/mean"] for row in job.rows] == [row["return/mean"] for row in uninterrupted.rows]
+
+
+def test_a_node_that_goes_down_costs_nothing_but_time(cluster, environment, uninterrupted, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "20"])
+    job.wait_for_iteration(25)
+    lost = cluster.run("scontrol", "show", "hostnames", cluster.fields(job.number)["NodeList"]).split()[1]
+    cluster.run("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
+    try:
+        job.is_requeued()
+        job.finished()
+        assert lost not in cluster.run("scontrol", "show", "hostnames", cluster.fields(job.number)["NodeList"]).split()
+    finally:
+        cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
+    assert job.jobs[1]["iteration"] >= 20
+    assert same(job.phi, uninterrupted.phi)
+
+
+def test_cancelling_leaves_a_whole_checkpoint_and_no_process(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "5"])
+    job.wait_for_iteration(12)
+    cluster.run("scancel", job.number)
+    cluster.wait(job.number, "CANCELLED")
+    cluster.wait_for("ranks are left", lambda: not cluster.processes("mlsh_mpi"), 30)
+    told = []
+    assert checkpoint.newest(job.folder / "checkpoints", told.append)["iteration"] >= 10
+    assert told == []
+
+
+def test_asked_to_end_a_job_keeps_everything_and_stays_out_of_the_queue(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, LONG)
+    job.wait_for_iteration(12)
+    cluster.run("scancel", "--batch", "--signal=TERM", job.number)
+    cluster.wait(job.number, "FAILED")
+    assert cluster.fields(job.number)["ExitCode"] == "75:0"
+    assert "the same command continues" in job.output
+    assert checkpoint.newest(job.folder / "checkpoints", print)["iteration"] == job.shown()
+
+
+def test_without_scontrol_another_job_continues(cluster, environment, tmp_path):
+    absent = tmp_path / "bin"
+    absent.mkdir()
+    (absent / "scontrol").write_text("#!/bin/sh\nexit 127\n")
+    (absent / "scontrol").chmod(0o755)
+    job = Submitted(cluster, environment, tmp_path, TWO, LONG, PATH=f"{absent}:{os.environ['PATH']}")
+    job.wait_for_iteration(12)
+    cluster.run("scancel", "--batch", "--signal=USR1", job.number)
+    cluster.wait(job.number)
+    following = re.findall(r"Submitted batch job (\d+)", job.output)
+    assert len(following) == 1
+    limits = [cluster.fields(number)["TimeLimit"] for number in (job.number, *following)]
+    assert limits == ["00:10:00"] * 2
+    cluster.wait(following[0], "RUNNING")
+    cluster.wait_for("it did not continue", lambda: len(job.jobs) == 2)
+    assert job.jobs[1]["iteration"] >= 12
+    cluster.run("scancel", following[0])
+
+
+def test_seeds_are_an_array_and_a_figure_follows_though_one_is_requeued(cluster, environment, tmp_path):
+    options = ("--nodes=1", "--ntasks-per-node=1", "--time=10", "--")
+    arguments = [*SMALL[:-2], "--iterations", "150"]
+    said = cluster.run(BATCH / "seeds.sh", "0-3", *options, *arguments, cwd=tmp_path, MLSH_VENV=str(environment))
+    array, figure = re.findall(r"job (\d+)", said)
+    output = tmp_path / f"mlsh-{array}_3.out"
+    cluster.wait_for("no iteration", lambda: output.exists() and "training  10/" in output.read_text())
+    cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_3")
+    cluster.wait_for("it was never requeued", lambda: "back in the queue" in output.read_text())
+    cluster.wait_for("it does not wait", lambda: cluster.state(f"{array}_3") == "PENDING")
+    cluster.hasten(f"{array}_3")
+    cluster.wait(figure)
+    assert (tmp_path / f"mlsh-figure-{figure}.out").read_text().startswith(f"4 runs are in seeds-{array}.png")
+    assert (tmp_path / f"seeds-{array}.png").stat().st_size > 10_000
+    runs = [tmp_path / "runs" / f"moving-bandits-seed{seed}" for seed in range(4)]
+    assert [len((run / "jobs.jsonl").read_text().splitlines()) for run in runs] == [1, 1, 1, 2]
+    assert all((run / "summary.txt").exists() for run in runs)
+
+
+def test_a_sweep_takes_a_line_of_a_file_for_each_task(cluster, environment, tmp_path):
+    lines = [f"{' '.join(FEW)} --macro-length {n} --folder runs/n{n}\n" for n in (5, 25)]
+    (tmp_path / "sweep.txt").write_text("".join(lines))
+    options = ("--array=1-2", "--nodes=1", "--ntasks-per-node=1", "--time=10")
+    job = Submitted(cluster, environment, tmp_path, options, ["@sweep.txt", "--test-episodes", "5"])
+    cluster.wait_for("not done", lambda: not cluster.run("squeue", "-h", "-j", job.number))
+    for n in (5, 25):
+        config = json.loads((tmp_path / "runs" / f"n{n}" / "config.json").read_text())
+        assert (config["hierarchy"]["macro_length"], config["run"]["test_episodes"]) == (n, 5)
+
+
+def test_outside_a_checkout_the_script_finds_its_own(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, ("--nodes=1", "--ntasks-per-node=1", "--time=5"), FEW, MLSH_ROOT="")
+    job.finished()
+
+
+def test_mistakes_end_the_job_in_its_first_seconds_with_a_sentence(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, ["moving-bandit"])
+    cluster.wait(job.number, "FAILED")
+    assert cluster.fields(job.number)["ExitCode"] == "2:0"
+    assert "no preset 'moving-bandit'" in job.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_launcher_that_is_not_the_librarys_is_refused(cluster, environment, tmp_path):
+    """With one family srun starts four lone ranks, with the other mpirun uses one node only."""
+    wrong = "srun --mpi=pmi2" if (Path(environment) / "bin" / "ompi_info").exists() else "srun --mpi=none"
+    job = Submitted(cluster, environment, tmp_path, TWO, FEW, MLSH_LAUNCHER=wrong)
+    cluster.wait(job.number, "FAILED")
+    assert "promised 4 ranks, but MPI has 1" in job.output
+    assert not (tmp_path / "runs").exists()

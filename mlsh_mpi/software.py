@@ -1,10 +1,8 @@
-"""What has to be the same on every host of a job. ``python -m mlsh_mpi.software`` says it of this one, in a line of JSON."""
+"""What has to be the same on every host of a job. ``python -m mlsh_mpi.software`` says it of this one, a line each."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import platform
 from importlib import metadata, util
 from pathlib import Path
@@ -45,4 +43,5 @@ def _version(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(software() | {name: _version(name) for name in WHEELS} | {"cores": str(len(os.sched_getaffinity(0)))}))
+    for line in (software() | {f"wheel of {name}": _version(name) or "none" for name in WHEELS}).items():
+        print(*line)

@@ -87,8 +87,12 @@ class Machines:
         """Makes an empty folder of one, on one host only."""
         _run(*self.inside(name, "mount", "-t", "tmpfs", "tmpfs", path))
 
+    def replace(self, name: str, path: Path, other: Path) -> None:
+        """Puts another file in the place of one, on one host only."""
+        _run(*self.inside(name, "mount", "--bind", other, path))
+
     def show(self, name: str, path: Path) -> None:
-        """Takes :meth:`hide` back."""
+        """Takes :meth:`hide` or :meth:`replace` back."""
         _run(*self.inside(name, "umount", path))
 
     def cut(self, name: str) -> None:
@@ -146,6 +150,7 @@ class Machines:
         _run("ip", "link", "add", port, "type", "veth", "peer", "name", inner)
         _run("ip", "link", "set", inner, "netns", anchor.pid)
         _run("ip", "link", "set", port, "master", self._mark, "up")
+        _run(*self.inside(name, "ip", "link", "set", inner, "address", f"02:00:0a:4d:00:{index:02x}"))  # others remember it
         for command in (f"address add {self._network}.{index}/24 dev eth0", "link set eth0 up", "link set lo up"):
             if command.startswith("address"):
                 _run(*self.inside(name, "ip", "link", "set", inner, "name", "eth0"))

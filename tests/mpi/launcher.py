@@ -151,6 +151,10 @@ class Job:
         if text not in self.stdout:
             raise TimeoutError(f"no {text!r} in\n{self.stdout}\n--- stderr\n{_text(self._err)}")
 
+    def signal(self, name: str) -> None:
+        """Sends mpirun a signal."""
+        self.process.send_signal(signal.Signals[name])
+
     def members(self) -> list[int]:
         """Every living process of the job, whatever group or parent it has now."""
         return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and self._owns(path)]

@@ -45,7 +45,7 @@ SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1
 MpiDefault=pmi2
-ReturnToService=2
+ReturnToService=1
 InactiveLimit=0
 KillWait=5
 JobRequeue=1
@@ -156,7 +156,8 @@ class Cluster:
         return self.fields(job)["JobState"]
 
     def hasten(self, job: str) -> None:
-        """A requeued job may start now; SLURM would let it wait for two minutes, since its nodes may need them."""
+        """A requeued job may start as soon as its old credential is no longer good; SLURM would let it wait for two minutes."""
+        time.sleep(5)
         self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def wait_for(self, what: str, condition: Callable[[], bool], patience: float = 120) -> None:

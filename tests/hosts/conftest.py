@@ -1,0 +1,28 @@
+"""Two hosts for all tests of this folder."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from hosts.machines import Machines, missing
+from mpi.families import FAMILIES, cannot, environment_of
+
+
+@pytest.fixture(scope="session")
+def machines():
+    if reason := missing():
+        cannot(reason)
+    folder = Path(tempfile.mkdtemp(prefix="mlsh-hosts-"))
+    try:
+        with Machines(folder, ["alpha", "beta"]) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def environment(request, machines):
+    """Where Python and its MPI are."""
+    return environment_of(request.param)

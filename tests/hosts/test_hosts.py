@@ -1,0 +1,195 @@
+"""launch/hosts.sh over two hosts with a network between them that can be cut, for both families of MPI, by TCP."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from mpi.families import ROOT
+from mpi.launcher import Job
+from mpi.learned import phi
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+TCP = {"UCX_TLS": "tcp,self", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm,tcp"}
+"""Both would else find one another's memory: the hosts are on one machine."""
+PATIENCE = 5
+KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+"""Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
+KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+"""Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
+SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3 --checkpoint-interval 5".split()
+BOTH = "alpha:2,beta:2"
+RUN = "runs/moving-bandits-seed3"
+
+
+class Hosts:
+    """The hosts, and the environment with which they run."""
+
+    def __init__(self, machines, environment):
+        self.machines = machines
+        self._extra = TCP | {"MLSH_SSH": f"{machines.ssh} {KEEPALIVE}", "MLSH_VENV": str(environment)}
+
+    def start(self, cwd, *arguments, hosts=BOTH):
+        """hosts.sh as it would be typed on alpha."""
+        return Job(self.machines.inside("alpha", ROOT / "launch" / "hosts.sh", "--hosts", hosts, *arguments), cwd, self._extra)
+
+    def run(self, cwd, *arguments, **options):
+        with self.start(cwd, *arguments, **options) as job:
+            return job.wait()
+
+    def ranks(self):
+        return {name: self.machines.processes(name, "/python\0-m\0mlsh_mpi.train") for name in self.machines.names}
+
+    def are_rid_of_ranks(self, patience):
+        """Seconds until no host has a rank any more."""
+        began = time.monotonic()
+        while any(self.ranks().values()):
+            assert time.monotonic() - began < patience, f"ranks are left: {self.ranks()}"
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def hosts(machines, environment):
+    return Hosts(machines, environment)
+
+
+@pytest.fixture(scope="module")
+def together(hosts, tmp_path_factory):
+    """Two ranks on each of two hosts."""
+    folder = tmp_path_factory.mktemp("together")
+    result = hosts.run(folder, *SMALL, "--iterations", "200").succeeded()
+    assert "4 on 2 hosts (alpha, beta)" in result.stdout
+    return folder
+
+
+def kept_iteration(folder):
+    names = sorted(path.name for path in (folder / RUN / "checkpoints").glob("*.pt"))
+    return int(names[-1].split("-")[1].split(".")[0])
+
+
+def test_two_hosts_learn_what_one_does(hosts, tmp_path):
+    """To rounding."""
+    for name, where in (("two", BOTH), ("one", "alpha:4")):
+        (tmp_path / name).mkdir()
+        hosts.run(tmp_path / name, *SMALL, "--iterations", "15", hosts=where).succeeded()
+    np.testing.assert_allclose(phi(tmp_path / "two" / RUN), phi(tmp_path / "one" / RUN), rtol=1e-4, atol=1e-4)
+
+
+def test_a_link_that_is_cut_for_four_seconds_costs_four_seconds(hosts, together, tmp_path):
+    with hosts.start(tmp_path, *SMALL, "--iterations", "200") as job:
+        job.wait_for("training  20/200")
+        hosts.machines.cut("beta")
+        time.sleep(1)
+        shown = job.stdout.count("training ")
+        time.sleep(3)
+        assert job.stdout.count("training ") == shown < 200
+        hosts.machines.mend("beta")
+        job.wait().succeeded()
+    np.testing.assert_array_equal(phi(tmp_path / RUN), phi(together / RUN))
+
+
+def test_a_link_that_stays_cut_ends_the_job_on_both_sides_and_the_same_command_continues(hosts, together, tmp_path):
+    arguments = [*SMALL, "--iterations", "200", "--patience", PATIENCE]
+    with hosts.start(tmp_path, *arguments) as job:
+        job.wait_for("training  20/200")
+        hosts.machines.cut("beta")
+        try:
+            hosts.are_rid_of_ranks(2 * PATIENCE + 10)
+            result = job.wait(90)
+        finally:
+            hosts.machines.mend("beta")
+    assert result.code != 0
+    assert (
+        f"on alpha has waited {2 * PATIENCE} s for 3 other ranks: one of them hangs, or its host or the network" in result.stderr
+    )
+    assert kept_iteration(tmp_path) >= 20
+    hosts.run(tmp_path, *arguments).succeeded()
+    np.testing.assert_array_equal(phi(tmp_path / RUN), phi(together / RUN))
+
+
+def test_a_host_that_loses_its_power_ends_the_job_and_the_same_command_continues(hosts, together, tmp_path):
+    arguments = [*SMALL, "--iterations", "200", "--patience", PATIENCE]
+    with hosts.start(tmp_path, *arguments) as job:
+        job.wait_for("training  20/200")
+        hosts.machines.kill("beta")
+        try:
+            hosts.are_rid_of_ranks(2 * PATIENCE + 10)
+            result = job.wait(90)
+        finally:
+            hosts.machines.restart("beta")
+    assert result.code != 0
+    hosts.run(tmp_path, *arguments).succeeded()
+    np.testing.assert_array_equal(phi(tmp_path / RUN), phi(together / RUN))
+
+
+def test_a_signal_on_the_first_host_reaches_the_ranks_of_the_other(hosts, tmp_path):
+    with hosts.start(tmp_path, *SMALL, "--iterations", "5000") as job:
+        job.wait_for("training   20/5000")
+        job.signal("SIGUSR1")
+        result = job.wait()
+    assert result.code == 75
+    assert kept_iteration(tmp_path) >= 20
+
+
+# Before anything is started
+
+
+def refused(result, *parts):
+    """Nothing was started, and all was said."""
+    assert result.code == 1, result.stderr
+    assert result.stdout == ""
+    for part in (*parts, "nothing was started"):
+        assert part in result.stderr
+
+
+@pytest.mark.parametrize("what", ["checkout", "environment", "folder"])
+def test_a_host_that_lacks_something_is_named_with_it(hosts, environment, tmp_path, what):
+    here = tmp_path / "work"
+    here.mkdir()
+    path = {"checkout": ROOT, "environment": environment, "folder": tmp_path}[what]
+    hosts.machines.hide("beta", path)
+    try:
+        result = hosts.run(here, *SMALL)
+    finally:
+        hosts.machines.show("beta", path)
+    refused(result, f"beta lacks the {what} {here if what == 'folder' else path}")
+    assert "alpha" not in result.stderr
+
+
+def test_a_host_with_another_version_is_named_with_it(hosts, machines, tmp_path):
+    changed = tmp_path / "changed.py"
+    source = ROOT / "mlsh_mpi" / "schedule.py"
+    changed.write_text(source.read_text() + "\n# changed\n")
+    machines.replace("beta", source, changed)
+    try:
+        refused(hosts.run(tmp_path, *SMALL), "beta has another version than here of: mlsh_mpi ")
+    finally:
+        machines.show("beta", source)
+
+
+def test_a_host_that_does_not_answer_is_named(hosts, tmp_path):
+    hosts.machines.cut("beta")
+    try:
+        refused(hosts.run(tmp_path, *SMALL), "beta cannot be reached")
+    finally:
+        hosts.machines.mend("beta")
+
+
+def test_a_hostfile_of_either_kind_and_a_count_by_cores(hosts, machines, tmp_path):
+    (tmp_path / "hosts").write_text("# ours\nalpha slots=3\nbeta:2 # too\n")
+    with Job(machines.inside("alpha", ROOT / "launch/hosts.sh", "--hostfile", "hosts", "--check"), tmp_path, hosts._extra) as job:
+        assert job.wait().stderr.splitlines() == ["hosts.sh: alpha is ready for 3 ranks", "hosts.sh: beta is ready for 2 ranks"]
+    assert "beta is ready for 1 ranks" not in hosts.run(tmp_path, "--check", hosts="beta").stderr
+
+
+def test_a_run_folder_that_only_the_first_host_sees_is_said(hosts, tmp_path):
+    hosts.machines.hide("beta", tmp_path)
+    try:
+        result = hosts.run(tmp_path, *SMALL, "--iterations", "5").succeeded()
+    finally:
+        hosts.machines.show("beta", tmp_path)
+    assert "runs/moving-bandits-seed3 on alpha is not on a filesystem that beta shares" in result.stderr
+    (entry,) = map(json.loads, (tmp_path / RUN / "jobs.jsonl").read_text().splitlines())
+    assert entry["ranks"] == {"alpha": 2, "beta": 2}

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mlsh_mpi import launchers
 from mlsh_mpi.metrics import plain, shown
 
 COLUMNS = {
@@ -141,16 +142,9 @@ def _terminal() -> Path | None:
 
     Under mpirun a rank writes into a pipe or a terminal of the launcher's own making, and the launcher to where people look.
     """
-    launchers = ("mpirun", "mpiexec", "hydra_pmi_proxy", "mpiexec.hydra", "prterun", "prted", "orterun", "orted", "srun")
-    process = Path("/proc/self")
-    with contextlib.suppress(OSError, ValueError):
-        for _ in range(6):
-            status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
-            parent = Path("/proc") / status["PPid"]
-            if (parent / "comm").read_text().strip() not in launchers:
-                break
-            process = parent
-        output = (process / "fd/1").readlink()
+    outermost = [Path("/proc/self"), *launchers.above()][-1]
+    with contextlib.suppress(OSError):
+        output = (outermost / "fd/1").readlink()
         if str(output).startswith(("/dev/pts/", "/dev/tty")):
             return output
     return None

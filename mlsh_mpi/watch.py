@@ -9,6 +9,10 @@ import time
 import traceback
 from collections.abc import Callable
 
+from mlsh_mpi import launchers
+
+GRACE = 10.0
+"""Seconds that the launcher has to end the job by itself."""
 WAITING = 2.0
 """Patience with other ranks, as a multiple of that with the own environment: so the rank that hangs speaks first."""
 
@@ -55,6 +59,7 @@ class Watch:
                         + "".join(traceback.format_stack(frame))
                     )
                     time.sleep(0.3)  # the launcher reads it
+                    launchers.end_later(GRACE)
                     os._exit(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks
                 time.sleep(min(1.0, limit / 4))
 

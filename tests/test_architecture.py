@@ -65,9 +65,10 @@ def test_one_module_imports_mpi4py():
     [
         *(
             (f"mlsh_mpi/{leaf}.py", {"errors"})
-            for leaf in "schedule seeding advantage hosting errors recording software watch crowd".split()
+            for leaf in "schedule seeding advantage hosting errors launchers recording software crowd".split()
         ),
         ("mlsh_mpi/config.py", {"errors"}),
+        ("mlsh_mpi/watch.py", {"launchers"}),
         ("mlsh_mpi/filters.py", set()),
         ("mlsh_mpi/heads.py", {"errors"}),
         ("mlsh_mpi/presets.py", {"config", "errors"}),

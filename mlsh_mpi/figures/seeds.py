@@ -51,7 +51,7 @@ class Run:
         rows = read_rows(folder / "metrics.jsonl")
         shown = next((name for name in LEARNING if any(name in row for row in rows)), None)
         if shown is None:
-            raise UserError(f"{folder} holds no run, or one that has logged no return yet: name run folders, such as runs/*-seed*")
+            raise UserError(f"{folder} holds no run, or one without a return yet: name run folders, such as runs/*-seed*")
         found = [(row["environment_steps"], row[shown]) for row in rows if row.get(shown) is not None]
         steps, learning = np.array(found, float).T
         try:

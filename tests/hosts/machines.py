@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TOOLS = ("ip", "sshd", "ssh", "ssh-keygen", "unshare", "nsenter", "mount")
@@ -103,8 +103,8 @@ class Machines:
         """Takes :meth:`cut` back."""
         _run("ip", "link", "set", self._port(name), "up")
 
-    def processes(self, name: str, word: str = "") -> list[int]:
-        """Living processes on a host, but for its init, that have a word on their command line."""
+    def processes(self, name: str, chosen: Callable[[list[str]], bool] = bool) -> list[int]:
+        """Living processes on a host, but for its init, whose command line is chosen."""
         anchor = self._anchors[name].pid
         if self._anchors[name].poll() is not None:
             return []
@@ -112,8 +112,8 @@ class Machines:
         for path in Path("/proc").iterdir():
             if path.name.isdigit() and int(path.name) != anchor:
                 with contextlib.suppress(OSError):
-                    line = (path / "cmdline").read_bytes().decode(errors="replace")
-                    if line and word in line and os.readlink(path / "ns" / "net") == network:
+                    words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                    if words[0] and chosen(words) and os.readlink(path / "ns" / "net") == network:
                         found.append(int(path.name))
         return found
 

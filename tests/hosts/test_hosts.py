@@ -39,7 +39,14 @@ class Hosts:
             return job.wait()
 
     def ranks(self):
-        return {name: self.machines.processes(name, "/python\0-m\0mlsh_mpi.train") for name in self.machines.names}
+        return {name: self.machines.processes(name, _is_rank) for name in self.machines.names}
+
+    def daemons(self):
+        """What the launchers have left running."""
+        return {
+            name: self.machines.processes(name, lambda words: "hydra" in words[0] or "prte" in words[0])
+            for name in self.machines.names
+        }
 
     def are_rid_of_ranks(self, patience):
         """Seconds until no host has a rank any more."""
@@ -48,6 +55,11 @@ class Hosts:
             assert time.monotonic() - began < patience, f"ranks are left: {self.ranks()}"
             time.sleep(0.1)
         return time.monotonic() - began
+
+
+def _is_rank(words):
+    """Not mpirun, whose command line has the same in it."""
+    return words[0].endswith("/python") and "mlsh_mpi.train" in words
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ def cluster():
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
-def environment(request, cluster):
-    """Where Python and its MPI are."""
+def environment(request):
+    """Where Python and its MPI are; not made where it is of no use."""
+    request.getfixturevalue("cluster")
     return environment_of(request.param)

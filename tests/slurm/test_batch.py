@@ -1,4 +1,4 @@
-"""The batch scripts as they are shipped, submitted to a real SLURM: over nodes, time limits, cancellation and a node that fails."""
+"""The batch scripts as they are shipped, submitted to a real SLURM: over nodes, time limits, cancellation and a failing node."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlsh_mpi import checkpoint
 from mpi.families import ROOT
 from mpi.launcher import mpirun
 from mpi.learned import phi
-from mlsh_mpi import checkpoint
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 BATCH = ROOT / "launch" / "slurm"

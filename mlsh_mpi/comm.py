@@ -297,12 +297,15 @@ class Job:
 
 
 @contextmanager
-def job() -> Iterator[Job]:
+def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]:
     """Runs the body as an MPI job in which one rank's failure ends all.
 
     A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with 2. Any other
     exception, on any rank, is printed once with the rank's name and aborts the job with 1. USR1, USR2, TERM and INT ask the job
     to leave in order (:meth:`Job.leave_if_asked`); a second INT ends it at once.
+
+    Args:
+        sentence: how a UserError is worded.
     """
     current: Job | None = None
     try:
@@ -315,7 +318,7 @@ def job() -> Iterator[Job]:
     except UserError as error:
         alone = MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
         if _promised_rank() == 0 or alone:
-            print(f"mlsh_mpi: {error}", file=sys.stderr, flush=True)
+            print(sentence(str(error)), file=sys.stderr, flush=True)
         if alone:
             _abort(2)
         sys.exit(2)

@@ -1,6 +1,7 @@
 """launch/hosts.sh over two hosts with a network between them that can be cut, for both families of MPI, by TCP."""
 
 import json
+import os
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 TCP = {"UCX_TLS": "tcp,self", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm,tcp"}
 """Both would else find one another's memory: the hosts are on one machine."""
 PATIENCE = 5
+CORES = len(os.sched_getaffinity(0))
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 """Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
@@ -28,11 +30,11 @@ class Hosts:
 
     def __init__(self, machines, environment):
         self.machines = machines
-        self._extra = TCP | {"MLSH_SSH": f"{machines.ssh} {KEEPALIVE}", "MLSH_VENV": str(environment)}
+        self.extra = TCP | {"MLSH_SSH": f"{machines.ssh} {KEEPALIVE}", "MLSH_VENV": str(environment)}
 
     def start(self, cwd, *arguments, hosts=BOTH):
         """hosts.sh as it would be typed on alpha."""
-        return Job(self.machines.inside("alpha", ROOT / "launch" / "hosts.sh", "--hosts", hosts, *arguments), cwd, self._extra)
+        return Job(self.machines.inside("alpha", ROOT / "launch" / "hosts.sh", "--hosts", hosts, *arguments), cwd, self.extra)
 
     def run(self, cwd, *arguments, **options):
         with self.start(cwd, *arguments, **options) as job:
@@ -191,9 +193,22 @@ def test_a_host_that_does_not_answer_is_named(hosts, tmp_path):
 
 def test_a_hostfile_of_either_kind_and_a_count_by_cores(hosts, machines, tmp_path):
     (tmp_path / "hosts").write_text("# ours\nalpha slots=3\nbeta:2 # too\n")
-    with Job(machines.inside("alpha", ROOT / "launch/hosts.sh", "--hostfile", "hosts", "--check"), tmp_path, hosts._extra) as job:
+    with Job(machines.inside("alpha", ROOT / "launch/hosts.sh", "--hostfile", "hosts", "--check"), tmp_path, hosts.extra) as job:
         assert job.wait().stderr.splitlines() == ["hosts.sh: alpha is ready for 3 ranks", "hosts.sh: beta is ready for 2 ranks"]
     assert "beta is ready for 1 ranks" not in hosts.run(tmp_path, "--check", hosts="beta").stderr
+
+
+def test_the_doctor_looks_at_all_hosts(hosts, machines, tmp_path):
+    with Job(machines.inside("alpha", ROOT / "launch/doctor.sh", "--hosts", BOTH), tmp_path, hosts.extra) as job:
+        result = job.wait().succeeded()
+    assert f"ranks on 2 hosts: alpha (2 on {CORES} cores), beta (2 on {CORES} cores)" in result.stdout
+    assert f"ok     filesystem  {tmp_path}: seen by all hosts" in result.stdout
+    machines.hide("beta", tmp_path)
+    try:
+        result = hosts.run(tmp_path, "doctor").succeeded()
+    finally:
+        machines.show("beta", tmp_path)
+    assert f"note   filesystem  {tmp_path} is not shared with beta" in result.stdout
 
 
 def test_a_run_folder_that_only_the_first_host_sees_is_said(hosts, tmp_path):

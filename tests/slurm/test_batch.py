@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -65,6 +66,11 @@ class Submitted:
     @property
     def rows(self):
         return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def foreign(environment):
+    """A launcher that starts ranks which know nothing of one another."""
+    return "srun --mpi=none" if (environment / "bin" / "hydra_pmi_proxy").exists() else "srun --mpi=pmi2"
 
 
 TWO = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
@@ -213,9 +219,36 @@ def test_mistakes_end_the_job_in_its_first_seconds_with_a_sentence(cluster, envi
 
 
 def test_a_launcher_that_is_not_the_librarys_is_refused(cluster, environment, tmp_path):
-    """With one family srun starts four lone ranks, with the other mpirun uses one node only."""
-    wrong = "srun --mpi=pmi2" if (Path(environment) / "bin" / "ompi_info").exists() else "srun --mpi=none"
-    job = Submitted(cluster, environment, tmp_path, TWO, FEW, MLSH_LAUNCHER=wrong)
+    """It starts four ranks that know nothing of one another."""
+    job = Submitted(cluster, environment, tmp_path, TWO, FEW, MLSH_LAUNCHER=foreign(environment))
     cluster.wait(job.number, "FAILED")
     assert "promised 4 ranks, but MPI has 1" in job.output
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_rank_that_is_killed_ends_the_job_at_once(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "5"])
+    job.wait_for_iteration(12)
+    ranks = [pid for pid in cluster.processes("mlsh_mpi.train") if Path(f"/proc/{pid}/comm").read_text().startswith("python")]
+    assert len(ranks) == 4
+    os.kill(ranks[1], signal.SIGKILL)
+    cluster.wait(job.number, "FAILED", patience=30)
+    cluster.wait_for("ranks are left", lambda: not cluster.processes("mlsh_mpi"), 30)
+
+
+# The doctor
+
+
+def test_the_doctor_finds_a_good_job_well(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, ["doctor"])
+    job.finished()
+    verdicts = dict(line.split()[:2][::-1] for line in job.output.splitlines() if line.split()[0] in ("ok", "note", "WRONG"))
+    assert verdicts.keys() == {*"launcher hosts binding versions clocks network filesystem pictures SLURM".split()}
+    assert {name for name, level in verdicts.items() if level != "ok"} <= {"pictures", "network"}
+    assert f"job {job.number}, nodes n[1-2], 4 tasks; the job can requeue itself" in job.output
+
+
+def test_the_doctor_names_a_wrong_launcher(cluster, environment, tmp_path):
+    job = Submitted(cluster, environment, tmp_path, TWO, ["doctor"], MLSH_LAUNCHER=foreign(environment))
+    cluster.wait(job.number, "FAILED")
+    assert "WRONG  start       the launcher promised 4 ranks, but MPI has 1" in job.output

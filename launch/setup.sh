@@ -120,11 +120,11 @@ set_up() {
         rm -rf "$venv"
         mkdir -p "$venv"
         echo unfinished >"$stamp"
-        say "installing mlsh_mpi[$extras] with $python into $venv; only now, about a minute"
+        say "installing mlsh_mpi${extras:+[$extras]} with $python into $venv; only now, about a minute"
         "$python" -m venv "$venv" >&2 || fail "$python could not make an environment (its message is above)"
     else
         echo unfinished >"$stamp"
-        say "bringing $venv up to date with mlsh_mpi[$extras]"
+        say "bringing $venv up to date with mlsh_mpi${extras:+[$extras]}"
     fi
     install_packages >&2 ||
         fail "the packages could not be installed (pip's message is above): check the network, then run this again"

@@ -236,6 +236,7 @@ class Job:
         self._before = {number: signal.signal(number, self._hear) for number in signals}
         self.same_everywhere(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
         self._refuse_clocks()
+        self.world.agreed(self._refuse_missing_ranks)
 
     def stop_hearing(self) -> None:
         """Signals mean again what they meant before the job."""
@@ -262,6 +263,14 @@ class Job:
                     f"{', '.join(differences(found[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
                     "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
                 )
+
+    def _refuse_missing_ranks(self) -> None:
+        wanted, size = os.environ.get("MLSH_RANKS"), self.world.size
+        if self.world.rank == 0 and wanted not in (None, str(size)):  # other hosts need not have the variable
+            raise UserError(
+                f"MLSH_RANKS asks for {wanted} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
+                "(launch/doctor.sh shows what it sees), or MLSH_RANKS is left over from another job"
+            )
 
     def _refuse_clocks(self) -> None:
         clocks = self.world.gather(time.time())  # all leave a barrier within a moment
@@ -381,14 +390,8 @@ def _refuse_singletons() -> None:
             f"the launcher promised {promised} ranks, but MPI has {size}: it does not belong to the MPI library in use "
             f"({_library()}); start with that library's own mpirun (in a virtual environment with an MPI wheel: its bin/mpirun)"
         )
-    wanted = os.environ.get("MLSH_RANKS")
-    if wanted not in (None, str(size)):
-        raise UserError(
-            f"MLSH_RANKS asks for {wanted} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
-            "(launch/doctor.sh shows what it sees), or MLSH_RANKS is left over from another job"
-        )
     tasks = os.environ.get("SLURM_NTASKS", "1")
-    if promised is None and wanted is None and size == 1 and tasks != "1":
+    if promised is None and "MLSH_RANKS" not in os.environ and size == 1 and tasks != "1":
         raise UserError(
             f"SLURM has given this job {tasks} tasks, but MPI has one rank: put mpirun or srun in front (see "
             "launch/slurm/train.sbatch), or set MLSH_RANKS=1 if one is meant"

@@ -2,11 +2,12 @@
 
 import json
 import re
+import sys
 
 import pytest
 import torch
 
-from mpi.launcher import PROGRAMS, mpirun, python
+from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_path, python
 
 pytestmark = pytest.mark.mpi
 TRAIN = ("-m", "mlsh_mpi.train")
@@ -69,6 +70,35 @@ def test_singletons_of_a_foreign_launcher_are_refused_by_the_first_of_them(tmp_p
     else:
         assert (result.code, result.stdout, result.stderr) == (2, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "parts"),
+    [
+        ("code", ["rank 1 on ", "has mlsh_mpi ", "instead of", "launch/setup.sh"]),
+        ("clock", ["clocks may differ by 300 s", "is 400 s ahead of"]),
+    ],
+)
+def test_ranks_with_other_code_or_another_time_are_refused(tmp_path, what, parts):
+    refused(mpirun(3, PROGRAMS / "other_software.py", what, cwd=tmp_path), parts)
+
+
+def test_ranks_with_another_command_line_are_refused(tmp_path):
+    ranks = [mpirun_path()]
+    for seed in "01":
+        ranks += [*(":" if seed == "1" else ()), "-np", "1", sys.executable, *TRAIN, "--seed", seed]
+    with Job(ranks, tmp_path) as job:
+        refused(job.wait(), ["rank 1 on ", "the command line --seed 1 instead of --seed 0"])
+
+
+def test_fewer_ranks_than_the_launch_script_asked_for_are_refused(tmp_path):
+    refused(mpirun(2, *TRAIN, cwd=tmp_path, MLSH_RANKS="4"), ["MLSH_RANKS asks for 4 ranks, but MPI has 2"])
+
+
+def test_a_batch_job_without_a_launcher_is_refused(tmp_path):
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
+    refused(python(*TRAIN, cwd=tmp_path, **slurm), ["SLURM has given this job 4 tasks, but MPI has one rank", "mpirun or srun"])
+    python(*TRAIN, "--list", cwd=tmp_path, **slurm, MLSH_RANKS="1").succeeded()
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def preset_config(name: str) -> Config:
-    """The configuration of a preset, or of a baseline of one.
+    """The configuration of a preset, or of a baseline of one; of a name its last words do, if no other ends so.
 
     Raises:
         UserError: there is none of that name.
@@ -148,6 +148,8 @@ def preset_config(name: str) -> Config:
     if name in PRESETS:
         return PRESETS[name].config
     of_baselines = {f"{preset}-{baseline}": (preset, baseline) for preset in PRESETS for baseline in BASELINES}
+    if len(ending := [known for known in (*PRESETS, *of_baselines) if known.endswith(f"-{name}")]) == 1:
+        return preset_config(ending[0])
     if name not in of_baselines:
         hint, behind = nearest(name, [*PRESETS, *of_baselines]), ", ".join(f"-{baseline}" for baseline in BASELINES)
         raise UserError(f"there is no preset {name!r}{hint}: choose from {', '.join(PRESETS)}, with or without one of {behind}")

@@ -280,6 +280,73 @@ def test_mpirun_takes_the_place_of_the_script(installed):
     assert result.stdout.splitlines()[0] == str(result.args)  # its process id is the script's
 
 
+# Several hosts, and batch jobs
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "says"),
+    [
+        ("hosts.sh", [], "name the hosts first: --hosts a:32,b:32"),
+        ("hosts.sh", ["--hosts"], "--hosts needs a value"),
+        ("hosts.sh", ["--hosts", "a:0,b:2"], "a host is named as a:32 or a, not 'a:0'"),
+        ("hosts.sh", ["--hosts", "a:,b"], "not 'a:'"),
+        ("hosts.sh", ["--hosts", "a:2,b:2,a:2"], "a is there twice"),
+        ("hosts.sh", ["--hostfile", "none"], "the hostfile none cannot be read"),
+        ("doctor.sh", ["-np", "two"], "takes the number of ranks"),
+        ("slurm/seeds.sh", ["moving-bandits"], "the first argument is the seeds, such as 0-3"),
+    ],
+)
+def test_mistakes_on_a_command_line_are_said_before_anything_is_installed(bare, script, arguments, says):
+    result = bare.run(script, *arguments)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+def test_the_doctor_installs_nothing(checkout):
+    result = checkout.run("doctor.sh")
+    assert result.returncode == 1
+    assert result.stdout == f"WRONG  environment there is none in {checkout.venv}: run launch/setup.sh\n"
+    assert checkout.calls("") == []
+
+
+def test_seeds_are_submitted_with_the_figure_behind_them(bare):
+    bare.command("sbatch", '#!/usr/bin/env bash\nprintf "%s\\n" "$*" >>"$LOG"\necho 17\n')
+    result = bare.run("slurm/seeds.sh", "0-3", "--nodes=1", "--", "twowalk", "--groups", "4")
+    array, figure = bare.calls("--")
+    script = f"{bare.root}/launch/slurm/train.sbatch"
+    assert array == f"--parsable --array=0-3 --output=%x-%A_%a.out --nodes=1 {script} twowalk --groups 4 --seed %a"
+    assert figure.startswith("--parsable --dependency=afterany:17 --kill-on-invalid-dep=yes")
+    assert result.stdout == "seeds 0-3: job 17 (mlsh-17_*.out); then job 17 draws seeds-17.png\n"
+    bare.run("slurm/seeds.sh", "1-6", "@sweep.txt")
+    assert bare.calls("--")[0].endswith("train.sbatch @sweep.txt")
+
+
+# A choice of MPI
+
+
+def test_the_clusters_own_mpi_is_not_installed_and_remembered(checkout):
+    assert "there is no mpirun on PATH" not in checkout.run("setup.sh", MPI="system").stderr
+    assert checkout.calls("-m pip")[-1].endswith("-e .")
+    checkout.run("setup.sh", "test")
+    assert checkout.calls("-m pip")[-1].endswith("-e .[test]")
+    assert (checkout.venv / "mlsh-setup").read_text().startswith(f"{checkout.root} system ")
+
+
+def test_a_cluster_without_an_mpi_is_told_to_load_one(checkout):
+    (checkout.bin / "mpirun").unlink()
+    result = checkout.run("setup.sh", MPI="system")
+    assert result.returncode == 1
+    assert "module load openmpi" in result.stderr
+
+
+def test_another_choice_of_mpi_lasts(installed):
+    installed.run("setup.sh", MPI="openmpi")
+    installed.calls("")
+    assert installed.run("local.sh").returncode == 0
+    assert installed.calls("-m pip") == []
+
+
 # The test command
 
 

@@ -155,6 +155,9 @@ class Machines:
             if command.startswith("address"):
                 _run(*self.inside(name, "ip", "link", "set", inner, "name", "eth0"))
             _run(*self.inside(name, "ip", *command.split()))
+        # As where containers run: a network that has the same address on every host and leads nowhere.
+        for command in ("link add docker0 type bridge", "address add 172.17.0.1/16 dev docker0", "link set docker0 up"):
+            _run(*self.inside(name, "ip", *command.split()))
         _run(*self.inside(name, "mount", "--bind", self.folder / "hosts", "/etc/hosts"))
         _run(*self.inside(name, "/usr/sbin/sshd", "-f", self.folder / "sshd_config"))
 

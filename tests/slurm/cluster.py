@@ -28,7 +28,7 @@ SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock,cred_expire=3
+AuthInfo=socket={folder}/munge.sock,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
@@ -154,11 +154,6 @@ class Cluster:
     def state(self, job: str) -> str:
         """Of a job: PENDING, RUNNING, COMPLETED and so on."""
         return self.fields(job)["JobState"]
-
-    def hasten(self, job: str) -> None:
-        """A requeued job may start as soon as its old credential is no longer good; SLURM would let it wait for two minutes."""
-        time.sleep(5)
-        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def wait_for(self, what: str, condition: Callable[[], bool], patience: float = 120) -> None:
         """Waits until something has come true.

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +46,9 @@ class Submitted:
     def shown(self):
         return max((int(found) for found in re.findall(r"training +(\d+)/", self.output)), default=0)
 
-    def is_requeued(self, times=1):
-        """Until SLURM has put it back so often; then it need not wait any longer."""
-        self.cluster.wait_for("it was never requeued", lambda: int(self.cluster.fields(self.number)["Restarts"]) >= times)
-        self.cluster.wait(self.number, "PENDING", "RUNNING")
-        if self.cluster.state(self.number) == "PENDING":
-            self.cluster.hasten(self.number)
+    def is_requeued(self):
+        """Until SLURM has put it back into the queue."""
+        self.cluster.wait_for("it was never requeued", lambda: int(self.cluster.fields(self.number)["Restarts"]) > 0)
 
     def finished(self):
         self.cluster.wait(self.number, "COMPLETED", "FAILED")
@@ -108,10 +104,6 @@ def test_a_job_whose_time_is_up_requeues_itself_and_ends_with_the_same_phi(clust
     limit = ("--nodes=2", "--ntasks-per-node=2", "--time=1", "--signal=B:USR1@59")
     job = Submitted(cluster, environment, tmp_path, limit, LONG)
     job.is_requeued()
-    while cluster.state(job.number) in ("PENDING", "RUNNING", "COMPLETING"):
-        if cluster.state(job.number) == "PENDING":
-            cluster.hasten(job.number)
-        time.sleep(0.5)
     job.finished()
     assert "the time is nearly up" in job.output
     assert 0 < job.jobs[1]["iteration"] < ITERATIONS
@@ -184,8 +176,6 @@ def test_seeds_are_an_array_and_a_figure_follows_though_one_is_requeued(cluster,
     cluster.wait_for("no iteration", lambda: output.exists() and "training  10/" in output.read_text())
     cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_3")
     cluster.wait_for("it was never requeued", lambda: "back in the queue" in output.read_text())
-    cluster.wait_for("it does not wait", lambda: cluster.state(f"{array}_3") == "PENDING")
-    cluster.hasten(f"{array}_3")
     cluster.wait(figure)
     assert (tmp_path / f"mlsh-figure-{figure}.out").read_text().startswith(f"4 runs are in seeds-{array}.png")
     assert (tmp_path / f"seeds-{array}.png").stat().st_size > 10_000
@@ -244,7 +234,8 @@ def test_the_doctor_finds_a_good_job_well(cluster, environment, tmp_path):
     job.finished()
     verdicts = dict(line.split()[:2][::-1] for line in job.output.splitlines() if line.split()[0] in ("ok", "note", "WRONG"))
     assert verdicts.keys() == {*"launcher hosts binding versions clocks network filesystem pictures SLURM".split()}
-    assert {name for name, level in verdicts.items() if level != "ok"} <= {"pictures", "network"}
+    # Pictures may be impossible here; and the nodes are one host with all their ranks on its cores.
+    assert {name for name, level in verdicts.items() if level != "ok"} <= {"pictures", "network", "hosts"}
     assert f"job {job.number}, nodes n[1-2], 4 tasks; the job can requeue itself" in job.output
 
 

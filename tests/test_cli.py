@@ -57,6 +57,11 @@ def test_options_override_the_preset(arguments, options):
     assert settings(*arguments.split()) == with_options(BASE, options)
 
 
+@pytest.mark.parametrize(("words", "preset"), [("twowalk", "ant-twowalk"), ("twowalk-shared", "ant-twowalk-shared")])
+def test_the_last_words_of_a_preset_name_it(words, preset):
+    assert settings(words) == settings(preset)
+
+
 def test_flags_stand_alone():
     assert parse(["--list"]).list
     assert parse(["--print-config"]).print_config

@@ -1,10 +1,12 @@
 """The run folder: one writer at a time, and no earlier run is ever lost."""
 
 import dataclasses
+import errno
 import json
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -223,3 +225,37 @@ def test_the_current_folder_can_be_a_run_folder_but_not_be_moved(tmp_path, monke
 def test_the_folder_is_named_by_preset_and_seed_unless_it_is_given():
     assert str(default_folder(with_options(Config(), {"seed": 5}))) == "runs/moving-bandits-seed5"
     assert str(default_folder(with_options(Config(), {"folder": "/tmp/x"}))) == "/tmp/x"
+
+
+# Clusters
+
+
+def test_a_filesystem_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("mlsh_mpi.runs.fcntl.flock", refuse)
+    RunFolder(tmp_path / "run", fresh=False).close()
+    assert "without locks" in capsys.readouterr().err
+
+
+def test_a_requeued_job_waits_for_the_last_process_of_its_predecessor(tmp_path, holder, monkeypatch):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    killed = threading.Timer(1, holder.kill)
+    killed.start()
+    RunFolder(tmp_path / "run", fresh=False).close()
+    assert not killed.is_alive()
+
+
+def test_jobs_are_noted_and_the_batch_script_kept(tmp_path, monkeypatch):
+    (tmp_path / "slurm_script").write_text("#!/bin/sh\n")
+    monkeypatch.setenv("MLSH_JOB_SCRIPT", str(tmp_path / "slurm_script"))
+    folder = RunFolder(tmp_path / "run", fresh=False)
+    folder.note_job(0, {"a": 2, "b": 2}, "MPI 1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    folder.note_job(12, {"c": 4}, "MPI 1")
+    folder.close()
+    first, second = map(json.loads, (tmp_path / "run" / "jobs.jsonl").read_text().splitlines())
+    assert (first["iteration"], first["ranks"], first["MPI"]) == (0, {"a": 2, "b": 2}, "MPI 1")
+    assert (second["iteration"], second["ranks"], second["SLURM"]["JOB_ID"]) == (12, {"c": 4}, "7")
+    assert (tmp_path / "run" / "job.sbatch").read_text() == "#!/bin/sh\n"

@@ -84,7 +84,7 @@ def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
     learning.set(title="training", xlabel="environment steps (millions)", ylabel="return of an episode")
     test.set(title="fresh masters afterwards", xlabel="updates")
     for axis in (learning, test):
-        if axis.has_data():
+        if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, title="mean, 95 % bands", title_fontsize=8)
     figure.savefig(path, dpi=110)
 

@@ -113,9 +113,10 @@ done
 for name in "${names[@]}"; do
     [[ ! $interface ]] || break
     is_here "$name" && continue
-    address=$(getent ahostsv4 "$name" | awk 'NR == 1 { print $1 }')
-    mine=$(ip -o route get "$address" 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
-    interface=$(ip -o -4 address 2>/dev/null | awk -v mine="$mine" '{ split($4, part, "/") } part[1] == mine { print $4; exit }')
+    PATH+=:/usr/sbin:/sbin # where ip is for some
+    address=$(getent ahostsv4 "$name" | awk 'NR == 1 { print $1 }') || continue
+    mine=$(ip -o route get "$address" 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p') || break
+    interface=$(ip -o -4 address | awk -v mine="$mine" '{ split($4, part, "/") } part[1] == mine { print $4; exit }') || break
 done
 
 export MLSH_RANKS=$ranks

@@ -1,6 +1,5 @@
 """Two hosts for all tests of this folder."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from mpi.families import FAMILIES, cannot, environment_of
 def machines():
     if reason := missing():
         cannot(reason)
-    folder = Path(tempfile.mkdtemp(prefix="mlsh-hosts-"))
-    try:
-        with Machines(folder, ["alpha", "beta"]) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="mlsh-hosts-", ignore_cleanup_errors=True) as folder,
+        Machines(Path(folder), ["alpha", "beta"]) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(scope="session", params=FAMILIES)

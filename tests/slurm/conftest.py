@@ -1,6 +1,5 @@
 """One cluster for all tests of this folder."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from slurm.cluster import Cluster, missing
 def cluster():
     if reason := missing():
         cannot(reason)
-    folder = Path(tempfile.mkdtemp(prefix="mlsh-slurm-"))
-    try:
-        with Cluster(folder) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="mlsh-slurm-", ignore_cleanup_errors=True) as folder,
+        Cluster(Path(folder)) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(scope="session", params=FAMILIES)

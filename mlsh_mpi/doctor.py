@@ -236,11 +236,12 @@ def _free_memory() -> float:
 
 
 def _is_locked(path: Path) -> bool:
-    with path.open() as file:
-        try:
+    """By another rank; where the file is not seen nobody can tell."""
+    try:
+        with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
+    except OSError:
+        return True
     return False
 
 

@@ -27,6 +27,7 @@ wrong() {
 }
 
 # It looks and installs nothing.
+export MLSH_NO_INSTALL=1
 environment=${MLSH_VENV:-${here%/launch}/.venv}
 [[ -r $environment/mlsh-setup ]] || wrong environment "there is none in $environment: run launch/setup.sh"
 # shellcheck source-path=SCRIPTDIR source=setup.sh
@@ -61,10 +62,11 @@ case ${1:-} in
 esac
 : "${ranks:=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)}"
 export MLSH_RANKS=$ranks
-start=(srun)
+start=(srun -n "$ranks")
 [[ ! $launcher ]] || start=(mpirun -np "$ranks")
+[[ $launcher || ${SLURM_JOB_ID:-} ]] || wrong start "without mpirun only a SLURM job can start ranks: sbatch launch/slurm/train.sbatch doctor"
 [[ $family != openmpi ]] || start+=(--bind-to none)
 code=0
-timeout --kill-after=10 300 "${start[@]}" "$venv/bin/python" -m mlsh_mpi.doctor || code=$?
+timeout --foreground --kill-after=10 300 "${start[@]}" "$venv/bin/python" -m mlsh_mpi.doctor || code=$?
 ((code != 124)) || wrong start "the ranks did not come to an end within five minutes: a firewall, or a host that does not answer"
 exit "$code"

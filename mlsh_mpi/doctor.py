@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
 import statistics
@@ -96,7 +97,7 @@ def binding(current: Job) -> Verdict:
                 WRONG,
                 "binding",
                 f"{len(here)} ranks of {host} are bound to {len(used)} of its {here[0][1]} cores: start with --bind-to none "
-                "(Open MPI), or ask SLURM for more --cpus-per-task or --ntasks-per-node",
+                "(Open MPI), unset SLURM_CPUS_PER_TASK before mpirun, or ask SLURM for as many --ntasks-per-node",
             )
     threads = sorted({number for _, _, number in found})
     if threads != ["1"]:
@@ -191,7 +192,7 @@ def pictures(current: Job) -> Verdict:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PMI", "OMPI_", "PRTE_", "HYDI_"))
         }
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired):  # text stays None
             began = time.perf_counter()
             tried = subprocess.run(
                 [sys.executable, "-c", PICTURE], capture_output=True, env=environment, timeout=PATIENCE, check=False
@@ -227,12 +228,26 @@ def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], st
 
 
 def _free_memory() -> float:
-    """Bytes that this host has left."""
+    """Bytes that this host has left for the job: what is free, or what a control group (as SLURM makes them) still allows."""
+    free = [math.inf]
     with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-    return float("inf")
+        facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free.append(float(facts["MemAvailable"].split()[0]) * 1024)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers in ("", "memory"):
+                folder = Path("/sys/fs/cgroup", controllers, group.lstrip("/"))
+                free += [left for level in (folder, *folder.parents[:8]) if (left := _left(level)) is not None]
+    return min(free)
+
+
+def _left(group: Path) -> float | None:
+    """Bytes that a control group of either version still allows; None if it does not limit them."""
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        with contextlib.suppress(OSError, ValueError):
+            return float((group / limit).read_text()) - float((group / used).read_text())
+    return None
 
 
 def _is_locked(path: Path) -> bool:

@@ -12,6 +12,13 @@ class UserError(Exception):
     everywhere = False
     """Every rank of the job raises it."""
 
+    @classmethod
+    def of_all(cls, text: str) -> UserError:
+        """One that every rank of the job raises."""
+        error = cls(text)
+        error.everywhere = True
+        return error
+
 
 def nearest(word: str, choices: Sequence[str]) -> str:
     """The choice most like a mistyped word, as a hint in parentheses, or nothing if none is like it."""

@@ -96,7 +96,7 @@ def _refuse_unshared(current: Job, path: Path, opened: Opened | None) -> None:
         return
     found = f"the run folder {path} on {current.host_of[0]} is not on a filesystem that {', '.join(blind[:5])} shares"
     if "SLURM_JOB_ID" in os.environ:
-        raise UserError(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
+        raise UserError.of_all(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
     if opened:
         print(f"mlsh_mpi: {found}: it can only be continued with its first rank there", file=sys.stderr, flush=True)
 

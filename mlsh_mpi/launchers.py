@@ -6,7 +6,11 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-NAMES = ("mpirun", "mpiexec", "hydra_pmi_proxy", "mpiexec.hydra", "prterun", "prted", "orterun", "orted", "srun")
+NAMES = {
+    *("mpirun", "mpiexec", "mpiexec.hydra", "hydra_pmi_proxy", "hydra_bstrap_pr", "srun"),
+    *("prterun", "prted", "orterun", "orted"),
+}
+"""Of processes, as the kernel cuts them off."""
 
 
 def above() -> list[Path]:
@@ -25,7 +29,11 @@ def above() -> list[Path]:
 
 def end_later(seconds: float) -> None:
     """Ends those that are still there then: one that waits for a host out of reach would stay for ever."""
-    still = [f'[ "$(cat {path}/comm)" != "{(path / "comm").read_text().strip()}" ] || kill -9 {path.name}' for path in above()]
+    still = []
+    for path in above():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            still.append(f'[ "$(cat {path}/comm)" != "{(path / "comm").read_text().strip()}" ] || kill -9 {path.name}')
     if still:
         script = f"exec </dev/null >/dev/null 2>&1; sleep {seconds}; {'; '.join(still)}"
-        subprocess.Popen(["sh", "-c", script], start_new_session=True)
+        local = {"PATH": "/usr/bin:/bin"}  # the network may be gone, and with it what else is on PATH
+        subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, env=local)

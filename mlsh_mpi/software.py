@@ -22,7 +22,8 @@ def fingerprint(package: str) -> str:
     sources, spec = hashlib.sha256(), util.find_spec(package)
     for folder in spec.submodule_search_locations or () if spec else ():
         for path in sorted(Path(folder).rglob("*.py")):
-            sources.update(path.read_bytes())
+            if not path.name.startswith("."):  # an editor's
+                sources.update(path.read_bytes())
     return sources.hexdigest()[:16]
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from mlsh_mpi import launchers
 
+TELLING = 8.0
+"""Seconds that the last words may take."""
 GRACE = 10.0
 """Seconds that the launcher has to end the job by itself."""
 WAITING = 2.0
@@ -54,13 +56,20 @@ class Watch:
                 entered, limit = self._entered, self._patience or patience
                 if entered is not None and time.monotonic() - entered[0] > limit * entered[1]:
                     frame = sys._current_frames().get(working)
-                    tell(
-                        f"has waited {limit * entered[1]:.0f} s for {entered[2]()}, or --patience is too short\n"
-                        + "".join(traceback.format_stack(frame))
-                    )
-                    time.sleep(0.3)  # the launcher reads it
-                    launchers.end_later(GRACE)
-                    os._exit(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks
+                    text = f"has waited {limit * entered[1]:.0f} s for {entered[2]()}, or --patience is too short\n"
+                    _end(tell, text + "".join(traceback.format_stack(frame)))
                 time.sleep(min(1.0, limit / 4))
 
         threading.Thread(target=look, name="watch", daemon=True).start()
+
+
+def _end(tell: Callable[[str], None], text: str) -> None:
+    """Ends the rank, whatever else hangs: the filesystem may be gone with the network."""
+    telling = threading.Thread(target=tell, args=(text,), daemon=True)
+    telling.start()
+    telling.join(TELLING)
+    time.sleep(0.3)  # the launcher reads it
+    try:
+        launchers.end_later(GRACE)
+    finally:
+        os._exit(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks

@@ -27,8 +27,8 @@ def runs(tmp_path):
 def test_a_run_is_read_with_what_it_has(runs):
     read = [Run.read(folder) for folder in runs]
     assert [run.name for run in read] == ["ant", "ant", "ant", "bandits"]
-    np.testing.assert_array_equal(read[1].steps, [3000, 4000])
-    np.testing.assert_array_equal(read[1].learning, [6, 6])
+    np.testing.assert_array_equal(read[1].curves["return/adapted"], [[3000, 6], [4000, 6]])
+    assert len(read[1].curves["return/mean"]) == 6
     assert [run.test.size for run in read] == [2, 0, 2, 2]
 
 
@@ -46,6 +46,9 @@ def test_the_command_writes_the_picture_and_names_mistakes(runs, tmp_path, monke
 
     command(*runs, "--picture", tmp_path / "new" / "seeds.png")
     assert (tmp_path / "new" / "seeds.png").stat().st_size > 10_000
+    command(tmp_path, *runs, "--picture", tmp_path / "seeds.png")
+    told = capsys.readouterr()
+    assert (told.out.splitlines()[-1], "left out: " in told.err) == (f"4 runs are in {tmp_path / 'seeds.png'}", True)
     for arguments, says in (([], "name run folders"), ([tmp_path], "holds no run"), ([*runs, "--picture", "a.doc"], "a.doc")):
         with pytest.raises(SystemExit) as ended:
             command(*arguments)

@@ -34,5 +34,16 @@ done
 export MLSH_ROOT=${here%/launch/slurm}
 job=$(sbatch --parsable --array="$seeds" --output=%x-%A_%a.out "${options[@]}" "$here/train.sbatch" "$@")
 job=${job%%;*} # a federation's cluster name follows
-figure=$(sbatch --parsable --dependency="afterany:$job" --kill-on-invalid-dep=yes "$here/figure.sbatch" "$job")
+# What a site may insist on goes for the figure too.
+shared=()
+for ((i = 0; i < ${#options[@]}; i++)); do
+    case ${options[i]} in
+        --account=* | --partition=* | --qos=* | --clusters=* | -[ApqM]?*) shared+=("${options[i]}") ;;
+        --account | --partition | --qos | --clusters | -[ApqM]) shared+=("${options[i]}" "${options[i + 1]-}") ;;
+    esac
+done
+if ! figure=$(sbatch --parsable --dependency="afterany:$job" --kill-on-invalid-dep=yes "${shared[@]}" "$here/figure.sbatch" "$job"); then
+    echo "seeds.sh: seeds $seeds are submitted as job $job, but no figure; later: sbatch $here/figure.sbatch $job" >&2
+    exit 1
+fi
 echo "seeds $seeds: job $job (mlsh-${job}_*.out); then job ${figure%%;*} draws seeds-$job.png"

@@ -25,7 +25,7 @@ from mlsh_mpi.runs import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LEARNING = ("return/adapted", "return/mean")
-"""What the learning curve shows: the first of these that a run has logged."""
+"""What the learning curve shows: the first of these that all runs of a name have logged."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,8 @@ class Run:
 
     name: str
     """Its folder without the seed: runs of one name are drawn together."""
-    steps: Array
-    """(n,) environment steps."""
-    learning: Array
-    """(n,) return."""
+    curves: dict[str, Array]
+    """For each metric of LEARNING that it has logged: (n, 2) environment steps and return."""
     test: Array
     """(updates + 1,) mean return of fresh masters in the final test; empty if there was none yet."""
 
@@ -49,16 +47,17 @@ class Run:
             UserError: there is no run, or nothing logged yet.
         """
         rows = read_rows(folder / "metrics.jsonl")
-        shown = next((name for name in LEARNING if any(name in row for row in rows)), None)
-        if shown is None:
+        curves = {}
+        for metric in LEARNING:
+            if found := [(row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
+                curves[metric] = np.array(found, float)
+        if not curves:
             raise UserError(f"{folder} holds no run, or one without a return yet: name run folders, such as runs/*-seed*")
-        found = [(row["environment_steps"], row[shown]) for row in rows if row.get(shown) is not None]
-        steps, learning = np.array(found, float).T
         try:
             test = json.loads((folder / SUMMARY).read_text())["curve"]
         except (OSError, ValueError, KeyError):
             test = []
-        return cls(re.sub(r"[-_]?seed\d+$", "", folder.resolve().name), steps, learning, np.array(test, float))
+        return cls(re.sub(r"[-_]?seed\d+$", "", folder.resolve().name), curves, np.array(test, float))
 
 
 def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
@@ -73,11 +72,13 @@ def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
     for index, name in enumerate(dict.fromkeys(run.name for run in runs)):
         colour, together = COLOURS[index % len(COLOURS)], [run for run in runs if run.name == name]
         label = f"{name}, {len(together)} run{'s' if len(together) > 1 else ''}"
-        for run in together:
-            learning.plot(run.steps / 1e6, run.learning, color=colour, alpha=0.25, lw=0.7)
-        common = max((run.steps for run in together), key=len)
-        common = common[(common >= max(r.steps[0] for r in together)) & (common <= min(r.steps[-1] for r in together))]
-        _mean_and_band(learning, common / 1e6, [np.interp(common, r.steps, r.learning) for r in together], colour, label)
+        metric = next(metric for metric in LEARNING if metric == LEARNING[-1] or all(metric in run.curves for run in together))
+        curves = [run.curves[metric] for run in together if metric in run.curves]
+        for steps, values in (curve.T for curve in curves):
+            learning.plot(steps / 1e6, values, color=colour, alpha=0.25, lw=0.7)
+        common = max((curve[:, 0] for curve in curves), key=len)
+        common = common[(common >= max(curve[0, 0] for curve in curves)) & (common <= min(curve[-1, 0] for curve in curves))]
+        _mean_and_band(learning, common / 1e6, [np.interp(common, *curve.T) for curve in curves], colour, label)
         tested = [run.test for run in together if run.test.size]
         updates = min((curve.size for curve in tested), default=0)
         _mean_and_band(test, np.arange(updates), [curve[:updates] for curve in tested], colour, f"{name}, {len(tested)} tested")
@@ -110,13 +111,22 @@ def main() -> None:
         """
         if not runs:
             raise UserError("name run folders, such as runs/*-seed*")
-        found = [Run.read(folder) for folder in runs]
+        found, mistakes = [], []
+        for folder in runs:
+            try:
+                found.append(Run.read(folder))
+            except UserError as error:
+                mistakes.append(str(error))
+        if not found:
+            raise UserError(mistakes[0])
         try:
             picture.parent.mkdir(parents=True, exist_ok=True)
             draw_seeds(picture, found)
         except (OSError, ValueError) as error:
             raise UserError(f"--picture {picture} cannot be written: {error}") from None
         print(f"{len(found)} runs are in {picture}")
+        for mistake in mistakes:
+            print(f"mlsh_mpi: left out: {mistake}", file=sys.stderr)
 
     try:
         tyro.cli(seeds, prog="python -m mlsh_mpi.figures.seeds")

@@ -67,10 +67,14 @@ class Machines:
         Path("/run/sshd").mkdir(exist_ok=True)
 
     def __enter__(self) -> Machines:
-        _run("ip", "link", "add", self._mark, "type", "bridge")
-        _run("ip", "link", "set", self._mark, "up")
-        for index, name in enumerate(self.names, 1):
-            self._begin(index, name)
+        try:
+            _run("ip", "link", "add", self._mark, "type", "bridge")
+            _run("ip", "link", "set", self._mark, "up")
+            for index, name in enumerate(self.names, 1):
+                self._begin(index, name)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

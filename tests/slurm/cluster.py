@@ -88,16 +88,11 @@ class Cluster:
         self.environment = inherited | {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def __enter__(self) -> Cluster:
-        here = self.folder
-        self._start(
-            "munged", "--foreground", "--force", f"--key-file={here}/munge.key", f"--socket={here}/munge.sock",
-            f"--pid-file={here}/munged.pid", f"--log-file={here}/munged.log", f"--seed-file={here}/munge.seed",
-        )  # fmt: skip
-        self._until((here / "munge.sock").exists, 10)
-        self._start("slurmctld", "-D", "-c")
-        for node in range(1, NODES + 1):
-            self._start("slurmd", "-D", "-N", f"n{node}")
-        self._until(lambda: self.run("sinfo", "-h", "-o", "%D %T").split() == [str(NODES), "idle"], 30)
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,6 +163,18 @@ class Cluster:
         """Waits until a job has come into one of some states, by default done."""
         expected = states or ("COMPLETED",)
         self.wait_for(f"job {job} never became {expected}", lambda: self.state(job) in expected, patience)
+
+    def _begin(self) -> None:
+        here = self.folder
+        self._start(
+            "munged", "--foreground", "--force", f"--key-file={here}/munge.key", f"--socket={here}/munge.sock",
+            f"--pid-file={here}/munged.pid", f"--log-file={here}/munged.log", f"--seed-file={here}/munge.seed",
+        )  # fmt: skip
+        self._until((here / "munge.sock").exists, 10)
+        self._start("slurmctld", "-D", "-c")
+        for node in range(1, NODES + 1):
+            self._start("slurmd", "-D", "-N", f"n{node}")
+        self._until(lambda: self.run("sinfo", "-h", "-o", "%D %T").split() == [str(NODES), "idle"], 30)
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.folder / f"{name}.out").open("ab") as out:

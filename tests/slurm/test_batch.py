@@ -133,6 +133,7 @@ def test_cancelling_leaves_a_whole_checkpoint_and_no_process(cluster, environmen
     cluster.run("scancel", job.number)
     cluster.wait(job.number, "CANCELLED")
     cluster.wait_for("ranks are left", lambda: not cluster.processes("mlsh_mpi"), 30)
+    assert (cluster.state(job.number), cluster.fields(job.number)["Restarts"]) == ("CANCELLED", "0")
     told = []
     assert checkpoint.newest(job.folder / "checkpoints", told.append)["iteration"] >= 10
     assert told == []
@@ -232,7 +233,7 @@ def test_a_rank_that_is_killed_ends_the_job_at_once(cluster, environment, tmp_pa
 def test_the_doctor_finds_a_good_job_well(cluster, environment, tmp_path):
     job = Submitted(cluster, environment, tmp_path, TWO, ["doctor"])
     job.finished()
-    verdicts = dict(line.split()[:2][::-1] for line in job.output.splitlines() if line.split()[0] in ("ok", "note", "WRONG"))
+    verdicts = dict(line.split()[:2][::-1] for line in job.output.splitlines() if line.split(" ")[0] in ("ok", "note", "WRONG"))
     assert verdicts.keys() == {*"launcher hosts binding versions clocks network filesystem pictures SLURM".split()}
     # Pictures may be impossible here; and the nodes are one host with all their ranks on its cores.
     assert {name for name, level in verdicts.items() if level != "ok"} <= {"pictures", "network", "hosts"}

@@ -94,7 +94,7 @@ for i in "${!names[@]}"; do
         problem="has an environment that does not run: $(tail -n 1 "$said.error")"
     else
         # What a host's own .bashrc says comes before.
-        problem=$(sed '1,/^cores /d' "$said" | grep -vxFf "$answers/.mine" | paste -sd, | sed 's/,/, /g' || true)
+        problem=$(sed -n '/^cores /,$p' "$said" | sed 1d | grep -vxFf "$answers/.mine" | paste -sd, | sed 's/,/, /g' || true)
         [[ ! $problem ]] || problem="has another version than here of: $problem"
         grep -q '^cores [0-9]' "$said" || problem="gave no answer: $(tail -n 1 "$said" "$said.error" | tail -n 1)"
     fi

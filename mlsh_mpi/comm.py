@@ -50,8 +50,8 @@ STARTING = 600.0
 CLOCKS = 300.0
 """Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, and then no job starts
 and no file opens."""
-UNSEEN = 35.0
-"""Seconds until a new file counts as unseen: NFS believes for half a minute that what was not there is not there."""
+UNSEEN = 10.0
+"""Seconds until a new file counts as unseen: a network filesystem may take a moment, though it is told to look again."""
 CONTINUE = 75
 """Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
 
@@ -289,7 +289,7 @@ class Job:
         deadline = time.monotonic() + UNSEEN
         while not (seen := path.exists()) and time.monotonic() < deadline:
             with suppress(OSError):
-                os.listdir(path.parent)  # has a network filesystem look again
+                os.listdir(path.parent)
             time.sleep(0.1)
         return sorted({host for host, found in zip(self.host_of, self.world.gather(seen), strict=True) if found})
 

@@ -123,7 +123,7 @@ def test_a_host_that_is_lost_ends_the_job_everywhere_and_the_same_command_contin
     assert result.code != 0
     if lose == "cut":  # a host without power sometimes still says so
         assert f"on alpha has waited {2 * PATIENCE} s for 3 other ranks: one of them hangs, or its host" in result.stderr
-    assert kept_iteration(tmp_path) >= 20
+    assert kept_iteration(tmp_path) >= 15  # the checkpoint of 20 follows its line
     hosts.run(tmp_path, *arguments).succeeded()
     np.testing.assert_array_equal(phi(tmp_path / RUN), phi(together / RUN))
 

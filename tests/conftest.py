@@ -1,6 +1,7 @@
 """Properties try the same examples in every run, no test depends on how fast the machine is, and no window needs a screen."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,10 @@ settings.load_profile("repeatable")
 
 os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+
+
+# A run that is told to end takes its jobs, daemons and hosts with it.
+signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "picture.png",
         "summary.json",
         "summary.txt",
+        "jobs.jsonl",
     }
     assert names == files
     with PIL.Image.open(folder / "picture.png") as picture:

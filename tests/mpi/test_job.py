@@ -64,7 +64,17 @@ def test_it_ends_with_a_table_of_tasks_and_one_of_primitives(finished_job):
 def test_it_leaves_these_files_and_no_others(finished_job):
     names = {path.name for path in finished_job.folder.iterdir()}
     events = {name for name in names if name.startswith("events.out.tfevents.")}
-    files = {"checkpoints", "config.json", "metrics.jsonl", "phi.pt", "picture.png", "summary.json", "summary.txt", "lock"}
+    files = {
+        "checkpoints",
+        "config.json",
+        "jobs.jsonl",
+        "metrics.jsonl",
+        "phi.pt",
+        "picture.png",
+        "summary.json",
+        "summary.txt",
+        "lock",
+    }
     assert names - events == files
     assert len(events) == 1
     assert [path.name for path in finished_job.cwd.iterdir()] == ["runs"]

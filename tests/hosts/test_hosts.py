@@ -16,9 +16,9 @@ TCP = {"UCX_TLS": "tcp,self", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm,tc
 """Both would else find one another's memory: the hosts are on one machine."""
 PATIENCE = 5
 CORES = len(os.sched_getaffinity(0))
-KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3"
 """Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
-KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3"
 """Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
 SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3 --checkpoint-interval 5".split()
 BOTH = "alpha:2,beta:2"

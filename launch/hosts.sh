@@ -112,10 +112,10 @@ done
 [[ ! $only_check ]] || exit 0
 
 # On hosts with several networks (containers bring their own) Open MPI's TCP would try them all, also those that lead nowhere.
+PATH+=:/usr/sbin:/sbin # where ip is for some
 for name in "${names[@]}"; do
     [[ ! $interface ]] || break
     is_here "$name" && continue
-    PATH+=:/usr/sbin:/sbin # where ip is for some
     address=$(getent ahostsv4 "$name" | awk 'NR == 1 { print $1 }') || continue
     mine=$(ip -o route get "$address" 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p') || break
     interface=$(ip -o -4 address | awk -v mine="$mine" '{ split($4, part, "/") } part[1] == mine { print $4; exit }') || break

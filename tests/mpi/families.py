@@ -6,8 +6,10 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -34,8 +36,10 @@ def environment_of(family: str) -> Path:
     return other
 
 
-def cannot(reason: str) -> NoReturn:
-    """Skips, but where all must be there: in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+@contextmanager
+def folder_for(what: str, missing: str) -> Iterator[Path]:
+    """A short-named temporary folder for daemons; skips, but in CI fails, where something is missing for them."""
+    if missing:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    with tempfile.TemporaryDirectory(prefix=f"mlsh-{what}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -1,22 +1,14 @@
 """One cluster for all tests of this folder."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 
-from mpi.families import FAMILIES, cannot, environment_of
+from mpi.families import FAMILIES, environment_of, folder_for
 from slurm.cluster import Cluster, missing
 
 
 @pytest.fixture(scope="session")
 def cluster():
-    if reason := missing():
-        cannot(reason)
-    with (
-        tempfile.TemporaryDirectory(prefix="mlsh-slurm-", ignore_cleanup_errors=True) as folder,
-        Cluster(Path(folder)) as running,
-    ):
+    with folder_for("slurm", missing()) as folder, Cluster(folder) as running:
         yield running
 
 

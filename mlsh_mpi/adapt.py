@@ -104,7 +104,7 @@ def ready_to_learn(
         if config.environment.env.startswith(SCRIPTED):
             name = config.environment.env.removeprefix(SCRIPTED)
             raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
-        maker = Maker(config.environment.env, config.environment.episode_length, config.environment.primitive_columns)
+        maker = Maker.of(config.environment)
         spec = maker.spec()
         config.check(spec.episode_length)
         skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)

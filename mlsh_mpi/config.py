@@ -24,6 +24,8 @@ class Environment:
     """A Gymnasium id, or module:Class (or module:function) of your own."""
     episode_length: int | None = None
     """T, steps of an episode; by default what the environment was registered with."""
+    env_settings: tuple[str, ...] = ()
+    """Settings of the environment, such as integrator=implicitfast upright_interval=200; its page names them."""
     primitive_columns: tuple[int, int] | None = None
     """First and last number of an observation that primitives see; by default what the environment names, else all. Masters see
     all of it."""
@@ -92,6 +94,8 @@ class PPO:
     """Lambda of generalised advantage estimation."""
     value_coefficient: float = 0.5
     """Weight of the squared error of the value."""
+    reward_scale: float = 1.0
+    """What rewards are multiplied by for this learner. Values follow returns of about one best; results are never scaled."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,7 @@ _POSITIVE = {
         "patience",
         "learning_rate",
         "clip",
+        "reward_scale",
         "updates",
     ),
 }

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
+from mlsh_mpi.config import Environment
 from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.singles import ListEnv
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCRIPTED = "script:"
@@ -84,18 +87,33 @@ class Maker:
         env: id, ``module:attribute``, or something callable that returns an environment.
         episode_length: T; None takes the environment's registered limit.
         primitive_columns: first and last of the numbers that primitives see; None takes what the environment names.
+        settings: what the environment is made with, each as name=value, a value being JSON or else text.
 
     Raises:
-        UserError: there is no such id, module or attribute.
+        UserError: there is no such id, module or attribute, or a setting is not of that form.
     """
 
     def __init__(
-        self, env: str | EnvFactory, episode_length: int | None, primitive_columns: tuple[int, int] | None = None
+        self,
+        env: str | EnvFactory,
+        episode_length: int | None,
+        primitive_columns: tuple[int, int] | None = None,
+        settings: Sequence[str] = (),
     ) -> None:
         if episode_length is not None and episode_length < 1:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self._length = (_resolve(env) if isinstance(env, str) else env), episode_length
-        self._columns = primitive_columns
+        self._columns, self._settings = primitive_columns, dict(map(_setting, settings))
+
+    @classmethod
+    def of(cls, config: Environment, env: str | EnvFactory | None = None) -> Maker:
+        """What a run is configured to have.
+
+        Args:
+            config: of the run.
+            env: what a script passed instead of a name.
+        """
+        return cls(env or config.env, config.episode_length, config.primitive_columns, config.env_settings)
 
     def spec(self) -> Spec:
         """Makes one instance and reads what the trainer must know.
@@ -135,11 +153,14 @@ class Maker:
             UserError: it does not.
         """
         how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
-        if isinstance(self._env, str):
-            return gym.make(self._env, max_episode_steps=self._length, disable_env_checker=True, **how)
         try:
-            env = self._env(**how)
-        except TypeError:
+            if isinstance(self._env, str):
+                return gym.make(self._env, max_episode_steps=self._length, disable_env_checker=True, **self._settings, **how)
+            env = self._env(**self._settings, **how)
+        except (TypeError, ValueError) as error:
+            if self._settings:
+                given = " ".join(f"{name}={value}" for name, value in self._settings.items())
+                raise UserError(f"the environment does not take --env-settings {given} ({error})") from None
             if not render:
                 raise
             raise UserError('the environment draws no pictures: it must take render_mode="rgb_array"') from None
@@ -154,69 +175,10 @@ class Maker:
         """`count` lanes, as arrays where the environment has a vector form."""
         if isinstance(self._env, str) and gym.spec(self._env).vector_entry_point is not None:
             limit: dict[str, Any] = {} if self._length is None else {"max_episode_steps": self._length}
-            vector = gym.make_vec(self._env, count, vectorization_mode="vector_entry_point", **limit)
+            vector = gym.make_vec(self._env, count, vectorization_mode="vector_entry_point", **limit, **self._settings)
             if vector.metadata.get("autoreset_mode") is AutoresetMode.DISABLED and hasattr(vector.unwrapped, "sample_task"):
                 return Lanes(vector)
         return Lanes(ListEnv([self.single() for _ in range(count)]))
-
-
-class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
-    """What the environment of one lane did wrong."""
-
-    def __init__(self, lane: int, fault: str) -> None:
-        super().__init__(fault)
-        self.lane = lane
-
-
-class ListEnv:
-    """Single environments behind the vector interface with autoreset disabled; `lane` is the one at work."""
-
-    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
-        self.envs, self.num_envs = list(envs), len(envs)
-        self.single_action_space = envs[0].action_space
-        self.unclipped_actions: bool = getattr(envs[0].unwrapped, "unclipped_actions", False)
-        self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
-        self._observation = np.zeros((len(envs), *self._shape), np.float32)
-        self.lane = 0
-
-    def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
-        """Resets the lanes of options["reset_mask"] to options["task"], a sequence with one for each lane."""
-        with self._blamed():
-            for lane in np.flatnonzero(options["reset_mask"]).tolist():
-                self.lane = lane
-                task = {"task": options["task"][lane]}
-                self._put(self.envs[lane].reset(seed=seed[lane], options=task)[0])
-        return self._observation.copy(), {}
-
-    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """Steps every lane."""
-        reward = np.zeros(self.num_envs)
-        ends = np.zeros((2, self.num_envs), np.bool_)
-        with self._blamed():
-            for lane, env in enumerate(self.envs):
-                self.lane = lane
-                observation, reward[lane], *ends[:, lane], _ = env.step(actions[lane])
-                self._put(observation)
-        return self._observation.copy(), reward, *ends, {}
-
-    def _put(self, observation: Any) -> None:
-        if np.shape(observation) != self._shape:
-            raise LaneFault(self.lane, f"gave an observation of shape {np.shape(observation)} where its space says {self._shape}")
-        self._observation[self.lane] = observation
-
-    @contextlib.contextmanager
-    def _blamed(self) -> Iterator[None]:
-        try:
-            yield
-        except LaneFault:
-            raise
-        except Exception as error:
-            raise LaneFault(self.lane, f"raised {type(error).__name__}: {error}") from error
-
-    def close(self) -> None:
-        """Closes every environment."""
-        for env in self.envs:
-            env.close()
 
 
 class Lanes:
@@ -263,6 +225,16 @@ class Lanes:
 
 def _bounded(action: Array, space: gym.Space[Any], unclipped: bool) -> Array:
     return action if unclipped or not isinstance(space, gym.spaces.Box) else np.clip(action, space.low, space.high)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, is_one, value = text.partition("=")
+    if not (is_one and name.isidentifier()):
+        raise UserError(f"--env-settings takes name=value, such as integrator=implicitfast, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def known_environments() -> list[str]:

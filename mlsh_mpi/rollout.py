@@ -12,8 +12,9 @@ import numpy as np
 from mlsh_mpi import seeding
 from mlsh_mpi.acting import outputs_of
 from mlsh_mpi.heads import Exploring, Head
-from mlsh_mpi.lanes import LaneFault, Lanes
+from mlsh_mpi.lanes import Lanes
 from mlsh_mpi.policies import Array, Stack
+from mlsh_mpi.singles import LaneFault
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.watch import Watch
 

@@ -141,7 +141,7 @@ def _checked(config: Config, env: str | EnvFactory, world: Ranks) -> tuple[Maker
     Raises:
         UserError: configuration, environment and ranks do not fit one another.
     """
-    maker = Maker(env, config.environment.episode_length, config.environment.primitive_columns)
+    maker = Maker.of(config.environment, env)
     spec = maker.spec()
     head_for(spec.action_space)
     config.check(spec.episode_length)

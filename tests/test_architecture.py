@@ -70,6 +70,7 @@ def test_one_module_imports_mpi4py():
         ("mlsh_mpi/config.py", {"errors"}),
         ("mlsh_mpi/watch.py", {"launchers"}),
         ("mlsh_mpi/filters.py", set()),
+        ("mlsh_mpi/singles.py", set()),
         ("mlsh_mpi/heads.py", {"errors"}),
         ("mlsh_mpi/presets.py", {"config", "errors"}),
         ("mlsh_mpi/policies.py", {"errors", "heads"}),

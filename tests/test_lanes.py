@@ -221,3 +221,24 @@ def test_columns_that_primitives_see_can_be_chosen():
 def test_columns_that_are_not_there_are_refused(columns):
     with pytest.raises(UserError, match="first and last of the numbers that mlsh/FourRooms-v0 observes: 0 to 103"):
         Maker("mlsh/FourRooms-v0", None, columns).spec()
+
+
+def test_settings_of_an_environment_reach_all_of_its_forms():
+    maker = Maker("mlsh/AntTwowalk-v0", None, None, ("integrator=implicitfast", "frame_skip=2"))
+    arrays = maker.lanes(2)._vector.unwrapped
+    for env in (maker.spec().env.unwrapped, arrays):
+        assert (env.world.integrator, env.world.frame_skip) == ("implicitfast", 2)
+
+
+@pytest.mark.parametrize(
+    ("env", "settings", "says"),
+    [
+        ("mlsh/AntTwowalk-v0", ("integrator",), "name=value"),
+        ("mlsh/AntTwowalk-v0", ("integrator=RK5",), "does not take --env-settings integrator=RK5 .*must be one of RK4"),
+        ("mlsh/AntTwowalk-v0", ("gravity=0",), "does not take --env-settings gravity=0"),
+        (Walk, ("length=3",), "does not take --env-settings length=3"),
+    ],
+)
+def test_settings_that_an_environment_does_not_take_are_refused(env, settings, says):
+    with pytest.raises(UserError, match=says):
+        Maker(env, 10, None, settings).spec()

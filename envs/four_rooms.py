@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -39,6 +39,10 @@ START = 62
 FAILURE = 1 / 3
 """Probability that a move goes astray."""
 Noise = Literal["released", "published"]
+GOALS = (*range(68, 73), *range(78, 83), *range(88, 94), *range(99, 104))
+"""Cells that may pay: the room to the lower right, and its doorway to the left."""
+HELD_OUT = (68, 80, 90, 103)
+"""Those of them that training never draws."""
 
 
 def _neighbours() -> Array:
@@ -132,12 +136,15 @@ class _Family(Form, FiniteTasks[FourRoomsTask]):
     """What the two forms share."""
 
     world_type = FourRoomsWorld
-    held_out_tasks = tuple(FourRoomsTask(goal) for goal in (68, 80, 90, 103))
-    train_tasks = tuple(
-        FourRoomsTask(goal)
-        for goal in (*range(68, 73), *range(78, 83), *range(88, 94), *range(99, 104))
-        if goal not in (68, 80, 90, 103)
-    )
+
+    def __init__(self, *arguments: Any, held_out: Sequence[int] = HELD_OUT, **settings: Any) -> None:
+        if unknown := set(held_out) - set(GOALS):
+            raise ValueError(f"held_out may have {', '.join(map(str, GOALS))}, not {', '.join(map(str, unknown))}")
+        self.held_out_tasks = tuple(FourRoomsTask(goal) for goal in GOALS if goal in held_out)
+        self.train_tasks = tuple(FourRoomsTask(goal) for goal in GOALS if goal not in held_out)
+        if not self.train_tasks:
+            raise ValueError("held_out must leave a goal to train on")
+        super().__init__(*arguments, **settings)
 
 
 class FourRooms(_Family, Single):
@@ -178,6 +185,7 @@ class FourRooms(_Family, Single):
     ## Arguments
     - `noise`: see above. `mlsh/FourRooms-v0` has the released one, `mlsh/FourRoomsPublished-v0` that of Sutton, Precup and Singh,
       Between MDPs and semi-MDPs (1999).
+    - `held_out` (68, 80, 90, 103): the goals that training never draws.
 
     ## Version history
     - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018); there the number of the cell is

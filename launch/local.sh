@@ -4,6 +4,7 @@
 #   launch/local.sh [-np N] [PRESET] [--options of the trainer]
 #   launch/local.sh [-np N] adapt RUN [--options]       # how fast fresh masters learn single tasks
 #   launch/local.sh replay RUN [--options]              # a film of it
+#   launch/local.sh figures FIGURE [--make]             # a figure of the paper; --make starts all of its runs
 #
 # N is the number of ranks, by default one a core. Everything after it goes to the trainer; runs/ is made where you are.
 
@@ -23,7 +24,7 @@ esac
 
 module=train
 case ${1:-} in
-    adapt | replay)
+    adapt | replay | figures)
         module=$1
         shift
         ;;
@@ -31,6 +32,10 @@ esac
 
 # shellcheck source-path=SCRIPTDIR source=setup.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" run
+
+if [[ $module == figures ]]; then # which starts mpirun itself
+    exec "$venv/bin/python" -m mlsh_mpi.figures "$@"
+fi
 
 # nproc knows the cores this process may use; but it would also obey the thread count meant for one rank.
 : "${ranks:=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)}"

@@ -6,7 +6,6 @@ python -m mlsh_mpi.figures.seeds RUN... [--picture seeds.png]
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +18,11 @@ from matplotlib.figure import Figure
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.logs import read_rows
+from mlsh_mpi.figures.points import LEARNING, series_of, training_curves
 from mlsh_mpi.metrics import band
 from mlsh_mpi.runs import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
-LEARNING = ("return/adapted", "return/mean")
-"""What the learning curve shows: the first of these that all runs of a name have logged."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +43,12 @@ class Run:
         Raises:
             UserError: there is no run, or nothing logged yet.
         """
-        rows = read_rows(folder / "metrics.jsonl")
-        curves = {}
-        for metric in LEARNING:
-            if found := [(row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
-                curves[metric] = np.array(found, float)
-        if not curves:
-            raise UserError(f"{folder} holds no run, or one without a return yet: name run folders, such as runs/*-seed*")
+        curves = {metric: points[:, 1:] for metric, points in training_curves(folder).items()}
         try:
             test = json.loads((folder / SUMMARY).read_text())["curve"]
         except (OSError, ValueError, KeyError):
             test = []
-        return cls(re.sub(r"[-_]?seed\d+$", "", folder.resolve().name), curves, np.array(test, float))
+        return cls(series_of(folder.resolve().name)[0], curves, np.array(test, float))
 
 
 def draw_seeds(path: Path, runs: Sequence[Run]) -> None:

@@ -1,0 +1,110 @@
+"""The figures of the paper, from runs.
+
+python -m mlsh_mpi.figures FIGURE... | all             draws again from the curves kept in launch/paper
+python -m mlsh_mpi.figures FIGURE... --runs RUN...     takes the curves of these runs first
+python -m mlsh_mpi.figures FIGURE... --make            makes the runs before, those that are missing
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.figures import making
+from mlsh_mpi.figures.panels import digitised, draw_figure
+from mlsh_mpi.figures.paper import FIGURES
+from mlsh_mpi.figures.points import read_points, read_run, renewed, write_points
+
+HOME = Path(__file__).resolve().parents[2] / "launch" / "paper"
+
+
+def figures(
+    names: Annotated[tuple[str, ...], tyro.conf.Positional],
+    make: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    runs: tuple[Path, ...] = (),
+    only: str = "",
+) -> None:
+    """Draws figures of the paper, each into its folder below launch/paper.
+
+    Args:
+        names: fig4a, fig4b and so on, or all.
+        make: make the runs first, as the figure's folder lists them, below runs/ where you are; what was begun is continued.
+        runs: take the curves of these run folders.
+        only: make only runs with this in their folder's name.
+    """
+    chosen = list(FIGURES) if "all" in names else list(names)
+    for name in chosen:
+        if name not in FIGURES:
+            raise UserError(f"there is no figure {name!r}{nearest(name, list(FIGURES))}: choose from {', '.join(FIGURES)} or all")
+    if not chosen:
+        raise UserError(f"name figures: {', '.join(FIGURES)}, or all")
+    if not HOME.exists():
+        raise UserError("the figures' folders are in a checkout, below launch/paper: clone the repository and install it with -e")
+    for name in chosen:
+        made = _made(name, only) if make else []
+        _draw(name, [*runs, *(run.folder for run in made if run.finished)])
+        if unfinished := sum(not run.finished for run in made):
+            raise UserError(f"{unfinished} runs of {name} are not finished; the same command continues them")
+
+
+def _made(name: str, only: str) -> list[making.Command]:
+    """Says how long it will take, makes the runs, and keeps what they cost. Returns all that were to be there."""
+    file, cores = HOME / name / "cost.json", len(os.sched_getaffinity(0))
+    listed = making.read_commands(HOME / name)
+    stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
+    wanted = [run for stage in stages for run in stage]
+    missing = [run for run in wanted if not run.finished]
+    if not missing:
+        return wanted
+    cost = json.loads(file.read_text()) if file.exists() else {}
+    speed = making.speed_here(listed[0][0])
+    known = [cost[run.name] for run in missing if run.name in cost]
+    hours = sum(seconds * there / speed for seconds, there in known) / 3600
+    about = f"{len(known)} of them about {hours / cores:.1f} hours on {cores} cores here" if known else "for the first time"
+    print(f"{name}: {len(missing)} runs to make, {about}", flush=True)
+    making.make(stages, name)
+    cost |= {run.name: (round(making.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
+    lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
+    file.write_text(f"{{\n{lines}\n}}\n")
+    return wanted
+
+
+def _draw(name: str, folders: Sequence[Path]) -> None:
+    """With the curves of some runs in place of older ones of the same name and seed."""
+    shown, file = FIGURES[name], HOME / name / "curves.csv"
+    curves = read_points(file)
+    if folders:
+        wanted = {series.runs for series in shown.series}
+        new = []
+        for folder in folders:
+            try:
+                new += [curve for curve in read_run(folder, shown.averaged) if curve.series in wanted]
+            except UserError as error:
+                print(f"mlsh_mpi: left out: {error}", file=sys.stderr)
+        curves = renewed(curves, new)
+        write_points(file, curves)
+    if not curves:
+        raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
+    picture = HOME / name / f"{name}.png"
+    draw_figure(picture, shown, curves, digitised(HOME / "paper-curves.csv", shown.panel))
+    print(f"drawn: {os.path.relpath(picture)}")
+
+
+def main() -> None:
+    """The command."""
+    try:
+        tyro.cli(figures, prog="python -m mlsh_mpi.figures")
+    except UserError as error:
+        print(f"mlsh_mpi: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Draws a figure of the paper: our curves with their bands, the paper's own in grey."""
+
+from __future__ import annotations
+
+import csv
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi import seeding
+from mlsh_mpi.figures.interval import interquartile_band
+from mlsh_mpi.figures.paper import PaperFigure, Series
+from mlsh_mpi.figures.points import Curve, together
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+
+
+def digitised(path: Path, panel: str) -> dict[str, Array]:
+    """The paper's curves of a panel: (n, 2) points each."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["panel"] == panel:
+                curves.setdefault(row["series"], []).append((float(row["x"]), float(row["y"])))
+    return {name: np.array(sorted(points)) for name, points in curves.items()}
+
+
+def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str, Array]) -> None:
+    """Writes the picture.
+
+    Args:
+        path: where to.
+        shown: what it shows.
+        curves: of all its series.
+        of_paper: the paper's own, by name.
+    """
+    figure = Figure(figsize=(12.5, 5.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for series, dash in zip(shown.series, DASHES * 2, strict=False):
+        if (points := of_paper.get(series.digitised)) is not None:
+            for axis, unit in zip(axes, (1.0, shown.steps), strict=True):
+                x, y = points[points[:, 0] * unit > (0 if unit > 1 else -1)].T  # a logarithmic axis has no 0
+                axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=f"paper: {series.digitised}")
+                axis.annotate(series.digitised, (x[-1] * unit, y[-1]), color="0.45", fontsize=7, xytext=(3, 0),
+                              textcoords="offset points", va="center")  # fmt: skip
+    for series, colour in zip(shown.series, COLOURS * 2, strict=False):
+        if mine := [curve for curve in curves if curve.series == series.runs]:
+            _draw_series(axes, series, mine, colour)
+    first, second = axes
+    first.set(title="as in the paper", xlabel=shown.axis, ylabel="return of an episode")
+    second.set(title="by what was sampled", xlabel="environment steps")
+    if shown.axis in ("iterations", "cycles"):
+        second.set_xscale("log")
+    if shown.axis == "cycles":
+        first.set_xlim(-0.5, max(points[:, 0].max() for points in of_paper.values()) + 0.5)
+    figure.suptitle(shown.title)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    about = "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks); the paper's curves digitised. "
+    figure.supxlabel(textwrap.fill(about + shown.caption, 170), fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], colour: Any) -> None:
+    places, returns = together(curves)
+    mean, low, high = interquartile_band(returns, seeding.stream(0, "test"))
+    seeds = len({curve.seed for curve in curves})
+    label = f"{series.label} (n = {seeds})" if len(returns) == 1 else f"{series.label} (n = {seeds} x {len(returns)} tasks)"
+    first = 1 if series.cycle > 1 else 0  # cycles are counted from 0
+    for axis, x in zip(axes, (places[:, 0] / series.cycle - first, places[:, 1]), strict=True):
+        axis.plot(x, mean, color=colour, lw=1.6, label=label)
+        axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)

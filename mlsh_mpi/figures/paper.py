@@ -1,0 +1,123 @@
+"""What each figure of the paper shows, and which runs show it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Axis = Literal["iterations", "cycles", "updates", "environment steps"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: the runs whose folders differ in nothing but the seed."""
+
+    runs: str
+    """Their folder without the seed, below runs/paper/."""
+    label: str
+    digitised: str = ""
+    """The curve of the paper that it stands beside, as launch/paper/paper-curves.csv names it."""
+    cycle: int = 1
+    """W + U, where the axis counts cycles."""
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """One panel of the paper's figures."""
+
+    title: str
+    panel: str
+    """As launch/paper/paper-curves.csv names it."""
+    axis: Axis
+    """What the paper's horizontal axis counts."""
+    steps: float
+    """Environment steps of the paper's run in a unit of its axis, all workers together."""
+    series: tuple[Series, ...]
+    caption: str
+    """What was scaled, for the reader of the picture."""
+    every: int = 1
+    """Iterations that are averaged to a point of a training curve; a cycle's where the axis counts these."""
+
+    def averaged(self, runs: str) -> int:
+        """Iterations that are averaged to a point of these runs."""
+        return next((of.cycle for of in self.series if of.runs == runs and self.axis == "cycles"), self.every)
+
+
+WORKERS = 240_000.0
+"""Environment steps of an iteration of the paper's runs: 120 workers of 2000."""
+GROUP = 24_000.0
+"""Of an update on a single task: the 12 workers of a group."""
+
+FIGURES: dict[str, PaperFigure] = {
+    "fig4a": PaperFigure(
+        title="2D Moving Bandits, full training (paper, Figure 4a)",
+        panel="fig4a_MovementBandits_full_training",
+        axis="iterations",
+        steps=WORKERS,
+        series=(
+            Series("bandits/ours", "MLSH, our setting"),
+            Series("bandits/paper", "MLSH, the paper's setting", "MLSH"),
+            Series("bandits/no-warmup", "no warm-up", "nowarm"),
+            Series("bandits/n1", "N = 1", "nodiff"),
+            Series("bandits/shared", "shared policy", "shared"),
+            Series("bandits/rl2", "RL²", "RL2"),
+        ),
+        caption="10 groups of 1 worker (paper: 12), D = 2000; our setting: 30 groups of 1 worker.",
+        every=10,
+    ),
+    "fig4b": PaperFigure(
+        title="2D Moving Bandits, one sampled task (paper, Figure 4b)",
+        panel="fig4b_MovementBandits_sampled_task",
+        axis="updates",
+        steps=GROUP,
+        series=(
+            Series("bandits-task/ours", "fresh master over our primitives"),
+            Series("bandits-task/paper", "fresh master, the paper's setting", "MLSH"),
+            Series("bandits-task/shared", "shared policy, fine-tuned", "shared"),
+            Series("bandits-task/scratch", "single policy from scratch", "single"),
+        ),
+        caption="20 learners a seed, each on one of the two goals with one worker of D = 2000 (paper: 12 workers).",
+    ),
+    "fig4c": PaperFigure(
+        title="2D Moving Bandits, K and W (paper, Figure 4c)",
+        panel="fig4c_MovementBandits_hyperparams",
+        axis="cycles",
+        steps=10 * WORKERS,
+        series=(
+            Series("bandits/paper", "K = 2, W = 9", "K2", cycle=10),
+            Series("bandits/k1", "K = 1", "K1", cycle=10),
+            Series("bandits/k4", "K = 4", "K4", cycle=10),
+            Series("bandits/w1", "W = 1", "W1", cycle=2),
+            Series("bandits/w20", "W = 20", "W20", cycle=21),
+        ),
+        caption="The paper's settings with 10 groups of 1 worker (paper: 12). A cycle is W + U iterations on one task.",
+    ),
+    "fig4d": PaperFigure(
+        title="Four Rooms, unseen goals (paper, Figure 4d)",
+        panel="fig4d_FourRooms_sampled_task",
+        axis="environment steps",
+        steps=1.0,
+        series=(
+            Series("rooms-task/ours", "MLSH, our setting"),
+            Series("rooms-task/paper", "MLSH, the paper's setting", "MLSH"),
+            Series("rooms-task/ppo", "PPO from scratch", "PPO"),
+            Series("rooms-task/option-critic", "Option-Critic", "OC"),
+            Series("rooms-task/actor-critic", "Actor-Critic", "AC"),
+        ),
+        caption="10 goals that training never drew (paper: one), 3 learners on each a seed.",
+    ),
+    "fig7a": PaperFigure(
+        title="Ant Twowalk, full training (paper, Figure 7a)",
+        panel="fig7a_AntTwowalk_full_training",
+        axis="iterations",
+        steps=WORKERS,
+        series=(
+            Series("twowalk/ours", "MLSH", "MLSH"),
+            Series("twowalk/no-warmup", "no warm-up", "nowarm"),
+            Series("twowalk/shared", "shared policy", "shared"),
+            Series("twowalk/rk4", "MLSH, RK4"),
+        ),
+        caption="",
+        every=5,
+    ),
+}

@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from mlsh_mpi.errors import UserError
 
@@ -94,8 +96,15 @@ class PPO:
     """Lambda of generalised advantage estimation."""
     value_coefficient: float = 0.5
     """Weight of the squared error of the value."""
+    reward_shift: float = 0.0
+    """What this learner adds to every reward. Where all episodes are of one length it changes no preference; with rewards around
+    zero, returns do not depend on the time left, which values do not know (reward centring, Naik et al. 2024)."""
     reward_scale: float = 1.0
-    """What rewards are multiplied by for this learner. Values follow returns of about one best; results are never scaled."""
+    """What it then multiplies them by. Values follow returns of about one best; results are neither shifted nor scaled."""
+
+    def learned(self, reward: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rewards as this learner takes them."""
+        return (reward + np.float32(self.reward_shift)) * np.float32(self.reward_scale)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def learn_masters(
     masters = learner.stack
     steps = rollout.steps
     view = advantage.master_view(
-        *(steps.observation, steps.reward * config.reward_scale, steps.end, steps.primitive, steps.decides),
+        *(steps.observation, config.learned(steps.reward), steps.end, steps.primitive, steps.decides),
         *(rollout.final_observation, macro_length),
     )
     decisions, lanes = view.choice.shape
@@ -173,7 +173,7 @@ def learn_primitives(
     value = _active_value(primitives, observation, active)
     final_value = _active_value(primitives, skills.shown(rollout.final_observation[mine][None]), active[-1:])[0]
     advantages = advantage.primitive_advantages(
-        *(steps.reward * settings.reward_scale, steps.end, steps.decides, value, final_value),
+        *(settings.learned(steps.reward), steps.end, steps.decides, value, final_value),
         through_macro_actions=config.hierarchy.credit == "episode",
         gamma=settings.gamma,
         lam=settings.lam,

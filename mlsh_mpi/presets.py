@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mlsh_mpi.config import Config, Environment, Hierarchy, Network, PrimitivePPO, Run, Sampling
+from mlsh_mpi.config import Config, Environment, Hierarchy, MasterPPO, Network, PrimitivePPO, Run, Sampling
 from mlsh_mpi.errors import UserError, nearest
 
 RIVALS_RATE = 1e-3
 """Learning rate of Adam for RL² and MAML; no other was tried."""
+STANDING_STILL = -0.00075
+"""Reward of a step of Ant Twowalk at the start, five metres from either target."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,20 @@ PRESETS: dict[str, Preset] = dict(
             sampling=Sampling(groups=30),
             run=Run(iterations=300),
         ),
-        _preset("ant-twowalk", "Ant Twowalk, the paper's settings", **_mujoco("mlsh/AntTwowalk-v0", iterations=1020)),
+        _preset(
+            "ant-twowalk",
+            "Ant Twowalk, settings that part the primitives within 4 million steps",
+            environment=Environment(
+                env="mlsh/AntTwowalk-v0", primitive_columns=(0, 28)
+            ),  # to stop at a target, they see the place
+            hierarchy=Hierarchy(macro_length=200, warmup=10, joint=20, forming_iterations=80, learn_from_explored=False),
+            sampling=Sampling(groups=10, workers=4),
+            network=Network(filter_observations=True),
+            run=Run(iterations=250, test_masters=10, test_episodes=2),
+            master=MasterPPO(learning_rate=0.003, reward_shift=-STANDING_STILL, reward_scale=3.0),
+            primitive=PrimitivePPO(gamma=0.995, minibatches=60, decay=1.0, reward_shift=-STANDING_STILL, reward_scale=30.0),
+        ),
+        _preset("ant-twowalk-paper", "Ant Twowalk, the paper's settings", **_mujoco("mlsh/AntTwowalk-v0", iterations=1020)),
         _preset(
             "ant-mazes",
             "the nine ant mazes, the paper's settings",

@@ -249,10 +249,11 @@ def test_what_a_master_learns_from_does_not_depend_on_who_else_is_hosted_here():
         assert entropy_alone[worker] == pytest.approx(entropy[worker], abs=1e-6)
 
 
-def test_reward_scale_is_as_if_rewards_were_so_much_larger():
+def test_shift_and_scale_are_as_if_rewards_were_so():
     config, primitives, masters, rollout = setting(learn_from_explored=True)
-    larger = dataclasses.replace(rollout, steps=rollout.steps._replace(reward=8 * rollout.steps.reward))
-    scaled = dataclasses.replace(config, primitive=dataclasses.replace(config.primitive, reward_scale=8.0))
+    changed = {"reward_shift": -0.5, "reward_scale": 8.0}
+    larger = dataclasses.replace(rollout, steps=rollout.steps._replace(reward=8 * (rollout.steps.reward - 0.5)))
+    scaled = dataclasses.replace(config, primitive=dataclasses.replace(config.primitive, **changed))
     asked, given = (
         primitives_given(of, primitives, seen, [True] * WORKERS)[0] for of, seen in ((scaled, rollout), (config, larger))
     )
@@ -264,5 +265,5 @@ def test_reward_scale_is_as_if_rewards_were_so_much_larger():
         learner.learn_masters(dataclasses.replace(masters, update=spy), seen, range(WORKERS), 0, 0, 10, settings)
         return spy.batch.target
 
-    scaled_master = dataclasses.replace(config.master, reward_scale=8.0)
+    scaled_master = dataclasses.replace(config.master, **changed)
     assert torch.equal(target_of_masters(scaled_master, rollout), target_of_masters(config.master, larger))

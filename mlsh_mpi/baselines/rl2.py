@@ -204,7 +204,7 @@ def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration:
     following = np.concatenate((value[1:], np.zeros_like(value[:1])))
     carries = np.ones_like(steps.end)
     carries[-1] = False
-    advantages = gae(steps.reward * settings.reward_scale, value, following, carries, settings.gamma, settings.lam)
+    advantages = gae(settings.learned(steps.reward), value, following, carries, settings.gamma, settings.lam)
     normalised, _ = normalise(advantages, np.zeros(advantages.shape, np.int64), 1, learner.ranks)
     batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))
     lanes_each = lanes // len(workers)

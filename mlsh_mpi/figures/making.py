@@ -55,13 +55,13 @@ class Command:
         return (self.folder / SUMMARY).exists()
 
     def start(self, ranks: int, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """On this machine, with its output in a file beside the run folder."""
+        """On this machine, with what it says in a file."""
         module, arguments = "train", self.arguments
         if arguments[0] == "adapt":
             module, arguments = arguments[0], arguments[1:]
         if shutil.which("mpirun") is None:
             raise UserError("there is no mpirun on PATH: start with launch/local.sh figures, or load the module of your MPI")
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             command = ["mpirun", "-np", str(ranks), sys.executable, "-m", f"mlsh_mpi.{module}", *arguments, *more]
             # In a group of its own: a terminal's Ctrl-C would reach it at once, and some launchers end the job on it.
@@ -70,7 +70,7 @@ class Command:
     @property
     def log(self) -> Path:
         """What the run said."""
-        return self.folder.with_name(self.folder.name + ".log")
+        return self.folder.parent / "console" / f"{self.folder.name}.txt"
 
 
 def read_commands(folder: Path) -> list[list[Command]]:
@@ -113,26 +113,22 @@ def make(stages: Sequence[Sequence[Command]], title: str) -> None:
     Told to end (INT, TERM), it lets every run leave in order; the same call continues them.
     """
     cores, commands = len(os.sched_getaffinity(0)), [command for stage in stages for command in stage]
-    running, leaving = set[subprocess.Popen[bytes]](), threading.Event()
-
-    def leave(*_: object) -> None:
-        leaving.set()
-        for process in list(running):
-            process.send_signal(signal.SIGUSR1)
+    leaving = threading.Event()
 
     def one(command: Command, ranks: int) -> None:
         if leaving.is_set():
             return
         began = time.monotonic()
         process = command.start(ranks)
-        running.add(process)
-        code = process.wait()
-        running.discard(process)
+        while process.poll() is None:
+            if leaving.wait(0.2):  # asked until it has heard it: a job that is just starting does not
+                process.send_signal(signal.SIGUSR1)
+                time.sleep(2)
         if not leaving.is_set():
-            state = "finished" if command.finished else f"FAILED with exit code {code}, see {command.log}:"
+            state = "finished" if command.finished else f"FAILED with exit code {process.returncode}, see {command.log}:"
             bar.advance(f"{state} {command.folder} after {(time.monotonic() - began) / 60:.1f} min")
 
-    earlier = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {number: signal.signal(number, lambda *_: leaving.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     bar = Bar(title, len(commands), sum(command.finished for command in commands))
     try:
         for stage in stages:

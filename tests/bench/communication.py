@@ -57,7 +57,7 @@ while [ "$1" != {HOSTS[0]} ] && [ "$1" != {HOSTS[1]} ]; do shift; done
 host=$1; shift
 exec ip netns exec "mlsh${{host##*.}}" unshare --uts sh -c "hostname $host; $*"
 """
-JOINT = {"preset": "ant-twowalk", "in_step": True, "warmup": 1, "joint": 8, "iterations": 8}
+JOINT = {"preset": "ant-twowalk-paper", "in_step": True, "warmup": 1, "joint": 8, "iterations": 8}
 
 
 def sum_seconds(ranks: int, size: float, latency: float, bandwidth: float) -> float:

@@ -32,7 +32,7 @@ from rich.table import Table
 from jobs import Figures, Job, begun, figures, figures_of_running, run_program, train_program
 
 CORES = len(os.sched_getaffinity(0))
-ANT: Figures = {"preset": "ant-twowalk"}
+ANT: Figures = {"preset": "ant-twowalk-paper"}
 BANDITS: Figures = {"preset": "moving-bandits", "forming_iterations": 0}
 CROWD = (2, 8, 16, 64)
 
@@ -153,7 +153,7 @@ def ready_program(setting: Figures) -> None:
         os._exit(0)
 
     algorithm.collect = collect  # type: ignore[assignment]
-    sys.argv = ["train", "ant-twowalk", *"--workers 1 --groups 1 --folder".split(), setting["folder"]]
+    sys.argv = ["train", "ant-twowalk-paper", *"--workers 1 --groups 1 --folder".split(), setting["folder"]]
     run.main()
 
 

@@ -266,7 +266,9 @@ def test_a_film_is_refused_on_several_ranks(trained):
 
 def test_an_ants_primitives_go_to_another_world_with_their_filter(tmp_path):
     small = "--workers 1 --iterations 2 --warmup 1 --joint 1 --steps 1000 --test-masters 2 --test-episodes 1".split()
-    mpirun(2, "-m", "mlsh_mpi.train", "ant-twowalk", "--groups", "2", *small, *BRIEF, "--folder", "ant", cwd=tmp_path).succeeded()
+    mpirun(
+        2, "-m", "mlsh_mpi.train", "ant-twowalk-paper", "--groups", "2", *small, *BRIEF, "--folder", "ant", cwd=tmp_path
+    ).succeeded()
     elsewhere = ("--env", "mlsh/AntMovement-v0", "--macro-length", "100", "--updates", "1", "--steps", "600", *BRIEF)
     result = mpirun(2, *ADAPT, "ant", *elsewhere, cwd=tmp_path).succeeded()
     assert "on mlsh/AntMovement-v0" in result.stdout

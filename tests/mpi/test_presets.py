@@ -22,7 +22,8 @@ BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split
 def test_it_trains_stops_continues_and_finishes(tmp_path, name):
     config = PRESETS[name].config
     length = gym.spec(config.environment.env).max_episode_steps
-    command = ("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, "--steps", length)
+    forming = ("--forming-iterations", "1") if config.hierarchy.forming_iterations else ()
+    command = ("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, *forming, "--steps", length)
     stopped = mpirun(2, *command, "--time-limit", "0.00001", cwd=tmp_path)
     assert stopped.code == 75, stopped.stderr
     assert "training 1/2" in stopped.stdout
@@ -51,13 +52,13 @@ def test_the_presets_are_the_papers_experiments():
     """N, K, W and U of each (paper, section 6); K of mazes and humanoids is inferred from its figures."""
     expected = {
         "four-rooms": (25, 4, 20, 30),
-        "ant-twowalk": (200, 2, 20, 40),
+        "ant-twowalk-paper": (200, 2, 20, 40),
         "ant-mazes": (200, 3, 20, 40),
         "ant-obstacle-course": (200, 2, 20, 40),
         "humanoid-walk-crawl": (200, 2, 20, 40),
         "humanoid-combination": (200, 2, 20, 40),
     }
-    assert sorted(NAMES) == sorted([*expected, "four-rooms-blind"])
+    assert sorted(NAMES) == sorted([*expected, "four-rooms-blind", "ant-twowalk"])
     for name, values in expected.items():
         hierarchy, sampling = PRESETS[name].config.hierarchy, PRESETS[name].config.sampling
         assert (hierarchy.macro_length, hierarchy.primitives, hierarchy.warmup, hierarchy.joint) == values

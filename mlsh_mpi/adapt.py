@@ -127,7 +127,8 @@ def resolved(config: AdaptConfig) -> AdaptConfig:
 
 
 def default_folder(config: AdaptConfig) -> Path:
-    """RUN/adapt/METHOD-seedSEED, with what else tells it from others; runs/PRESET-METHOD-seedSEED where no run is the source."""
+    """RUN/adapt/METHOD-seedSEED, with what else tells it from others; runs/PRESET-METHOD-seedSEED where no run is the source. A
+    file that is no run's phi.pt is not written beside: runs/FILE/adapt/METHOD-seedSEED."""
     if config.run.folder is not None:
         return Path(config.run.folder)
     method, source = baselines.method_of(config), Path(config.source)
@@ -137,7 +138,8 @@ def default_folder(config: AdaptConfig) -> Path:
         return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
     trained_in = load_phi(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
-    return (source if source.is_dir() else source.parent) / "adapt" / f"{name}-seed{config.run.seed}"
+    run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
+    return run / "adapt" / f"{name}-seed{config.run.seed}"
 
 
 def _forced_tasks(trial: Trial) -> tuple[Any, ...]:

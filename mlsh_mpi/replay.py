@@ -35,7 +35,7 @@ class Film:
     """What is to be seen."""
 
     video: Path = Path("replay.mp4")
-    """Where to: .mp4 or .gif."""
+    """Where to: .mp4 or .gif, or .png for a strip of stills."""
     force_primitive: int | None = None
     """Show this primitive alone instead of what masters make of them."""
     fps: int | None = None
@@ -80,7 +80,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
 
     trial, skills, learners = ready_to_learn(config, current, few)
     if film.video.suffix not in films.FORMATS:
-        raise UserError(f"--video {film.video} must end in {' or '.join(films.FORMATS)}")
+        raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
     env, updates = trial.maker.single(render=True), config.run.iterations - 1
     if film.force_primitive is not None:
         if skills is None or not 0 <= film.force_primitive < skills.primitives.n or not baselines.can_be_forced(config):
@@ -91,8 +91,8 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         takes = _before_and_after(current, learners, updates)
 
     episodes = [[_episode(trial, learners, *take, row) for take in takes] for row in range(len(trial.tasks))]
-    length = sum(max(len(films.shown_steps(len(e.reward))) for e in row) for row in episodes)
-    bar = Bar("filming", length)
+    lengths = [max(len(films.shown_steps(len(e.reward))) for e in row) for row in episodes]
+    bar = Bar("filming", sum(lengths))
 
     def frames() -> Iterator[Array]:
         for row in episodes:
@@ -103,7 +103,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         _leave_if_asked(current)
         bar.advance("")
 
-    films.write(film.video, frames(), film.fps or int(env.metadata.get("render_fps") or 20), drawn)
+    films.write(film.video, frames(), lengths, film.fps or int(env.metadata.get("render_fps") or 20), drawn)
     bar.close()
     env.close()
     for row in episodes:

@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import PIL.Image
 import pytest
 
 from mlsh_mpi.errors import UserError
@@ -80,4 +81,15 @@ def test_an_environment_without_pictures_is_refused():
 def test_a_film_that_cannot_be_written_is_refused(tmp_path, name, told):
     (tmp_path / "a-file").touch()
     with pytest.raises(UserError, match=told):
-        write(tmp_path / name, iter([np.zeros((4, 4, 3), np.uint8)]), 10, lambda: None)
+        write(tmp_path / name, iter([np.zeros((4, 4, 3), np.uint8)]), [1], 10, lambda: None)
+
+
+def test_a_png_shows_stills_of_each_episode_from_its_first_picture_to_its_last(tmp_path):
+    lengths, told = [9, 3], []
+    frames = (np.full((2, 3, 3), 10 * number, np.uint8) for number in range(sum(lengths)))
+    write(tmp_path / "strip.png", frames, lengths, 10, lambda: told.append(1))
+    strip = np.asarray(PIL.Image.open(tmp_path / "strip.png"))
+    assert strip.shape == (4, 15, 3)
+    assert strip[0, ::3, 0].tolist() == [0, 20, 40, 60, 80]
+    assert strip[2, ::3, 0].tolist() == [90, 100, 110, 0, 0]  # no more than there are
+    assert len(told) == 12

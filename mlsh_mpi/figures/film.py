@@ -20,7 +20,9 @@ LONGEST = 300
 """Pictures of an episode at most; of a longer one only every second, third, ... is shown."""
 STRIP = 46
 """Height of the caption in pixels."""
-FORMATS = (".mp4", ".gif")
+FORMATS = (".mp4", ".gif", ".png")
+STILLS = 5
+"""Pictures of an episode that a PNG shows, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,13 @@ def side_by_side(films: Sequence[Iterator[Array]]) -> Iterator[Array]:
         yield np.concatenate([_even(np.pad(p, ((0, height - p.shape[0]), (4, 4), (0, 0)))) for p in shown], axis=1)
 
 
-def write(path: Path, frames: Iterator[Array], fps: int, advance: Callable[[], None]) -> None:
-    """Writes a film, by its name's ending as MP4 or GIF.
+def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int, advance: Callable[[], None]) -> None:
+    """Writes a film, by its name's ending as MP4 or GIF, or as PNG a few pictures of it, a row an episode.
 
     Args:
         path: where to.
         frames: all of one size.
+        lengths: pictures of each episode.
         fps: pictures a second.
         advance: told after each picture.
 
@@ -95,10 +98,13 @@ def write(path: Path, frames: Iterator[Array], fps: int, advance: Callable[[], N
         UserError: it cannot be written there.
     """
     if path.suffix not in FORMATS:
-        raise UserError(f"--video {path} must end in {' or '.join(FORMATS)}")
+        raise UserError(f"--video {path} must end in {', '.join(FORMATS)}")
     how: dict[str, Any] = {"fps": fps, "macro_block_size": 2} if path.suffix == ".mp4" else {"duration": 1000 / fps, "loop": 0}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            imageio.imwrite(path, _stills(frames, lengths, advance))
+            return
         writer: Any
         with imageio.get_writer(path, **how) as writer:
             for frame in frames:
@@ -106,6 +112,20 @@ def write(path: Path, frames: Iterator[Array], fps: int, advance: Callable[[], N
                 advance()
     except OSError as error:
         raise UserError(f"--video {path} cannot be written ({error.strerror or error})") from None
+
+
+def _stills(frames: Iterator[Array], lengths: Sequence[int], advance: Callable[[], None]) -> Array:
+    rows = []
+    for length in lengths:
+        kept = set(np.linspace(0, length - 1, STILLS).round().astype(int).tolist())
+        row = []
+        for number in range(length):
+            picture = next(frames)
+            row += [picture] if number in kept else []
+            advance()
+        rows.append(np.concatenate(row, axis=1))
+    widest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows])
 
 
 def _captioned(picture: Array, title: str, text: str, primitive: int | None) -> Array:

@@ -47,6 +47,11 @@ WORKERS = 240_000.0
 """Environment steps of an iteration of the paper's runs: 120 workers of 2000."""
 GROUP = 24_000.0
 """Of an update on a single task: the 12 workers of a group."""
+ANT = (
+    "10 groups of 4 workers (paper: 12), D = 2000; our ant of 40 kg; physics by implicitfast unless said otherwise; the first "
+    "80 iterations with one macro-action an episode, W = 10, U = 20 (paper: N = 200, W = 20, U = 40)."
+)
+"""What is scaled in the runs of Twowalk."""
 
 FIGURES: dict[str, PaperFigure] = {
     "fig4a": PaperFigure(
@@ -112,12 +117,36 @@ FIGURES: dict[str, PaperFigure] = {
         axis="iterations",
         steps=WORKERS,
         series=(
-            Series("twowalk/ours", "MLSH", "MLSH"),
+            Series("twowalk/ours", "MLSH, our setting", "MLSH"),
             Series("twowalk/no-warmup", "no warm-up", "nowarm"),
             Series("twowalk/shared", "shared policy", "shared"),
-            Series("twowalk/rk4", "MLSH, RK4"),
+            Series("twowalk/rk4", "MLSH, our setting, RK4"),
         ),
-        caption="",
+        caption=ANT,
         every=5,
+    ),
+    "fig7b": PaperFigure(
+        title="Ant Twowalk, one sampled task (paper, Figure 7b)",
+        panel="fig7b_AntTwowalk_sampled_task",
+        axis="updates",
+        steps=GROUP,
+        series=(
+            Series("twowalk-task/ours", "fresh master over our primitives", "MLSH"),
+            Series("twowalk-task/shared", "shared policy, fine-tuned", "shared"),
+            Series("twowalk-task/scratch", "single policy from scratch", "single"),
+        ),
+        caption=f"10 learners a seed, five on each target, with one worker of D = 2000 (paper: 12 workers). {ANT}",
+    ),
+    "fig7c": PaperFigure(
+        title="Ant Twowalk, K (paper, Figure 7c)",
+        panel="fig7c_AntTwowalk_hyperparams",
+        axis="cycles",
+        steps=60 * WORKERS,
+        series=(
+            Series("twowalk/ours", "K = 2", "K2", cycle=30),
+            Series("twowalk/k1", "K = 1", "K1", cycle=30),
+            Series("twowalk/k4", "K = 4", "K4", cycle=30),
+        ),
+        caption=f"A cycle is W + U iterations: 30 here, 60 in the paper. {ANT}",
     ),
 }

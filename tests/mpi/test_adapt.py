@@ -226,7 +226,7 @@ def test_a_film_shows_each_task_before_and_after(trained):
     ("options", "told"),
     [
         (["--force-primitive", "2"], "--force-primitive 2 is not one of the primitives of this run (0 to 1)"),
-        (["--video", "film.avi"], "must end in .mp4 or .gif"),
+        (["--video", "film.avi"], "must end in .mp4, .gif, .png"),
         (["--video", "/proc/film.mp4"], "cannot be written"),
     ],
 )

@@ -52,6 +52,10 @@ class Network:
         """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B)."""
         return self.head.log_prob(self.policy(parameters, observation), self.free(parameters), action)
 
+    def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Both, for a network that has work to do for both but once."""
+        return self.log_prob(parameters, observation, action), self.value(parameters, observation)
+
     def free(self, parameters: Sequence[Tensor]) -> Tensor:
         """The head's parameters that do not depend on the observation: (n, free)."""
         return parameters[-1] if self.head.free else parameters[-1].new_empty(len(parameters[-1]), 0)

@@ -161,8 +161,8 @@ class Minibatch(NamedTuple):
     """(n, B) 1, or 0 for padding."""
 
 
-def losses(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Iterator[Tensor]:
-    """What is minimised, summed over samples: first the clipped surrogate's negative, then the value's squared error.
+def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Tensor:
+    """What is minimised, summed over samples: the clipped surrogate's negative and the value's squared error.
 
     The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
     clip range on the side that the advantage A asks for, and r A elsewhere. Only the second kind is summed: the gradient is the
@@ -175,11 +175,11 @@ def losses(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch,
         config: clip and value coefficient.
     """
     observation, action, log_prob, advantage, target, weight = minibatch
-    ratio = torch.exp(network.log_prob(parameters, observation, action) - log_prob)
+    now, value = network.log_prob_and_value(parameters, observation, action)
+    ratio = torch.exp(now - log_prob)
     moves = (ratio.detach() - 1) * torch.sign(advantage) < config.clip
-    yield (ratio * -(advantage * weight * moves)).sum()
-    error = torch.nn.functional.mse_loss(network.value(parameters, observation), target, reduction="none")
-    yield (error * (weight * config.value_coefficient)).sum()
+    error = torch.nn.functional.mse_loss(value, target, reduction="none")
+    return (ratio * -(advantage * weight * moves)).sum() + (error * (weight * config.value_coefficient)).sum()
 
 
 class Gradients:
@@ -222,11 +222,9 @@ class Gradients:
         size = len(self._stack.parameters)
         leaves = [parameter.detach().requires_grad_() for parameter in tensors[:size]]
         minibatch = Minibatch(*tensors[2 * size + 1 :])
-        for loss in losses(self._stack.network, leaves, minibatch, self._config):
-            found = torch.autograd.grad(loss, leaves, allow_unused=True)
-            for gradient, new in zip(tensors[size : 2 * size], found, strict=True):
-                if new is not None:
-                    gradient.add_(new)
+        found = torch.autograd.grad(loss(self._stack.network, leaves, minibatch, self._config), leaves)
+        for gradient, new in zip(tensors[size : 2 * size], found, strict=True):
+            gradient.add_(new)
         tensors[2 * size].add_(minibatch.weight.sum(-1))
 
 

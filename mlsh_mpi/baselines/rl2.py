@@ -56,10 +56,23 @@ class RecurrentNetwork(Network):
         return shapes | ({"policy.free": (self.head.free,)} if self.head.free else {})
 
     def policy(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
-        return torch.baddbmm(parameters[5].unsqueeze(1), self._remembered(parameters, observation), parameters[4])
+        return self._policy(parameters, self._remembered(parameters, observation))
 
     def value(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
-        return torch.baddbmm(parameters[7].unsqueeze(1), self._remembered(parameters, observation), parameters[6]).squeeze(-1)
+        return self._value(parameters, self._remembered(parameters, observation))
+
+    def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        remembered = self._remembered(parameters, observation)
+        log_prob = self.head.log_prob(self._policy(parameters, remembered), self.free(parameters), action)
+        return log_prob, self._value(parameters, remembered)
+
+    @staticmethod
+    def _policy(parameters: Sequence[Tensor], remembered: Tensor) -> Tensor:
+        return torch.baddbmm(parameters[5].unsqueeze(1), remembered, parameters[4])
+
+    @staticmethod
+    def _value(parameters: Sequence[Tensor], remembered: Tensor) -> Tensor:
+        return torch.baddbmm(parameters[7].unsqueeze(1), remembered, parameters[6]).squeeze(-1)
 
     def _remembered(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
         """(1, B * trial_steps, observation) -> (1, B * trial_steps, width)."""

@@ -220,6 +220,21 @@ class PlacedFamily(PhysicsFamily):
     primitive_observation: ClassVar[slice] = slice(2, None)
     """Primitives do not see where in the world they are, so that they work where they were not trained."""
 
+    def ground(self, task: Any) -> tuple[Array, Array]:
+        """What there is to walk around and to reach, seen from above.
+
+        Returns:
+            (n, 4) walls, each as west, east, south and north, and (m, 2) goals, in metres.
+        """
+        world: PhysicsWorld = self.world  # type: ignore[attr-defined]
+        model = world.model_of(task)
+        fixed = np.flatnonzero((model.geom_bodyid == 0) & (model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE))
+        place, half = model.geom_pos[fixed, :2], model.geom_size[fixed, :2]
+        solid = (model.geom_contype[fixed] | model.geom_conaffinity[fixed]) > 0
+        edges = np.stack((place - half, place + half), axis=-1).reshape(-1, 4)
+        named = np.array([model.geom(geom).name == "goal" for geom in fixed.tolist()], np.bool_)
+        return edges[solid], place[named]
+
 
 def at_least_one(name: str, value: Any) -> int:
     """A setting that counts steps.

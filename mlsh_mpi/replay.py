@@ -6,7 +6,7 @@ python -m mlsh_mpi.replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-pri
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ from mlsh_mpi.lanes import Spec
 from mlsh_mpi.metrics import shown
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, always
+from mlsh_mpi.skills import Skills
 from mlsh_mpi.tasks import chosen_tasks, different_tasks
 
 FEW = 4
-"""Tasks that are shown where none are named."""
+"""Tasks that are filmed where none are named."""
+MANY = 12
+"""Tasks whose paths are drawn where none are named."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Film:
     """Show this primitive alone instead of what masters make of them."""
     fps: int | None = None
     """Pictures a second; by default what the environment says."""
+    paths: Path | None = None
+    """Instead of a film, draw here where ants go, seen from above: each primitive alone, and each task when it is learned."""
 
 
 def main() -> None:
@@ -76,23 +81,31 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
 
     def few(spec: Spec) -> tuple[Any, ...]:
         different = different_tasks(chosen_tasks(config, spec, 1), spec)
-        return different if config.test.task else different[:FEW]
+        return different if config.test.task else different[: MANY if film.paths else FEW]
 
     trial, skills, learners = ready_to_learn(config, current, few)
     if film.video.suffix not in films.FORMATS:
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
-    env, updates = trial.maker.single(render=True), config.run.iterations - 1
-    if film.force_primitive is not None:
-        if skills is None or not 0 <= film.force_primitive < skills.primitives.n or not baselines.can_be_forced(config):
-            there = f"0 to {skills.primitives.n - 1}" if skills is not None and baselines.can_be_forced(config) else "none"
-            raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
-        takes = [("alone", learners.rollout(always(film.force_primitive), skills, 0, trial.spec.episode_length), 0)]
+    if film.paths is not None and not hasattr(trial.spec.env.unwrapped, "ground"):
+        raise UserError(f"--paths draws where ants walk, and {trial.spec.name} has no ground to be seen from above")
+    forced = _forced(config, trial, learners, skills)
+    if film.force_primitive is None:
+        takes = _before_and_after(current, learners, config.run.iterations - 1)
+    elif film.force_primitive in forced:
+        takes = [("alone", forced[film.force_primitive](), 0)]
     else:
-        takes = _before_and_after(current, learners, updates)
+        there = f"0 to {len(forced) - 1}" if forced else "none"
+        raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
+    if film.paths is not None:
+        everywhere = [(f"primitive {k} alone", forced[k](), None) for k in forced if film.force_primitive is None]
+        name, rollout, _ = takes[-1]
+        tasks = [(f"{trial.spec.label(task)}, {name}", rollout, row) for row, task in enumerate(trial.tasks)]
+        _draw_paths(film.paths, trial, [*everywhere, *tasks], f"{config.preset}: {trial.spec.name}")
+        return
 
     episodes = [[_episode(trial, learners, *take, row) for take in takes] for row in range(len(trial.tasks))]
     lengths = [max(len(films.shown_steps(len(e.reward))) for e in row) for row in episodes]
-    bar = Bar("filming", sum(lengths))
+    bar, env = Bar("filming", sum(lengths)), trial.maker.single(render=True)
 
     def frames() -> Iterator[Array]:
         for row in episodes:
@@ -109,6 +122,37 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     for row in episodes:
         print(", ".join(f"{episode.title}: return {shown(float(episode.reward.sum()))}" for episode in row))
     print(f"the film is {film.video}", flush=True)
+
+
+def _forced(config: AdaptConfig, trial: Trial, learners: Learners, skills: Skills | None) -> dict[int, Callable[[], Rollout]]:
+    """For each primitive that can act alone: an episode of it in every lane."""
+    if skills is None or not baselines.can_be_forced(config):
+        return {}
+    return {
+        k: lambda k=k: learners.rollout(always(k), skills, 0, trial.spec.episode_length)  # type: ignore[misc]
+        for k in range(skills.primitives.n)
+    }
+
+
+def _draw_paths(path: Path, trial: Trial, walks: Sequence[tuple[str, Rollout, int | None]], title: str) -> None:
+    """Panels by name: what was collected, of one task's lanes or of all."""
+    from mlsh_mpi.figures.paths import Walks, draw_paths
+
+    panels = []
+    for name, rollout, row in walks:
+        steps, each = rollout.steps, rollout.steps.reward.shape[1] // len(trial.tasks)
+        lanes = range(steps.reward.shape[1]) if row is None else range(row * each, (row + 1) * each)
+        places = [steps.raw_observation[: _length(rollout, lane), lane, :2] for lane in lanes]
+        primitives = [steps.primitive[: _length(rollout, lane), lane] for lane in lanes]
+        env: Any = trial.spec.env.unwrapped
+        ground = (np.zeros((0, 4)), np.zeros((0, 2))) if row is None else env.ground(trial.tasks[row])
+        panels.append(Walks(name, places, primitives, *ground))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_paths(path, panels, title)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--paths {path} cannot be written ({error})") from None
+    print(f"the paths are in {path}", flush=True)
 
 
 def _before_and_after(current: Job, learners: Learners, updates: int) -> list[tuple[str, Rollout, int]]:
@@ -135,13 +179,19 @@ def _leave_if_asked(current: Job) -> None:
         raise UserError(f"ended by {current.asked_to_leave}; no film was finished")
 
 
+def _length(rollout: Rollout, lane: int) -> int:
+    """Of a lane's first episode."""
+    end = rollout.steps.end[:, lane]
+    return int(end.argmax()) + 1 if end.any() else len(end)
+
+
 def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, update: int, row: int) -> Any:
     """The first episode of a learner."""
     from mlsh_mpi.figures.film import Episode
 
     steps, lanes = rollout.steps, rollout.steps.reward.shape[1] // len(trial.tasks)
     lane = row * lanes
-    length = int(steps.end[:, lane].argmax()) + 1 if steps.end[:, lane].any() else len(steps.end)
+    length = _length(rollout, lane)
     action = trial.maker.bounded(steps.action[:length, lane], trial.spec)
     primitive = steps.primitive[:length, lane] if learners.behaviours > 1 else None
     seed = int(seeding.episode_seeds(trial.seed, update, row, lanes)[0])

@@ -15,6 +15,7 @@ from mlsh_envs import (
     AntMovement,
     AntMovementTask,
     AntObstacleCourse,
+    AntObstacleCourseTask,
     AntTwowalk,
     AntTwowalkTask,
 )
@@ -337,3 +338,18 @@ def test_frame_skip_and_integrator_are_settings():
 def test_refuses_settings_that_make_no_sense(settings, says):
     with pytest.raises(ValueError, match=says):
         AntMaze(**settings)
+
+
+def test_the_ground_is_known_as_seen_from_above():
+    def ground(name, task):
+        env = gym.make(f"mlsh/{name}-v0").unwrapped
+        walls, goals = env.ground(task)
+        return walls.tolist(), goals.tolist()
+
+    assert ground("AntTwowalk", AntTwowalkTask(1)) == ([], [[0.09, 4.91]])
+    walls, goals = ground("AntMaze", AntMazeTask("ess"))
+    assert goals == [[24.0, -24.0]]
+    assert [24 - 7.6, 24 + 7.6, 16 - 7.6, 16 + 7.6] in walls  # the block north of the path
+    assert not [wall for wall in walls if wall[0] < 24 < wall[1] and wall[2] < 0 < wall[3]]
+    assert ground("AntObstacleCourse", AntObstacleCourseTask())[1] == [[38.0, 38.0]]
+    assert ground("AntMovement", AntMovementTask("x")) == ([], [])

@@ -228,6 +228,7 @@ def test_a_film_shows_each_task_before_and_after(trained):
         (["--force-primitive", "2"], "--force-primitive 2 is not one of the primitives of this run (0 to 1)"),
         (["--video", "film.avi"], "must end in .mp4, .gif, .png"),
         (["--video", "/proc/film.mp4"], "cannot be written"),
+        (["--paths", "paths.png"], "mlsh/MovingBandits-v0 has no ground to be seen from above"),
     ],
 )
 def test_a_film_that_cannot_be_made_is_refused_in_a_sentence(trained, options, told):
@@ -273,3 +274,7 @@ def test_an_ants_primitives_go_to_another_world_with_their_filter(tmp_path):
     result = mpirun(2, *ADAPT, "ant", *elsewhere, cwd=tmp_path).succeeded()
     assert "on mlsh/AntMovement-v0" in result.stdout
     assert np.isfinite(curves(tmp_path / "ant/adapt/master-on-AntMovement-v0-seed0")["returns"]).all()
+    paths = ("-m", "mlsh_mpi.replay", "ant", "--updates", "1", "--steps", "1000", "--paths", "seen/paths.png")
+    assert "the paths are in seen/paths.png" in python(*paths, cwd=tmp_path).succeeded().stdout
+    with PIL.Image.open(tmp_path / "seen/paths.png") as picture:
+        assert picture.width > picture.height > 300

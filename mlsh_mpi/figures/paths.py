@@ -1,0 +1,69 @@
+"""Where episodes go, seen from above, in the colours of the primitives that act."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+
+Array = np.ndarray[Any, np.dtype[Any]]
+COLUMNS = 5
+"""Panels in a row at most."""
+
+
+@dataclass(frozen=True)
+class Walks:
+    """One panel: episodes on the same ground."""
+
+    title: str
+    paths: Sequence[Array]
+    """(T, 2) metres, for each episode."""
+    primitives: Sequence[Array]
+    """(T,) which acted, for each episode."""
+    walls: Array
+    """(n, 4) west, east, south, north."""
+    goals: Array
+    """(m, 2)."""
+
+
+def draw_paths(path: Path, panels: Sequence[Walks], title: str) -> None:
+    """Writes the picture.
+
+    Args:
+        path: where to; its ending says how.
+        panels: at least one.
+        title: of the whole picture.
+    """
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.2 * columns + 0.4, 3.4 * rows + 0.6), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw_panel(axis, panel)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    figure.savefig(path, dpi=100)
+
+
+def _draw_panel(axis: Axes, panel: Walks) -> None:
+    for west, east, south, north in panel.walls:
+        axis.add_patch(Rectangle((west, south), east - west, north - south, color="0.75", lw=0))
+    axis.plot(*panel.goals.T, "*", ms=13, color="gold", mec="0.3", zorder=3)
+    for places, primitive in zip(panel.paths, panel.primitives, strict=True):
+        steps = np.stack((places[:-1], places[1:]), axis=1)
+        axis.add_collection(LineCollection(list(steps), colors=[COLOURS[k % len(COLOURS)] for k in primitive[1:]], lw=1.1))
+        axis.plot(*places[0], "o", ms=4, color="0.3")
+    axis.set(title=panel.title, aspect="equal")
+    axis.title.set_fontsize(9)
+    axis.tick_params(labelsize=7)
+    axis.autoscale_view()

@@ -23,6 +23,8 @@ STRIP = 46
 FORMATS = (".mp4", ".gif", ".png")
 STILLS = 5
 """Pictures of an episode that a PNG shows, evenly spaced."""
+WIDEST = 1600
+"""Pixels of such a PNG; larger ones are made smaller."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def _stills(frames: Iterator[Array], lengths: Sequence[int], advance: Callable[[
             advance()
         rows.append(np.concatenate(row, axis=1))
     widest = max(row.shape[1] for row in rows)
-    return np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows])
+    strip = Image.fromarray(np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]))
+    strip.thumbnail((WIDEST, strip.height))
+    return np.asarray(strip)
 
 
 def _captioned(picture: Array, title: str, text: str, primitive: int | None) -> Array:

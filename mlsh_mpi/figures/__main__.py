@@ -39,7 +39,7 @@ def figures(
         runs: take the curves of these run folders.
         only: make only runs with this in their folder's name.
     """
-    chosen = list(FIGURES) if "all" in names else list(names)
+    chosen = [name for name in FIGURES if make or (HOME / name / "curves.csv").exists()] if "all" in names else list(names)
     for name in chosen:
         if name not in FIGURES:
             raise UserError(f"there is no figure {name!r}{nearest(name, list(FIGURES))}: choose from {', '.join(FIGURES)} or all")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi import seeding
@@ -52,14 +53,15 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
                               textcoords="offset points", va="center")  # fmt: skip
     for series, colour in zip(shown.series, COLOURS * 2, strict=False):
         if mine := [curve for curve in curves if curve.series == series.runs]:
-            _draw_series(axes, series, mine, colour)
+            _draw_series(axes, series, mine, colour, shown.mean_of_tasks)
     first, second = axes
     first.set(title="as in the paper", xlabel=shown.axis, ylabel="return of an episode")
     second.set(title="by what was sampled", xlabel="environment steps")
-    if shown.axis in ("iterations", "cycles"):
+    if shown.axis in ("iterations", "cycles", "updates"):
         second.set_xscale("log")
     if shown.axis == "cycles":
         first.set_xlim(-0.5, max(points[:, 0].max() for points in of_paper.values()) + 0.5)
+    second.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.suptitle(shown.title)
     figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     about = "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks); the paper's curves digitised. "
@@ -67,8 +69,10 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     figure.savefig(path, dpi=100)
 
 
-def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], colour: Any) -> None:
+def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], colour: Any, mean_of_tasks: bool) -> None:
     places, returns = together(curves)
+    if mean_of_tasks:
+        returns = returns.mean(0, keepdims=True)
     mean, low, high = interquartile_band(returns, seeding.stream(0, "test"))
     seeds = len({curve.seed for curve in curves})
     label = f"{series.label} (n = {seeds})" if len(returns) == 1 else f"{series.label} (n = {seeds} x {len(returns)} tasks)"

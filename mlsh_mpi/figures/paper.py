@@ -38,6 +38,9 @@ class PaperFigure:
     every: int = 1
     """Iterations that are averaged to a point of a training curve; a cycle's where the axis counts these."""
 
+    mean_of_tasks: bool = False
+    """A seed counts by the mean of its tasks: where chance decides which task a collapsed seed serves, they are no strata."""
+
     def averaged(self, runs: str) -> int:
         """Iterations that are averaged to a point of these runs."""
         return next((of.cycle for of in self.series if of.runs == runs and self.axis == "cycles"), self.every)
@@ -81,7 +84,8 @@ FIGURES: dict[str, PaperFigure] = {
             Series("bandits-task/shared", "shared policy, fine-tuned", "shared"),
             Series("bandits-task/scratch", "single policy from scratch", "single"),
         ),
-        caption="20 learners a seed, each on one of the two goals with one worker of D = 2000 (paper: 12 workers).",
+        caption="A seed is the mean of 20 learners on both goals, each with one worker of D = 2000 (paper: 12 workers).",
+        mean_of_tasks=True,
     ),
     "fig4c": PaperFigure(
         title="2D Moving Bandits, K and W (paper, Figure 4c)",
@@ -135,7 +139,8 @@ FIGURES: dict[str, PaperFigure] = {
             Series("twowalk-task/shared", "shared policy, fine-tuned", "shared"),
             Series("twowalk-task/scratch", "single policy from scratch", "single"),
         ),
-        caption=f"10 learners a seed, five on each target, with one worker of D = 2000 (paper: 12 workers). {ANT}",
+        caption=f"A seed is the mean of 10 learners on both targets, each with one worker of D = 2000 (paper: 12 workers). {ANT}",
+        mean_of_tasks=True,
     ),
     "fig7c": PaperFigure(
         title="Ant Twowalk, K (paper, Figure 7c)",

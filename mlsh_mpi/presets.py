@@ -73,9 +73,8 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "ant-twowalk",
             "Ant Twowalk, settings that part the primitives within 4 million steps",
-            environment=Environment(
-                env="mlsh/AntTwowalk-v0", primitive_columns=(0, 28)
-            ),  # to stop at a target, they see the place
+            # Primitives see the place too: else they could not stop at a target.
+            environment=Environment(env="mlsh/AntTwowalk-v0", primitive_columns=(0, 28)),
             hierarchy=Hierarchy(macro_length=200, warmup=10, joint=20, forming_iterations=80, learn_from_explored=False),
             sampling=Sampling(groups=10, workers=4),
             network=Network(filter_observations=True),

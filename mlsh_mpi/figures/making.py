@@ -54,7 +54,7 @@ class Command:
         """Whether there is nothing to be done."""
         return (self.folder / SUMMARY).exists()
 
-    def start(self, ranks: int, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start(self, ranks: int) -> subprocess.Popen[bytes]:
         """On this machine, with what it says in a file."""
         module, arguments = "train", self.arguments
         if arguments[0] == "adapt":
@@ -63,7 +63,7 @@ class Command:
             raise UserError("there is no mpirun on PATH: start with launch/local.sh figures, or load the module of your MPI")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            command = ["mpirun", "-np", str(ranks), sys.executable, "-m", f"mlsh_mpi.{module}", *arguments, *more]
+            command = ["mpirun", "-np", str(ranks), sys.executable, "-m", f"mlsh_mpi.{module}", *arguments]
             # In a group of its own: a terminal's Ctrl-C would reach it at once, and some launchers end the job on it.
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 

@@ -240,10 +240,12 @@ class Job:
         self._refuse_clocks()
         self.world.agreed(self._refuse_missing_ranks)
 
-    def stop_hearing(self) -> None:
-        """Signals mean again what they meant before the job."""
+    def stop_hearing(self, leaving: bool) -> None:
+        """Signals mean again what they meant before the job. While it leaves, USR1 and USR2 mean nothing: whoever repeats them
+        until the job has gone would else kill it on its way out."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            quiet = leaving and number in (signal.SIGUSR1, signal.SIGUSR2)
+            signal.signal(number, signal.SIG_IGN if quiet else handler)
 
     def be_patient(self, seconds: float) -> None:
         """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
@@ -321,10 +323,12 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]
         sentence: how a UserError is worded.
     """
     current: Job | None = None
+    leaving = False
     try:
         current = Job()
         yield current
     except Leave as reason:
+        leaving = True
         if current is not None and current.world.rank == 0:
             print(f"mlsh_mpi: left early ({reason}); the same command continues", flush=True)
             if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
@@ -344,7 +348,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]
         _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
     finally:
         if current is not None:
-            current.stop_hearing()
+            current.stop_hearing(leaving)
 
 
 def _abort(code: int) -> None:

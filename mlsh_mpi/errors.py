@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -18,6 +20,16 @@ class UserError(Exception):
         error = cls(text)
         error.everywhere = True
         return error
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Around a command that is no MPI job: a UserError ends it with its sentence and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"mlsh_mpi: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import tyro
 
-from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.errors import UserError, nearest, told
 from mlsh_mpi.figures import making
 from mlsh_mpi.figures.panels import digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES
@@ -99,11 +99,8 @@ def _draw(name: str, folders: Sequence[Path]) -> None:
 
 def main() -> None:
     """The command."""
-    try:
+    with told():
         tyro.cli(figures, prog="python -m mlsh_mpi.figures")
-    except UserError as error:
-        print(f"mlsh_mpi: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

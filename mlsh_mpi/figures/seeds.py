@@ -17,7 +17,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
-from mlsh_mpi.errors import UserError
+from mlsh_mpi.errors import UserError, told
 from mlsh_mpi.figures.points import LEARNING, series_of, training_curves
 from mlsh_mpi.metrics import band
 from mlsh_mpi.runs import SUMMARY
@@ -119,11 +119,8 @@ def main() -> None:
         for mistake in mistakes:
             print(f"mlsh_mpi: left out: {mistake}", file=sys.stderr)
 
-    try:
+    with told():
         tyro.cli(seeds, prog="python -m mlsh_mpi.figures.seeds")
-    except UserError as error:
-        print(f"mlsh_mpi: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

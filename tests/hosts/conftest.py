@@ -14,6 +14,6 @@ def machines():
 
 @pytest.fixture(scope="session", params=FAMILIES)
 def environment(request):
-    """Where Python and its MPI are; not made where it is of no use."""
+    """Where Python and its MPI are, each in turn; not made where it is of no use."""
     request.getfixturevalue("machines")
     return environment_of(request.param)

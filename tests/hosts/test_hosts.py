@@ -10,6 +10,7 @@ import pytest
 from mpi.families import ROOT
 from mpi.launcher import Job
 from mpi.learned import phi
+from mpi.pace import PACED, hurry, slowly
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 TCP = {"UCX_TLS": "tcp,self", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm,tcp"}
@@ -18,9 +19,8 @@ PATIENCE = 5
 CORES = len(os.sched_getaffinity(0))
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3"
 """Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
-KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3"
-"""Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
 SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3 --checkpoint-interval 5".split()
+PACED_40 = [*SMALL, *PACED, "--iterations", "40"]
 BOTH = "alpha:2,beta:2"
 RUN = "runs/moving-bandits-seed3"
 
@@ -77,7 +77,8 @@ def hosts(machines, environment):
 def together(hosts, tmp_path_factory):
     """Two ranks on each of two hosts."""
     folder = tmp_path_factory.mktemp("together")
-    result = hosts.run(folder, *SMALL, "--iterations", "200").succeeded()
+    hurry(folder)
+    result = hosts.run(folder, *PACED_40).succeeded()
     assert "4 on 2 hosts (alpha, beta)" in result.stdout
     return folder
 
@@ -96,23 +97,26 @@ def test_two_hosts_learn_what_one_does(hosts, tmp_path):
 
 
 def test_a_link_that_is_cut_for_four_seconds_costs_four_seconds(hosts, together, tmp_path):
-    with hosts.start(tmp_path, *SMALL, "--iterations", "200") as job:
-        job.wait_for("training  20/200")
+    slowly(tmp_path)
+    with hosts.start(tmp_path, *PACED_40) as job:
+        job.wait_for("training 20/40")
         hosts.machines.cut("beta")
         time.sleep(1)
         shown = job.stdout.count("training ")
         time.sleep(3)
-        assert job.stdout.count("training ") == shown < 200
+        assert job.stdout.count("training ") == shown < 40
         hosts.machines.mend("beta")
+        hurry(tmp_path)
         job.wait().succeeded()
     np.testing.assert_array_equal(phi(tmp_path / RUN), phi(together / RUN))
 
 
 @pytest.mark.parametrize(("lose", "regain"), [("cut", "mend"), ("kill", "restart")], ids=["its network", "its power"])
 def test_a_host_that_is_lost_ends_the_job_everywhere_and_the_same_command_continues(hosts, together, tmp_path, lose, regain):
-    arguments = [*SMALL, "--iterations", "200", "--patience", PATIENCE]
+    arguments = [*PACED_40, "--patience", PATIENCE]
+    slowly(tmp_path)
     with hosts.start(tmp_path, *arguments) as job:
-        job.wait_for("training  20/200")
+        job.wait_for("training 20/40")
         getattr(hosts.machines, lose)("beta")
         try:
             hosts.are_rid_of_ranks(2 * PATIENCE + 10)
@@ -124,6 +128,7 @@ def test_a_host_that_is_lost_ends_the_job_everywhere_and_the_same_command_contin
     if lose == "cut":  # a host without power sometimes still says so
         assert f"on alpha has waited {2 * PATIENCE} s for 3 other ranks: one of them hangs, or its host" in result.stderr
     assert kept_iteration(tmp_path) >= 15  # the checkpoint of 20 follows its line
+    hurry(tmp_path)
     hosts.run(tmp_path, *arguments).succeeded()
     np.testing.assert_array_equal(phi(tmp_path / RUN), phi(together / RUN))
 

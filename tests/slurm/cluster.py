@@ -97,8 +97,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(subprocess.SubprocessError):
-            self.run("scancel", "--user=root")
-            self._until(lambda: not self.run("squeue", "-h"), 20, strict=False)
+            self.clear()
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in reversed(self._daemons):
@@ -107,6 +106,15 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        self._kill_processes()
+
+    def clear(self) -> None:
+        """Ends all jobs."""
+        self.run("scancel", "--user=root")
+        if not self._until(lambda: not self.run("squeue", "-h") and not self.processes(), 20, strict=False):
+            self._kill_processes()
+
+    def _kill_processes(self) -> None:
         for process in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -150,7 +158,7 @@ class Cluster:
         """Of a job: PENDING, RUNNING, COMPLETED and so on."""
         return self.fields(job)["JobState"]
 
-    def wait_for(self, what: str, condition: Callable[[], bool], patience: float = 120) -> None:
+    def wait_for(self, what: str, condition: Callable[[], bool], patience: float = 300) -> None:
         """Waits until something has come true.
 
         Raises:
@@ -159,10 +167,10 @@ class Cluster:
         if not self._until(condition, patience, strict=False):
             raise TimeoutError(f"{what}\n{self.run('squeue')}\n{self.run('scontrol', 'show', 'job')}")
 
-    def wait(self, job: str, *states: str, patience: float = 180) -> None:
+    def wait(self, job: str, *states: str) -> None:
         """Waits until a job has come into one of some states, by default done."""
         expected = states or ("COMPLETED",)
-        self.wait_for(f"job {job} never became {expected}", lambda: self.state(job) in expected, patience)
+        self.wait_for(f"job {job} never became {expected}", lambda: self.state(job) in expected)
 
     def _begin(self) -> None:
         here = self.folder

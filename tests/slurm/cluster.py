@@ -106,16 +106,16 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        self._kill_processes()
+        self._kill()
 
     def clear(self) -> None:
         """Ends all jobs."""
         self.run("scancel", "--user=root")
-        if not self._until(lambda: not self.run("squeue", "-h") and not self.processes(), 20, strict=False):
-            self._kill_processes()
+        if not self._until(lambda: not self.run("squeue", "-h") and not self.processes("mlsh_mpi"), 20, strict=False):
+            self._kill("mlsh_mpi")
 
-    def _kill_processes(self) -> None:
-        for process in self.processes():
+    def _kill(self, *words: str) -> None:
+        for process in self.processes(*words):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 

@@ -191,14 +191,16 @@ def test_seeds_are_an_array_and_a_figure_follows_though_one_is_requeued(cluster,
 
 
 def test_a_sweep_takes_a_line_of_a_file_for_each_task(cluster, one_environment, tmp_path):
-    lines = [f"{' '.join(FEW)} --macro-length {n} --folder runs/n{n}\n" for n in (5, 25)]
+    lines = [f"{' '.join(FEW)} --macro-length {n} --folder runs/sweep/n{n}\n" for n in (5, 25)]
     (tmp_path / "sweep.txt").write_text("".join(lines))
-    options = ("--array=1-2", "--nodes=1", "--ntasks-per-node=1", "--time=10")
-    job = Submitted(cluster, one_environment, tmp_path, options, ["@sweep.txt", "--test-episodes", "5"])
-    cluster.wait_for("not done", lambda: not cluster.run("squeue", "-h", "-j", job.number))
+    options = ("--nodes=1", "--ntasks-per-node=1", "--time=10", "--", "@sweep.txt", "--test-episodes", "5")
+    said = cluster.run(BATCH / "seeds.sh", "1-2", *options, cwd=tmp_path, MLSH_VENV=str(one_environment))
+    array, figure = re.findall(r"job (\d+)", said)
+    cluster.wait(figure)
     for n in (5, 25):
-        config = json.loads((tmp_path / "runs" / f"n{n}" / "config.json").read_text())
+        config = json.loads((tmp_path / "runs/sweep" / f"n{n}" / "config.json").read_text())
         assert (config["hierarchy"]["macro_length"], config["run"]["test_episodes"]) == (n, 5)
+    assert (tmp_path / f"mlsh-figure-{figure}.out").read_text().startswith(f"2 runs are in seeds-{array}.png")
 
 
 def test_outside_a_checkout_the_script_finds_its_own(cluster, one_environment, tmp_path):

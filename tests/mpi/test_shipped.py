@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 PRIMITIVES = Path(__file__).resolve().parents[2] / "launch" / "paper" / "primitives"
 
 
-def tested(name, *options, cwd):
+def reached(name, *options, cwd):
     mpirun(2, "-m", "mlsh_mpi.adapt", PRIMITIVES / f"{name}.pt", *options, cwd=cwd).succeeded()
     return json.loads((cwd / "runs" / name / "adapt" / f"master-seed{SEEDS[name]}" / "summary.json").read_text())
 
@@ -21,7 +21,7 @@ SEEDS = {"moving-bandits": 1, "ant-twowalk": 0}
 
 
 def test_bandits_are_mastered_in_a_few_updates(tmp_path):
-    summary = tested("moving-bandits", "--updates", "6", cwd=tmp_path)
+    summary = reached("moving-bandits", "--updates", "6", cwd=tmp_path)
     assert summary["curve"][0] < 20
     for task in summary["tasks"].values():
         assert task["adapted"] > 37
@@ -29,7 +29,7 @@ def test_bandits_are_mastered_in_a_few_updates(tmp_path):
 
 
 def test_each_of_the_ants_primitives_walks_to_a_target_of_its_own(tmp_path):
-    summary = tested("ant-twowalk", *"--updates 1 --test-masters 4 --test-episodes 2 --steps 1000".split(), cwd=tmp_path)
+    summary = reached("ant-twowalk", *"--updates 1 --test-masters 4 --test-episodes 2 --steps 1000".split(), cwd=tmp_path)
     ahead, left = (task["forced"] for task in summary["tasks"].values())
     assert min(ahead[0], left[1]) > -0.5
     assert max(ahead[1], left[0]) < -0.75

@@ -27,7 +27,7 @@ class PaperFigure:
 
     title: str
     panel: str
-    """As launch/paper/paper-curves.csv names it."""
+    """As launch/paper/paper-curves.csv names it; empty if the paper has no curve."""
     axis: Axis
     """What the paper's horizontal axis counts."""
     steps: float
@@ -114,6 +114,18 @@ FIGURES: dict[str, PaperFigure] = {
             Series("rooms-task/actor-critic", "Actor-Critic", "AC"),
         ),
         caption="10 goals that training never drew (paper: one), 3 learners on each a seed.",
+    ),
+    "fig6": PaperFigure(
+        title="Ant mazes, full training (paper, Figure 6 shows paths only)",
+        panel="",
+        axis="iterations",
+        steps=WORKERS,
+        series=(Series("mazes/ours", "MLSH, K = 3"),),
+        caption=(
+            "Nine mazes, 10 groups of 4 workers (paper: 12), D = 2000; physics by implicitfast; the first 40 iterations with one "
+            "macro-action an episode, then N = 200; W = 10, U = 20 (paper: 20, 40)."
+        ),
+        every=2,
     ),
     "fig7a": PaperFigure(
         title="Ant Twowalk, full training (paper, Figure 7a)",

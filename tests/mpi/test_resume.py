@@ -1,5 +1,6 @@
 """A run that is cut and continued equals one that is not; leaving in order and dying both lose nothing that was kept."""
 
+import contextlib
 import json
 import os
 import signal
@@ -121,6 +122,17 @@ def test_a_signal_ends_the_iteration_keeps_it_and_says_to_continue(tmp_path, num
     assert "Traceback" not in result.stderr
     assert logged(tmp_path / "run")[-1]["iteration"] == last_checkpoint(tmp_path / "run")["iteration"]
     continues(tmp_path)
+
+
+def test_a_signal_may_be_repeated_until_all_have_gone(tmp_path):
+    with started(tmp_path) as job:
+        ranks = ranks_of(job)
+        while job.process.poll() is None:
+            for rank in ranks:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rank, signal.SIGUSR1)
+            time.sleep(0.01)
+        assert job.wait(30).code == CONTINUE
 
 
 def test_the_time_limit_leaves_in_time(tmp_path):

@@ -64,7 +64,10 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     second.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.suptitle(shown.title)
     figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    about = "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks); the paper's curves digitised. "
+    about = (
+        "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks), as far as all went; a thin "
+        "line is one that went on; the paper's curves digitised. "
+    )
     figure.supxlabel(textwrap.fill(about + shown.caption, 170), fontsize=8)
     figure.savefig(path, dpi=100)
 
@@ -80,3 +83,7 @@ def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], 
     for axis, x in zip(axes, (places[:, 0] / series.cycle - first, places[:, 1]), strict=True):
         axis.plot(x, mean, color=colour, lw=1.6, label=label)
         axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+    for longer in (curve.points for curve in curves if curve.points[-1, 0] > places[-1, 0]):
+        rest = longer[longer[:, 0] >= places[-1, 0]]
+        for axis, x in zip(axes, (rest[:, 0] / series.cycle - first, rest[:, 1]), strict=True):
+            axis.plot(x, rest[:, 2], color=colour, lw=0.7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,12 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
         curves: of all its series.
         of_paper: the paper's own, by name.
     """
-    figure = Figure(figsize=(12.5, 5.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    by_steps = shown.axis == "environment steps"  # as the second panel always is
+    figure = Figure(figsize=(9.5 if by_steps else 12.5, 5.6), layout="constrained")
+    axes = figure.subplots(1, 1 if by_steps else 2, sharey=True, squeeze=False)[0]
     for series, dash in zip(shown.series, DASHES * 2, strict=False):
         if (points := of_paper.get(series.digitised)) is not None:
-            for axis, unit in zip(axes, (1.0, shown.steps), strict=True):
+            for axis, unit in zip(axes[::-1], (shown.steps, 1.0), strict=False):
                 x, y = points[points[:, 0] * unit > (0 if unit > 1 else -1)].T  # a logarithmic axis has no 0
                 axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=f"paper: {series.digitised}")
                 axis.annotate(series.digitised, (x[-1] * unit, y[-1]), color="0.45", fontsize=7, xytext=(3, 0),
@@ -54,11 +55,12 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     for series, colour in zip(shown.series, COLOURS * 2, strict=False):
         if mine := [curve for curve in curves if curve.series == series.runs]:
             _draw_series(axes, series, mine, colour, shown.mean_of_tasks)
-    first, second = axes
-    first.set(title="as in the paper", xlabel=shown.axis, ylabel="return of an episode")
-    second.set(title="by what was sampled", xlabel="environment steps")
-    if shown.axis in ("iterations", "cycles", "updates"):
-        second.set_xscale("log")
+    first, second = axes[0], axes[-1]
+    if not by_steps:
+        first.set(title="as in the paper", xlabel=shown.axis)
+        second.set(title="by what was sampled", xscale="log")
+    first.set_ylabel("return of an episode")
+    second.set_xlabel("environment steps")
     if shown.axis == "cycles":
         first.set_xlim(-0.5, max(points[:, 0].max() for points in of_paper.values()) + 0.5)
     second.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -79,11 +81,16 @@ def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], 
     mean, low, high = interquartile_band(returns, seeding.stream(0, "test"))
     seeds = len({curve.seed for curve in curves})
     label = f"{series.label} (n = {seeds})" if len(returns) == 1 else f"{series.label} (n = {seeds} x {len(returns)} tasks)"
-    first = 1 if series.cycle > 1 else 0  # cycles are counted from 0
-    for axis, x in zip(axes, (places[:, 0] / series.cycle - first, places[:, 1]), strict=True):
+    for axis, x in _across(axes, series, places):
         axis.plot(x, mean, color=colour, lw=1.6, label=label)
         axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
     for longer in (curve.points for curve in curves if curve.points[-1, 0] > places[-1, 0]):
         rest = longer[longer[:, 0] >= places[-1, 0]]
-        for axis, x in zip(axes, (rest[:, 0] / series.cycle - first, rest[:, 1]), strict=True):
+        for axis, x in _across(axes, series, rest):
             axis.plot(x, rest[:, 2], color=colour, lw=0.7)
+
+
+def _across(axes: Sequence[Axes], series: Series, places: Array) -> Iterator[tuple[Axes, Array]]:
+    """Each panel with the horizontal places there: environment steps in the last, the paper's axis in one before it."""
+    first = 1 if series.cycle > 1 else 0  # cycles are counted from 0
+    return zip(axes[::-1], (places[:, 1], places[:, 0] / series.cycle - first), strict=False)

@@ -64,7 +64,7 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     if shown.axis == "cycles":
         first.set_xlim(-0.5, max(points[:, 0].max() for points in of_paper.values()) + 0.5)
     second.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.suptitle(shown.title)
+    figure.suptitle(shown.title, x=0.04, ha="left")
     figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     about = (
         "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks), as far as all went; a thin "

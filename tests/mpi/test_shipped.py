@@ -12,12 +12,8 @@ PRIMITIVES = Path(__file__).resolve().parents[2] / "launch" / "paper" / "primiti
 
 
 def reached(name, *options, cwd):
-    mpirun(2, "-m", "mlsh_mpi.adapt", PRIMITIVES / f"{name}.pt", *options, cwd=cwd).succeeded()
-    return json.loads((cwd / "runs" / name / "adapt" / f"master-seed{SEEDS[name]}" / "summary.json").read_text())
-
-
-SEEDS = {"moving-bandits": 1, "ant-twowalk": 0}
-"""Of the runs that left them."""
+    mpirun(2, "-m", "mlsh_mpi.adapt", PRIMITIVES / f"{name}.pt", *options, "--folder", "test", cwd=cwd).succeeded()
+    return json.loads((cwd / "test" / "summary.json").read_text())
 
 
 def test_bandits_are_mastered_in_a_few_updates(tmp_path):
@@ -26,6 +22,13 @@ def test_bandits_are_mastered_in_a_few_updates(tmp_path):
     for task in summary["tasks"].values():
         assert task["adapted"] > 37
         assert min(task["forced"]) < 6 < 38 < max(task["forced"])
+
+
+def test_unseen_rooms_are_found_by_masters_over_blind_directions(tmp_path):
+    options = "--held-out --updates 6 --test-masters 10 --macro-length 2 --exploration 0.02".split()
+    curve = reached("four-rooms", *options, cwd=tmp_path)["curve"]
+    assert curve[0] < 8
+    assert curve[-1] > 15
 
 
 def test_each_of_the_ants_primitives_walks_to_a_target_of_its_own(tmp_path):

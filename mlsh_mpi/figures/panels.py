@@ -58,7 +58,7 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     first, second = axes[0], axes[-1]
     if not by_steps:
         first.set(title="as in the paper", xlabel=shown.axis)
-        second.set(title="by what was sampled", xscale="log")
+        second.set(title="by what was sampled", xscale="log" if of_paper else "linear")
     first.set_ylabel("return of an episode")
     second.set_xlabel("environment steps")
     if shown.axis == "cycles":

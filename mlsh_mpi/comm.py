@@ -235,17 +235,15 @@ class Job:
         self.asked_to_leave = ""
         """The signal that has asked this rank to leave at the next occasion."""
         signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
-        self._before = {number: signal.signal(number, self._hear) for number in signals}
+        self._afterwards = {number: signal.signal(number, self._hear) for number in signals}
         self.same_everywhere(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
         self._refuse_clocks()
         self.world.agreed(self._refuse_missing_ranks)
 
-    def stop_hearing(self, leaving: bool) -> None:
-        """Signals mean again what they meant before the job. While it leaves, USR1 and USR2 mean nothing: whoever repeats them
-        until the job has gone would else kill it on its way out."""
-        for number, handler in self._before.items():
-            quiet = leaving and number in (signal.SIGUSR1, signal.SIGUSR2)
-            signal.signal(number, signal.SIG_IGN if quiet else handler)
+    def stop_hearing(self) -> None:
+        """Signals mean again what they meant before the job."""
+        for number, handler in self._afterwards.items():
+            signal.signal(number, handler)
 
     def be_patient(self, seconds: float) -> None:
         """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
@@ -307,6 +305,8 @@ class Job:
 
     def leave(self) -> NoReturn:
         """Raises Leave on every rank, once all have agreed: for the signal of the lowest rank that got one, else for the time."""
+        # Whoever repeats them until the job has gone would else kill it on its way out.
+        self._afterwards |= {signal.SIGUSR1: signal.SIG_IGN, signal.SIGUSR2: signal.SIG_IGN}
         reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
         raise Leave(reasons[0] if reasons else "the time limit")
 
@@ -323,12 +323,10 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]
         sentence: how a UserError is worded.
     """
     current: Job | None = None
-    leaving = False
     try:
         current = Job()
         yield current
     except Leave as reason:
-        leaving = True
         if current is not None and current.world.rank == 0:
             print(f"mlsh_mpi: left early ({reason}); the same command continues", flush=True)
             if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
@@ -348,7 +346,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]
         _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
     finally:
         if current is not None:
-            current.stop_hearing(leaving)
+            current.stop_hearing()
 
 
 def _abort(code: int) -> None:

@@ -77,6 +77,7 @@ def hosts(machines, environment):
 def together(hosts, tmp_path_factory):
     """Two ranks on each of two hosts."""
     folder = tmp_path_factory.mktemp("together")
+    slowly(folder)
     hurry(folder)
     result = hosts.run(folder, *PACED_40).succeeded()
     assert "4 on 2 hosts (alpha, beta)" in result.stdout

@@ -17,5 +17,4 @@ def slowly(cwd: Path) -> None:
 
 def hurry(cwd: Path) -> None:
     """The run in this folder makes haste from now on."""
-    shutil.copy(PROGRAMS / "paced.py", cwd)
-    (cwd / "nap").unlink(missing_ok=True)
+    (cwd / "nap").unlink()

@@ -126,7 +126,9 @@ def test_more_updates_extend_a_finished_one(trained, on_one_rank):
         ("moving-bandits-shared", [], "fine-tune"),
         ("moving-bandits-rl2", [], "rl2"),
         ("moving-bandits-maml", [], "maml"),
+        ("moving-bandits", ["--method", "scratch", "--env", "mlsh/Allwalk-v0"], "scratch"),
         ("four-rooms", ["--method", "option-critic", "--held-out"], "option-critic"),
+        ("four-rooms", ["--method", "scratch", "--task", "goal=103", "--task", "goal=70"], "scratch"),
         ("ant-twowalk", ["--method", "scratch", "--steps", "1000", "--updates", "1", "--test-masters", "2"], "scratch"),
     ],
 )
@@ -139,6 +141,7 @@ def test_every_baseline_learns_single_tasks_and_can_be_continued(trained, source
     whole = mpirun(2, *ADAPT, *given, "--folder", folder, cwd=cwd).succeeded()
     assert re.search(r"adapting +1/", whole.stdout)
     assert "NOT WELL" not in whole.stdout
+    assert all(f"goal={n}" in whole.stdout for n in (103, 70) if f"goal={n}" in options)
     left = mpirun(2, *ADAPT, *given, "--folder", f"{folder}-cut", "--time-limit", "0.0001", cwd=cwd)
     assert left.code == 75
     mpirun(2, *ADAPT, *given, "--folder", f"{folder}-cut", cwd=cwd).succeeded()

@@ -12,8 +12,9 @@ PRIMITIVES = Path(__file__).resolve().parents[2] / "launch" / "paper" / "primiti
 
 
 def reached(name, *options, cwd):
-    mpirun(2, "-m", "mlsh_mpi.adapt", PRIMITIVES / f"{name}.pt", *options, "--folder", "test", cwd=cwd).succeeded()
-    return json.loads((cwd / "test" / "summary.json").read_text())
+    mpirun(2, "-m", "mlsh_mpi.adapt", PRIMITIVES / f"{name}.pt", *options, cwd=cwd).succeeded()
+    (summary,) = (cwd / "runs" / name / "adapt").glob("*/summary.json")
+    return json.loads(summary.read_text())
 
 
 def test_bandits_are_mastered_in_a_few_updates(tmp_path):

@@ -1,4 +1,7 @@
-"""Policies by hand, one for each environment: what an agent can reach that knows its task and how its world works."""
+"""Policies by hand, one for each environment: what an agent can reach that knows its task and how its world works.
+
+Long: a policy for each of fourteen worlds.
+"""
 
 import numpy as np
 

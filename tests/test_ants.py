@@ -1,4 +1,7 @@
-"""The ant and its worlds: rewards against a second account, what happens at ends, walls and enemies, and that a walker wins."""
+"""The ant and its worlds: rewards against a second account, what happens at ends, walls and enemies, and that a walker wins.
+
+Long: five worlds of one body.
+"""
 
 import copy
 

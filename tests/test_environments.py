@@ -1,4 +1,7 @@
-"""Every environment: Gymnasium's own checks, the task protocol, two forms that agree, and copies that go on where they were."""
+"""Every environment: Gymnasium's own checks, the task protocol, two forms that agree, and copies that go on where they were.
+
+Long: what all environments have in common is asked here, once.
+"""
 
 import copy
 import inspect

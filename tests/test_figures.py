@@ -121,6 +121,12 @@ def test_every_curve_has_its_commands(name):
     assert {series.runs for series in FIGURES[name].series} <= named
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_batch_array_has_a_task_for_every_command(name):
+    arrays = re.findall(r"(?:seeds.sh |--array=)1-(\d+) ", (command.HOME / name / "README.md").read_text())
+    assert [int(last) for last in arrays] == [len(stage) for stage in making.read_commands(command.HOME / name)]
+
+
 def test_a_figure_is_drawn_from_runs_and_again_from_its_curves(home, tmp_path, monkeypatch, capsys):
     runs = [trained(tmp_path / "runs/some" / f"run-seed{seed}", [1.0 + seed] * 5) for seed in (0, 1)]
     other = trained(tmp_path / "runs/some/other-seed0", [1.0])

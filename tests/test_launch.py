@@ -1,4 +1,7 @@
-"""The launch scripts, with a stand-in for Python that records what it is asked to do and installs nothing."""
+"""The launch scripts, with a stand-in for Python that records what it is asked to do and installs nothing.
+
+Long: one stand-in serves the tests of all scripts.
+"""
 
 import os
 import shutil

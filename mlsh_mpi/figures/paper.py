@@ -65,12 +65,13 @@ FIGURES: dict[str, PaperFigure] = {
         series=(
             Series("bandits/ours", "MLSH, our setting"),
             Series("bandits/paper", "MLSH, the paper's setting", "MLSH"),
+            Series("bandits/twelve", "the same with 12 workers a group"),
             Series("bandits/no-warmup", "no warm-up", "nowarm"),
             Series("bandits/n1", "N = 1", "nodiff"),
             Series("bandits/shared", "shared policy", "shared"),
             Series("bandits/rl2", "RL²", "RL2"),
         ),
-        caption="10 groups of 1 worker (paper: 12), D = 2000; our setting: 30 groups of 1 worker.",
+        caption="10 groups of 1 worker (paper: 12) unless said otherwise, D = 2000; our setting: 30 groups of 1 worker.",
         every=10,
     ),
     "fig4b": PaperFigure(
@@ -107,13 +108,25 @@ FIGURES: dict[str, PaperFigure] = {
         axis="environment steps",
         steps=1.0,
         series=(
-            Series("rooms-task/ours", "MLSH, our setting"),
-            Series("rooms-task/paper", "MLSH, the paper's setting", "MLSH"),
+            Series("rooms-task/folds", "MLSH, our setting, 17 or 18 goals to train on"),
+            Series("rooms-task/ours", "MLSH, our setting, 11 goals to train on"),
+            Series("rooms-task/paper", "MLSH, the paper's setting, 11 goals", "MLSH"),
             Series("rooms-task/ppo", "PPO from scratch", "PPO"),
             Series("rooms-task/option-critic", "Option-Critic", "OC"),
             Series("rooms-task/actor-critic", "Actor-Critic", "AC"),
         ),
         caption="10 goals that training never drew (paper: one), 3 learners on each a seed.",
+    ),
+    "fig4d-released": PaperFigure(
+        title="Four Rooms, goal 103 in training and test (paper, Figure 4d)",
+        panel="fig4d_FourRooms_sampled_task",
+        axis="environment steps",
+        steps=1.0,
+        series=(
+            Series("rooms-103/released", "MLSH, the paper's setting, trained on goal 103 alone", "MLSH"),
+            Series("rooms-103/ppo", "PPO from scratch", "PPO"),
+        ),
+        caption="As in the released code, which puts 103 in place of the goal drawn; 10 groups of 1 worker; 10 learners a seed.",
     ),
     "fig6": PaperFigure(
         title="Ant mazes, full training (paper, Figure 6 shows paths only)",

@@ -21,6 +21,8 @@ from mlsh_mpi.figures.points import Curve, together
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+OF_PAPER = "paper: "
+"""What the names of its curves begin with."""
 
 
 def digitised(path: Path, panel: str) -> dict[str, Array]:
@@ -43,18 +45,17 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
         of_paper: the paper's own, by name.
     """
     by_steps = shown.axis == "environment steps"  # as the second panel always is
-    figure = Figure(figsize=(9.5 if by_steps else 12.5, 5.6), layout="constrained")
+    figure = Figure(figsize=(10.5 if by_steps else 12.5, 5.6), layout="constrained")
     axes = figure.subplots(1, 1 if by_steps else 2, sharey=True, squeeze=False)[0]
     for series, dash in zip(shown.series, DASHES * 2, strict=False):
         if (points := of_paper.get(series.digitised)) is not None:
             for axis, unit in zip(axes[::-1], (shown.steps, 1.0), strict=False):
                 x, y = points[points[:, 0] * unit > (0 if unit > 1 else -1)].T  # a logarithmic axis has no 0
-                axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=f"paper: {series.digitised}")
-                axis.annotate(series.digitised, (x[-1] * unit, y[-1]), color="0.45", fontsize=7, xytext=(3, 0),
-                              textcoords="offset points", va="center")  # fmt: skip
+                axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=OF_PAPER + series.digitised)
     for series, colour in zip(shown.series, COLOURS * 2, strict=False):
         if mine := [curve for curve in curves if curve.series == series.runs]:
             _draw_series(axes, series, mine, colour, shown.mean_of_tasks)
+    _name_at_their_ends(axes)
     first, second = axes[0], axes[-1]
     if not by_steps:
         first.set(title="as in the paper", xlabel=shown.axis)
@@ -70,8 +71,22 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
         "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks), as far as all went; a thin "
         "line is one that went on; the paper's curves digitised. "
     )
-    figure.supxlabel(textwrap.fill(about + shown.caption, 170), fontsize=8)
+    unbroken = shown.caption.replace(" = ", "\xa0=\xa0")
+    figure.supxlabel(textwrap.fill(about + unbroken, 170), fontsize=8)
     figure.savefig(path, dpi=100)
+
+
+def _name_at_their_ends(axes: Sequence[Axes]) -> None:
+    """The paper's curves, lowest first, each name above the one before it."""
+    low, high = axes[0].get_ylim()
+    for axis in axes:
+        curves = [line for line in axis.get_lines() if str(line.get_label()).startswith(OF_PAPER)]
+        ends = [(np.ravel(line.get_ydata())[-1], np.ravel(line.get_xdata())[-1], str(line.get_label())) for line in curves]
+        height = -np.inf
+        for y, x, name in sorted(ends):
+            height = max(y, height + 0.03 * (high - low))
+            axis.annotate(name.removeprefix(OF_PAPER), (x, height), color="0.45", fontsize=7, xytext=(3, 0),
+                          textcoords="offset points", va="center")  # fmt: skip
 
 
 def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], colour: Any, mean_of_tasks: bool) -> None:
@@ -79,8 +94,8 @@ def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], 
     if mean_of_tasks:
         returns = returns.mean(0, keepdims=True)
     mean, low, high = interquartile_band(returns, seeding.stream(0, "test"))
-    seeds = len({curve.seed for curve in curves})
-    label = f"{series.label} (n = {seeds})" if len(returns) == 1 else f"{series.label} (n = {seeds} x {len(returns)} tasks)"
+    tasks, seeds = returns.shape[:2]
+    label = f"{series.label} (n = {seeds})" if tasks == 1 else f"{series.label} (n = {seeds} x {tasks} tasks)"
     for axis, x in _across(axes, series, places):
         axis.plot(x, mean, color=colour, lw=1.6, label=label)
         axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)

@@ -4,9 +4,12 @@ import json
 import re
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 
+import mlsh_envs  # noqa: F401 (registers them)
+from mlsh_mpi.cli import parse
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.figures import __main__ as command
 from mlsh_mpi.figures import making
@@ -119,6 +122,13 @@ def test_the_papers_points_are_there_for_every_curve_that_is_drawn_beside_one():
 def test_every_curve_has_its_commands(name):
     named = {series_of(run.name)[0] for stage in making.read_commands(command.HOME / name) for run in stage}
     assert {series.runs for series in FIGURES[name].series} <= named
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_training_can_begin(name):
+    for run in making.read_commands(command.HOME / name)[0]:
+        settings = parse(run.arguments).settings
+        settings.check(gymnasium.spec(settings.environment.env).max_episode_steps)
 
 
 @pytest.mark.parametrize("name", FIGURES)

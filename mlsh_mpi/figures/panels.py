@@ -21,8 +21,6 @@ from mlsh_mpi.figures.points import Curve, together
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-OF_PAPER = "paper: "
-"""What the names of its curves begin with."""
 
 
 def digitised(path: Path, panel: str) -> dict[str, Array]:
@@ -47,15 +45,17 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     by_steps = shown.axis == "environment steps"  # as the second panel always is
     figure = Figure(figsize=(10.5 if by_steps else 12.5, 5.6), layout="constrained")
     axes = figure.subplots(1, 1 if by_steps else 2, sharey=True, squeeze=False)[0]
+    ends: dict[Axes, list[tuple[float, float, str]]] = {axis: [] for axis in axes}
     for series, dash in zip(shown.series, DASHES * 2, strict=False):
         if (points := of_paper.get(series.digitised)) is not None:
             for axis, unit in zip(axes[::-1], (shown.steps, 1.0), strict=False):
                 x, y = points[points[:, 0] * unit > (0 if unit > 1 else -1)].T  # a logarithmic axis has no 0
-                axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=OF_PAPER + series.digitised)
+                axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=f"paper: {series.digitised}")
+                ends[axis].append((y[-1], x[-1] * unit, series.digitised))
     for series, colour in zip(shown.series, COLOURS * 2, strict=False):
         if mine := [curve for curve in curves if curve.series == series.runs]:
             _draw_series(axes, series, mine, colour, shown.mean_of_tasks)
-    _name_at_their_ends(axes)
+    _name_at_their_ends(ends)
     first, second = axes[0], axes[-1]
     if not by_steps:
         first.set(title="as in the paper", xlabel=shown.axis)
@@ -76,17 +76,14 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
     figure.savefig(path, dpi=100)
 
 
-def _name_at_their_ends(axes: Sequence[Axes]) -> None:
-    """The paper's curves, lowest first, each name above the one before it."""
-    low, high = axes[0].get_ylim()
-    for axis in axes:
-        curves = [line for line in axis.get_lines() if str(line.get_label()).startswith(OF_PAPER)]
-        ends = [(np.ravel(line.get_ydata())[-1], np.ravel(line.get_xdata())[-1], str(line.get_label())) for line in curves]
+def _name_at_their_ends(ends: dict[Axes, list[tuple[float, float, str]]]) -> None:
+    """The paper's curves by the y, x and name of where each ends: lowest first, each name above the one before it."""
+    for axis, places in ends.items():
+        low, high = axis.get_ylim()
         height = -np.inf
-        for y, x, name in sorted(ends):
+        for y, x, name in sorted(places):
             height = max(y, height + 0.03 * (high - low))
-            axis.annotate(name.removeprefix(OF_PAPER), (x, height), color="0.45", fontsize=7, xytext=(3, 0),
-                          textcoords="offset points", va="center")  # fmt: skip
+            axis.annotate(name, (x, height), color="0.45", fontsize=7, xytext=(3, 0), textcoords="offset points", va="center")
 
 
 def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], colour: Any, mean_of_tasks: bool) -> None:

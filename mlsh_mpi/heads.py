@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Backward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+"""Derivative by the log-probability, (n, B) -> derivatives by the outputs, (n, B, outputs), and by the free ones, (n, free)."""
 
 
 class Head(Protocol):
@@ -40,6 +43,10 @@ class Head(Protocol):
         """Log-probability of actions: (n, B, outputs), (n, free), (n, B, ...) -> (n, B)."""
         ...
 
+    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+        """:meth:`log_prob`, and its backward pass written out: what autograd would do, without a graph."""
+        ...
+
     def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
         """Kullback-Leibler divergence in nats from one policy to another: (B, outputs), (free,) of each -> (B,)."""
         ...
@@ -60,6 +67,15 @@ class Categorical:
 
     def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
         return torch.log_softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+        log_pi, index = torch.log_softmax(outputs, -1), action.unsqueeze(-1)
+
+        def backward(by_log_prob: Tensor) -> tuple[Tensor, None]:
+            by_log_pi = torch.zeros_like(log_pi).scatter_add_(-1, index, by_log_prob.unsqueeze(-1))
+            return torch.ops.aten._log_softmax_backward_data.default(by_log_pi, log_pi, -1, log_pi.dtype), None
+
+        return log_pi.gather(-1, index).squeeze(-1), backward
 
     def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
         return _divergence(outputs, other)
@@ -91,6 +107,17 @@ class Exploring:
         own = torch.softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
         return torch.log((1 - self.exploration) * own + self.exploration / self.outputs)
 
+    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+        pi, index = torch.softmax(outputs, -1), action.unsqueeze(-1)
+        mixture = (1 - self.exploration) * pi.gather(-1, index).squeeze(-1) + self.exploration / self.outputs
+
+        def backward(by_log_prob: Tensor) -> tuple[Tensor, None]:
+            by_own = (by_log_prob / mixture).mul_(1 - self.exploration)
+            by_pi = torch.zeros_like(pi).scatter_add_(-1, index, by_own.unsqueeze(-1))
+            return torch.ops.aten._softmax_backward_data.default(by_pi, pi, -1, pi.dtype), None
+
+        return torch.log(mixture), backward
+
     def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
         return _divergence(outputs, other)  # of what the masters themselves would choose
 
@@ -115,6 +142,18 @@ class Gaussian:
         squared = torch.nn.functional.mse_loss(outputs, action, reduction="none")
         constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
         return (squared * (-0.5 * torch.exp(-2 * free)).unsqueeze(1)).sum(-1) - constant
+
+    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+        error, precision = outputs - action, torch.exp(-2 * free)
+        squared, factor = error * error, (precision * -0.5).unsqueeze(1)
+        constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
+
+        def backward(by_log_prob: Tensor) -> tuple[Tensor, Tensor]:
+            each = by_log_prob.unsqueeze(-1)
+            by_free = (each * squared).sum(1).mul_(precision) - by_log_prob.sum(1, keepdim=True)
+            return (each * factor).mul_(error).mul_(2), by_free
+
+        return (squared * factor).sum(-1) - constant, backward
 
     def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
         variance = np.exp(2 * (free - other_free))

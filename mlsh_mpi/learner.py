@@ -33,9 +33,9 @@ class Learner:
     ranks: Ranks
 
     @classmethod
-    def of(cls, stack: Stack, config: PPO, ranks: Ranks, recorded: bool = True) -> Learner:
-        """A learner whose gradients are summed over `ranks`, and recorded or not (see :class:`mlsh_mpi.ppo.PPOUpdate`)."""
-        return cls(stack, ppo.PPOUpdate(stack, config, recorded), ranks)
+    def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> Learner:
+        """A learner whose gradients are summed over `ranks`."""
+        return cls(stack, ppo.PPOUpdate(stack, config), ranks)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ class Network:
     observation_size: int
     head: Head
     hidden: tuple[int, ...]
+    written_out: ClassVar[bool] = True
+    """Whether gradients.py has the backward pass; else autograd derives it."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -141,22 +143,15 @@ def by_row(rows: Array, n: int) -> tuple[Array, Array]:
 _MINUS_ONE = torch.tensor(-1.0)
 
 
-class _Tanh(torch.autograd.Function):
-    """tanh(z) = 2 sigmoid(2 z) - 1, overwriting z: in less than half the time of torch.tanh, a third of all learning."""
+def tanh_layer(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """tanh(x weight + bias): (n, 1, out), (n, B, in), (n, in, out) -> (n, B, out).
 
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        y = torch.add(_MINUS_ONE, z.mul_(2).sigmoid_(), alpha=2)
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (y,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(gradient, y)
+    tanh(z) = 2 sigmoid(2 z) - 1 takes less than half the time of torch.tanh, which would be a third of all learning.
+    """
+    return torch.add(_MINUS_ONE, torch.baddbmm(bias, x, weight, beta=2, alpha=2).sigmoid_(), alpha=2)
 
 
 def _forward(layers: Sequence[Tensor], x: Tensor) -> Tensor:
     for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-        x = _Tanh.apply(torch.baddbmm(bias.unsqueeze(1), x, weight))
+        x = tanh_layer(bias.unsqueeze(1), x, weight)
     return torch.baddbmm(layers[-1].unsqueeze(1), x, layers[-2])

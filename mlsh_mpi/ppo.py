@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from mlsh_mpi.config import PPO
-from mlsh_mpi.policies import Network, Stack
-from mlsh_mpi.recording import record
+from mlsh_mpi.gradients import Gradients, Minibatch
+from mlsh_mpi.policies import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
@@ -69,7 +69,7 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
         n: rows of the stack.
         keys: (E, W, S) uniform random numbers in [0, 1), drawn for each worker apart.
         minibatches: M.
-        regular: B where nothing is irregular; others are rounded, so that few shapes have to be recorded.
+        regular: B where nothing is irregular; others are rounded, so that few shapes occur.
         parameters: of a row. Rows whose minibatches differ so much that padding them would cost more than calls of their own are
             computed each by itself.
     """
@@ -149,97 +149,17 @@ class Optimiser:
         )
 
 
-class Minibatch(NamedTuple):
-    """n rows of B samples; fields as in Batch, with (n, B) instead of (S,)."""
-
-    observation: Tensor
-    action: Tensor
-    log_prob: Tensor
-    advantage: Tensor
-    target: Tensor
-    weight: Tensor
-    """(n, B) 1, or 0 for padding."""
-
-
-def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Tensor:
-    """What is minimised, summed over samples: the clipped surrogate's negative and the value's squared error.
-
-    The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
-    clip range on the side that the advantage A asks for, and r A elsewhere. Only the second kind is summed: the gradient is the
-    same, in half the operations.
-
-    Args:
-        network: shape of the actor-critics.
-        parameters: theirs, n rows each.
-        minibatch: the samples of each row.
-        config: clip and value coefficient.
-    """
-    observation, action, log_prob, advantage, target, weight = minibatch
-    now, value = network.log_prob_and_value(parameters, observation, action)
-    ratio = torch.exp(now - log_prob)
-    moves = (ratio.detach() - 1) * torch.sign(advantage) < config.clip
-    error = torch.nn.functional.mse_loss(value, target, reduction="none")
-    return (ratio * -(advantage * weight * moves)).sum() + (error * (weight * config.value_coefficient)).sum()
-
-
-class Gradients:
-    """The gradient of the loss for one stack, added to its buffer; recorded once for each shape of a minibatch, if at all."""
-
-    def __init__(self, stack: Stack, config: PPO, recorded: bool = True) -> None:
-        self._stack, self._config, self._recorded = stack, config, recorded
-        self._programs: dict[torch.Size, Callable[..., object]] = {}
-        self._views: dict[tuple[int, int], list[Tensor]] = {}
-
-    def add(self, minibatch: Minibatch, first: int = 0) -> None:
-        """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`.
-
-        Args:
-            minibatch: of rows that are neighbours.
-            first: the first of them.
-        """
-        stack, shape = self._stack, minibatch.weight.shape
-        tensors = (*self._of_rows(first, first + shape[0]), *minibatch)
-        if not self._recorded:
-            self.add_plainly(*tensors)
-            return
-        program = self._programs.get(shape)
-        if program is None:
-            kept = stack.buffer.clone()
-            program = self._programs[shape] = record(self.add_plainly, tensors)
-            stack.buffer.copy_(kept)
-        with torch.no_grad():
-            program(*tensors)
-
-    def _of_rows(self, first: int, end: int) -> list[Tensor]:
-        """Views of some rows' parameters, gradients and sample counts; kept, because making them takes longer than using them."""
-        if (first, end) not in self._views:
-            stack = self._stack
-            self._views[first, end] = [values[first:end] for values in (*stack.parameters, *stack.gradients, stack.counts)]
-        return self._views[first, end]
-
-    def add_plainly(self, *tensors: Tensor) -> None:
-        """The same as :meth:`add` on its flat arguments, by plain autograd."""
-        size = len(self._stack.parameters)
-        leaves = [parameter.detach().requires_grad_() for parameter in tensors[:size]]
-        minibatch = Minibatch(*tensors[2 * size + 1 :])
-        found = torch.autograd.grad(loss(self._stack.network, leaves, minibatch, self._config), leaves)
-        for gradient, new in zip(tensors[size : 2 * size], found, strict=True):
-            gradient.add_(new)
-        tensors[2 * size].add_(minibatch.weight.sum(-1))
-
-
 class PPOUpdate:
     """Learns a stack by PPO, with Adam.
 
     Args:
         stack: n actor-critics, changed in place.
         config: this timescale's settings.
-        recorded: whether gradients are worth recording; those of a long recurrence are not.
     """
 
-    def __init__(self, stack: Stack, config: PPO, recorded: bool = True) -> None:
+    def __init__(self, stack: Stack, config: PPO) -> None:
         self._stack, self._config = stack, config
-        self._gradients = Gradients(stack, config, recorded)
+        self._gradients = Gradients(stack, config)
         self.optimiser = Optimiser(stack)
 
     def gradient(self, parts: Sequence[tuple[int, Minibatch]], reduce: Reduce) -> list[float]:

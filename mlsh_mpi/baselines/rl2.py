@@ -39,6 +39,7 @@ class RecurrentNetwork(Network):
     """
 
     trial_steps: int = 1
+    written_out = False
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -182,7 +183,7 @@ def train(
     """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`."""
     network = network_for(config, spec)
     lanes_each = config.sampling.steps // network.trial_steps
-    state = SharedPolicy.begin(config, job.world, network, saved, recorded=False)
+    state = SharedPolicy.begin(config, job.world, network, saved)
     workers = state.hosting.workers
     lanes = RememberingLanes(maker.lanes(len(workers) * lanes_each), network.head)
 

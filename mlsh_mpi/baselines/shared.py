@@ -35,13 +35,11 @@ class SharedPolicy:
     learner: Learner
 
     @classmethod
-    def begin(
-        cls, config: Config, world: Ranks, network: Network, saved: Mapping[str, Any] | None, recorded: bool = True
-    ) -> SharedPolicy:
+    def begin(cls, config: Config, world: Ranks, network: Network, saved: Mapping[str, Any] | None) -> SharedPolicy:
         """As training begins or, with what a checkpoint holds, goes on."""
         groups = groups_of(config, world, saved)
         hosting = host(groups, config.sampling.workers, world.size, world.rank)
-        learner = Learner.of(Stack(1, network), config.primitive, world, recorded)
+        learner = Learner.of(Stack(1, network), config.primitive, world)
         learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
         for name, values in learner.tensors.items() if saved is not None else ():
             values.copy_(saved["primitives"][name])  # type: ignore[index]

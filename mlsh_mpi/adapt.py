@@ -20,8 +20,9 @@ from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
 from mlsh_mpi.health import forced_returns
-from mlsh_mpi.lanes import SCRIPTED, Maker, Spec
+from mlsh_mpi.probe import probed
 from mlsh_mpi.skills import PHI, Skills, load_phi
+from mlsh_mpi.task_family import SCRIPTED, Maker, Spec
 from mlsh_mpi.tasks import chosen_tasks, different_tasks
 
 FORCED_TASKS = 16
@@ -105,7 +106,7 @@ def ready_to_learn(
             name = config.environment.env.removeprefix(SCRIPTED)
             raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
         maker = Maker.of(config.environment)
-        spec = maker.spec()
+        spec = probed(maker, current)
         config.check(spec.episode_length)
         skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
         return Trial(config, current, maker, spec, tasks(spec)), skills
@@ -174,7 +175,7 @@ class _Report(Report):
         self._trial, self._report, self._logs = trial, report, logs
         done = opened.saved["iteration"] if opened.saved else 0
         header = report.adapt_header(config, trial, learners, opened.folder.path, done)
-        super().__init__(config, opened, header, "adapting", len(trial.tasks) * learners.collected)
+        super().__init__(trial.job, config, opened, header, "adapting", len(trial.tasks) * learners.collected)
 
     def adapted(self, forced: int) -> None:
         """Closes the log; so many primitives are still to be run alone."""

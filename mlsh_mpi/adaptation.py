@@ -19,11 +19,11 @@ from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import Hosting, host
-from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Master, Rollout, Streams, collect
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Maker, Spec
 from mlsh_mpi.tasks import TEST_SEED
 
 

@@ -20,11 +20,12 @@ from mlsh_mpi import baselines
 from mlsh_mpi.adapt import resolved
 from mlsh_mpi.config import PREFIXED, AdaptConfig, Config
 from mlsh_mpi.errors import UserError, nearest
-from mlsh_mpi.lanes import known_environments
 from mlsh_mpi.options import from_dict
+from mlsh_mpi.output import say
 from mlsh_mpi.presets import BASELINES, PRESETS, preset_config
 from mlsh_mpi.replay import Film
 from mlsh_mpi.skills import load_phi
+from mlsh_mpi.task_family import known_environments
 
 DEFAULT_PRESET = "moving-bandits"
 MEANINGLESS: dict[str, tuple[str, ...]] = {
@@ -86,7 +87,7 @@ def asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
     """
     command = parse(arguments)
     if command.list or command.print_config:
-        print(listing() if command.list else json.dumps(dataclasses.asdict(command.settings), indent=2))
+        say(listing() if command.list else json.dumps(dataclasses.asdict(command.settings), indent=2))
         return None
     return command.settings, command.fresh
 
@@ -192,7 +193,7 @@ def read_config(path: Path) -> Config:
         UserError: the file cannot be read, or holds something else.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--config {path} cannot be read as JSON: {error}") from None
     return from_dict(value, str(path))

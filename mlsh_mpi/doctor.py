@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 
 from mlsh_mpi.comm import Job, job, promised_ranks
+from mlsh_mpi.output import say
 from mlsh_mpi.software import PACKAGES, software
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def main() -> None:
         for look in (launcher, hosts, binding, versions, clocks, network, filesystem, pictures, slurm):
             verdicts.append(look(current))
             if current.world.rank == 0:
-                print(verdicts[-1], flush=True)
+                say(str(verdicts[-1]))
     sys.exit(any(verdict.level == WRONG for verdict in verdicts))
 
 
@@ -153,9 +154,9 @@ def filesystem(current: Job) -> Verdict:
     with contextlib.ExitStack() as held:
         if world.rank == 0:
             try:
-                draft.write_text("whole")
+                draft.write_text("whole", encoding="utf-8")
                 draft.rename(final)
-                lock = held.enter_context(final.open())
+                lock = held.enter_context(final.open(encoding="utf-8"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 mistake = error.strerror
@@ -236,10 +237,10 @@ def _free_memory() -> float:
     """Bytes that this host has left for the job: what is free, or what a control group (as SLURM makes them) still allows."""
     free = [math.inf]
     with contextlib.suppress(OSError):
-        facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         free.append(float(facts["MemAvailable"].split()[0]) * 1024)
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, group = line.split(":", 2)
             if controllers in ("", "memory"):
                 folder = Path("/sys/fs/cgroup", controllers, group.lstrip("/"))
@@ -251,14 +252,14 @@ def _left(group: Path) -> float | None:
     """Bytes that a control group of either version still allows; None if it does not limit them."""
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         with contextlib.suppress(OSError, ValueError):
-            return float((group / limit).read_text()) - float((group / used).read_text())
+            return float((group / limit).read_text(encoding="utf-8")) - float((group / used).read_text(encoding="utf-8"))
     return None
 
 
 def _is_locked(path: Path) -> bool:
     """By another rank; where the file is not seen nobody can tell."""
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True

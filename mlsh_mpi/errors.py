@@ -1,11 +1,15 @@
-"""The one error that a user's mistake raises, and help with its wording."""
+"""What a run can end with: a user's mistake, a faulty environment, a request to leave; and help with the wording."""
 
 from __future__ import annotations
 
 import difflib
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+
+from mlsh_mpi.output import warn
 
 
 class UserError(Exception):
@@ -22,13 +26,28 @@ class UserError(Exception):
         return error
 
 
+class EnvironmentFault(Exception):  # noqa: N818  (the faulty thing is the environment)
+    """An environment raised, tried to end the process, or gave what nothing can be learned from. The message names it."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A second Ctrl-C: the job ends at once. A KeyboardInterrupt of any other kind is the environment's own."""
+
+
+def as_words(error: BaseException) -> str:
+    """An exception as its traceback ends, with the place where it was raised: ``KeyError: 'goal' (my_env.py, line 12)``."""
+    line = traceback.format_exception_only(error)[-1].strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{line} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else line
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Around a command that is no MPI job: a UserError ends it with its sentence and exit code 2."""
     try:
         yield
     except UserError as error:
-        print(f"mlsh_mpi: {error}", file=sys.stderr)
+        warn(f"mlsh_mpi: {error}")
         sys.exit(2)
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.metrics import Target
+from mlsh_mpi.output import say, warn
 from mlsh_mpi.state import Kept
 
 T = TypeVar("T")
@@ -26,7 +27,10 @@ T = TypeVar("T")
 def first_rank_asks(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
     """What the command line wants, read on rank 0 and known to all; None if there is nothing to do."""
     given, world = sys.argv[1:], current.world
-    if {"-h", "--help"} & set(given) and world.rank > 0:
+    if {"-h", "--help"} & set(given):
+        if world.rank == 0:
+            with suppress(SystemExit, BrokenPipeError):  # tyro ends the process once help is shown, perhaps in part
+                asked(given)
         return None
     return world.first(world.agreed(lambda: asked(given) if world.rank == 0 else None))
 
@@ -48,7 +52,7 @@ class Opened:
             UserError: it cannot be written, is in use, or holds something else.
         """
         folder = runs.RunFolder(path, fresh=fresh)
-        saved = folder.continued(config, identity, lambda note: print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True), more)
+        saved = folder.continued(config, identity, lambda note: warn(f"mlsh_mpi: {note}"), more)
         return cls(folder, identity, saved, folder.finished(config, saved))
 
 
@@ -74,8 +78,9 @@ def opened_by_all(
         _refuse_unshared(current, path, opened)
     saved, done = world.first((opened.saved, opened.tables is not None) if opened else (None, False))
     if opened and done:
-        print(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}", flush=True)
-        opened.folder.close()
+        say(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}")
+    if opened:
+        current.closing.callback(opened.folder.close)
     if not done:
         if opened:
             hosts = {host: current.host_of.count(host) for host in current.hosts}
@@ -98,13 +103,14 @@ def _refuse_unshared(current: Job, path: Path, opened: Opened | None) -> None:
     if "SLURM_JOB_ID" in os.environ:
         raise UserError.of_all(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
     if opened:
-        print(f"mlsh_mpi: {found}: it can only be continued with its first rank there", file=sys.stderr, flush=True)
+        warn(f"mlsh_mpi: {found}: it can only be continued with its first rank there")
 
 
 class Report:
     """Rank 0's side of a run: everything shown or written.
 
     Args:
+        current: the job.
         config: of the run.
         opened: its folder.
         header: printed first.
@@ -112,14 +118,15 @@ class Report:
         steps: environment steps of an iteration, over all ranks.
     """
 
-    def __init__(self, config: Config, opened: Opened, header: str, title: str, steps: int) -> None:
+    def __init__(self, current: Job, config: Config, opened: Opened, header: str, title: str, steps: int) -> None:
         from mlsh_mpi import logs  # only what every rank needs is imported by every rank
 
         self.config, self.folder, self._identity = config, opened.folder, opened.identity
         self._kept = opened.saved["iteration"] if opened.saved else 0
-        print(header, flush=True)
+        say(header)
         with self.writing():
             self.log = logs.Log(self.folder.path, title, config.run.iterations, steps, self._kept)
+        current.closing.callback(self.log.close)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -151,11 +158,10 @@ class Report:
     def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:
         """The last thing: picture, tables and summary are written, and the tables shown."""
         with self.writing():
-            (self.folder.path / "summary.txt").write_text(text)
+            (self.folder.path / "summary.txt").write_text(text, encoding="utf-8")
             picture(self.folder.path / "picture.png")
             self.folder.write_json(runs.SUMMARY, summary)
-        print(f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl{others}", flush=True)
-        self.folder.close()
+        say(f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl{others}")
 
 
 class Keeper:

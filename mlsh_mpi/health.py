@@ -13,11 +13,11 @@ from mlsh_mpi.acting import outputs_of
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import host
-from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.metrics import finished, shown
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Streams, always, collect
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Maker, Spec
 
 FORCED_ITERATION = 10_000
 """Where the forced episodes' random streams begin, beyond any number of updates of a learner."""
@@ -174,9 +174,16 @@ class Health:
         return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
 
     def _alike(self, i: int, j: int) -> bool:
-        if np.ptp(self.forced, axis=None) == 0 if self.forced.size else True:  # a reward that nobody comes to tells nothing
+        """Equal returns tell nothing of two primitives that alone come to no reward, as where it is sparse: what they do does."""
+        if not (self._earns(i) and self._earns(j)):
             return bool(self.divergence[i, j] < SAME_POLICY)
         return bool((np.abs(self.forced[i] - self.forced[j]) < ALIKE * np.ptp(self.forced)).all())
+
+    def _earns(self, k: int) -> bool:
+        """Whether a primitive serves any task, alone."""
+        if not self.forced.size or not np.ptp(self.forced):
+            return False
+        return bool(self.forced[k].max() - self.forced.min() >= UNSERVED * np.ptp(self.forced))
 
     def _evidence(self, i: int, j: int) -> str:
         apart = f"where they went they are {self.divergence[i, j]:.2f} nats apart"

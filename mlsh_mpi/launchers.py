@@ -19,9 +19,10 @@ def above() -> list[Path]:
     process = Path("/proc/self")
     with contextlib.suppress(OSError, ValueError):
         for _ in range(6):
-            status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
+            lines = (process / "status").read_text(encoding="utf-8").splitlines()
+            status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
             process = Path("/proc") / status["PPid"]
-            if (process / "comm").read_text().strip() not in NAMES:
+            if _name(process) not in NAMES:
                 break
             found.append(process)
     return found
@@ -32,8 +33,13 @@ def end_later(seconds: float) -> None:
     still = []
     for path in above():
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            still.append(f'[ "$(cat {path}/comm)" != "{(path / "comm").read_text().strip()}" ] || kill -9 {path.name}')
+            still.append(f'[ "$(cat {path}/comm)" != "{_name(path)}" ] || kill -9 {path.name}')
     if still:
         script = f"exec </dev/null >/dev/null 2>&1; sleep {seconds}; {'; '.join(still)}"
         local = {"PATH": "/usr/bin:/bin"}  # the network may be gone, and with it what else is on PATH
         subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, env=local)
+
+
+def _name(process: Path) -> str:
+    """As the kernel has it, given the folder in /proc."""
+    return (process / "comm").read_text(encoding="utf-8").strip()

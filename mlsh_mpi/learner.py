@@ -16,10 +16,10 @@ from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import PPO, Config, MasterPPO
 from mlsh_mpi.heads import Exploring, head_for
 from mlsh_mpi.hosting import Hosting
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.policies import Network, Stack, by_row
 from mlsh_mpi.rollout import Rollout, Step
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Spec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

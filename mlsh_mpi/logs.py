@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mlsh_mpi import launchers
 from mlsh_mpi.metrics import plain, shown
+from mlsh_mpi.output import say
 
 COLUMNS = {
     "return": "return/mean",
@@ -44,9 +45,9 @@ class Log:
         path = folder / "metrics.jsonl"
         self.rows = [row for row in read_rows(path) if row["iteration"] <= done]
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
         unfinished.replace(path)
-        self._file = path.open("a", buffering=1)
+        self._file = path.open("a", buffering=1, encoding="utf-8")
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
         self._hook, threading.excepthook = threading.excepthook, self._told_elsewhere
@@ -99,7 +100,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     """The whole lines of a metrics.jsonl, up to the first that is torn; none if there is no such file."""
     rows: list[dict[str, float]] = []
     with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             if not isinstance(row, dict) or "iteration" not in row:
                 break
@@ -115,7 +116,7 @@ class Bar:
         self._bar: Progress | None = None
         terminal = _terminal()
         if terminal is not None:
-            with terminal.open() as device:
+            with terminal.open(encoding="utf-8") as device:
                 width = os.get_terminal_size(device.fileno()).columns
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             console = Console(force_terminal=True, width=width or None)
@@ -129,7 +130,7 @@ class Bar:
         if self._bar is not None:
             self._bar.update(self._task, advance=1, note=note)
         else:
-            print(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}", flush=True)
+            say(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}")
 
     def close(self) -> None:
         """Leaves the bar where it is."""

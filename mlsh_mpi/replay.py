@@ -5,7 +5,6 @@ python -m mlsh_mpi.replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-pri
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,13 @@ from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.lanes import Spec
+from mlsh_mpi.frame import first_rank_asks
 from mlsh_mpi.metrics import shown
+from mlsh_mpi.output import say
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, always
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Spec
 from mlsh_mpi.tasks import chosen_tasks, different_tasks
 
 FEW = 4
@@ -53,13 +54,10 @@ def main() -> None:
 
     with job() as current:
         if current.world.size > 1:
-            raise current.world.agreed(_refuse_ranks)
-        config, film = asked_to_replay(sys.argv[1:])
-        replay(current, config, film)
-
-
-def _refuse_ranks() -> UserError:
-    raise UserError("a film is made by one process: start it without mpirun, or with mpirun -np 1")
+            raise UserError.of_all("a film is made by one process: start it without mpirun, or with mpirun -np 1")
+        wanted = first_rank_asks(current, asked_to_replay)
+        if wanted is not None:
+            replay(current, *wanted)
 
 
 def replay(current: Job, config: AdaptConfig, film: Film) -> None:
@@ -86,7 +84,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     trial, skills, learners = ready_to_learn(config, current, few)
     if film.video.suffix not in films.FORMATS:
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
-    if film.paths is not None and not hasattr(trial.spec.env.unwrapped, "ground"):
+    if film.paths is not None and trial.spec.attribute("ground") is None:
         raise UserError(f"--paths draws where ants walk, and {trial.spec.name} has no ground to be seen from above")
     forced = _forced(config, trial, learners, skills)
     if film.force_primitive is None:
@@ -120,8 +118,8 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
     bar.close()
     env.close()
     for row in episodes:
-        print(", ".join(f"{episode.title}: return {shown(float(episode.reward.sum()))}" for episode in row))
-    print(f"the film is {film.video}", flush=True)
+        say(", ".join(f"{episode.title}: return {shown(float(episode.reward.sum()))}" for episode in row))
+    say(f"the film is {film.video}")
 
 
 def _forced(config: AdaptConfig, trial: Trial, learners: Learners, skills: Skills | None) -> dict[int, Callable[[], Rollout]]:
@@ -144,15 +142,14 @@ def _draw_paths(path: Path, trial: Trial, walks: Sequence[tuple[str, Rollout, in
         lanes = range(steps.reward.shape[1]) if row is None else range(row * each, (row + 1) * each)
         places = [steps.raw_observation[: _length(rollout, lane), lane, :2] for lane in lanes]
         primitives = [steps.primitive[: _length(rollout, lane), lane] for lane in lanes]
-        env: Any = trial.spec.env.unwrapped
-        ground = (np.zeros((0, 4)), np.zeros((0, 2))) if row is None else env.ground(trial.tasks[row])
+        ground = (np.zeros((0, 4)), np.zeros((0, 2))) if row is None else trial.spec.attribute("ground")(trial.tasks[row])
         panels.append(Walks(name, places, primitives, *ground))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_paths(path, panels, title)
     except (OSError, ValueError) as error:
         raise UserError(f"--paths {path} cannot be written ({error})") from None
-    print(f"the paths are in {path}", flush=True)
+    say(f"the paths are in {path}")
 
 
 def _before_and_after(current: Job, learners: Learners, updates: int) -> list[tuple[str, Rollout, int]]:
@@ -192,7 +189,7 @@ def _episode(trial: Trial, learners: Learners, name: str, rollout: Rollout, upda
     steps, lanes = rollout.steps, rollout.steps.reward.shape[1] // len(trial.tasks)
     lane = row * lanes
     length = _length(rollout, lane)
-    action = trial.maker.bounded(steps.action[:length, lane], trial.spec)
+    action = trial.spec.actions(steps.action[:length, lane])
     primitive = steps.primitive[:length, lane] if learners.behaviours > 1 else None
     seed = int(seeding.episode_seeds(trial.seed, update, row, lanes)[0])
     title = f"{trial.spec.label(trial.tasks[row])}, {name}"

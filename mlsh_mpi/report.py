@@ -17,9 +17,9 @@ from mlsh_mpi.adaptation import Adaptation, Learners, Trial
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import AdaptConfig, Config, Method
 from mlsh_mpi.health import Health
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.logs import jsonable
 from mlsh_mpi.metrics import COMMUNICATION, TIMES, band, shown
+from mlsh_mpi.task_family import Spec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 METHODS: dict[Method, str] = {
@@ -175,7 +175,7 @@ def separation(matrix: Array) -> float | None:
 def tables(summary: Any, width: int = 110) -> str:
     """The final tables as plain text."""
     text = io.StringIO()
-    console = Console(file=text, width=width)
+    console = Console(file=text, width=width, force_jupyter=False)
     console.print(_of_tasks(summary))
     if any("forced" in task for task in summary["tasks"].values()):
         console.print(_of_primitives(summary))
@@ -245,7 +245,7 @@ def curve_table(summary: Any, width: int = 110) -> str:
             mean, (low, high) = looked[update]
             cells += [shown(mean), f"{shown(low)} to {shown(high)}"]
         table.add_row(*cells)
-    Console(file=text, width=width).print(table)
+    Console(file=text, width=width, force_jupyter=False).print(table)
     return text.getvalue()
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from mlsh_mpi import seeding
 from mlsh_mpi.acting import outputs_of
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, as_words
 from mlsh_mpi.heads import Exploring, Head
-from mlsh_mpi.lanes import Lanes
+from mlsh_mpi.lanes import LaneFault, Lanes
 from mlsh_mpi.policies import Array, Stack
-from mlsh_mpi.singles import LaneFault
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.watch import Watch
 
@@ -55,10 +55,6 @@ class Rollout:
     """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
     environment_seconds: float
     policy_seconds: float
-
-
-class EnvironmentFault(Exception):  # noqa: N818  (the faulty thing is the environment)
-    """An environment raised, or gave what nothing can be learned from."""
 
 
 class Decisions(NamedTuple):
@@ -234,6 +230,10 @@ class Episodes:
             return act(*arguments)
         except LaneFault as fault:
             raise EnvironmentFault(f"{self._place(fault.lane)} {fault}") from fault.__cause__
+        except Interrupted:
+            raise
+        except BaseException as error:
+            raise EnvironmentFault(f"{self._place(self._lanes.at_work)} raised {as_words(error)}") from error
         finally:
             self._watch.leave()
             self.seconds += time.perf_counter() - entered

@@ -14,18 +14,24 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+import gymnasium as gym
 
 from mlsh_mpi import checkpoint
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.lanes import Spec
+from mlsh_mpi.output import warn
 from mlsh_mpi.software import software
+from mlsh_mpi.task_family import Spec
 
 SUMMARY = "summary.json"
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 """What a filesystem mounted without locks answers, as Lustre often is."""
+OWN_UNITS = "in units of the environment"
+"""How actions of a bounded Box were drawn by earlier versions, and still are where its half-width is 1."""
 LINGER = 60.0
 """Seconds that a requeued job waits for its own predecessor, whose last processes may still hold the folder."""
 
@@ -43,12 +49,13 @@ class RunFolder:
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         try:
-            if fresh and path.exists():
-                if path.resolve() in (Path.cwd(), *Path.cwd().parents):
+            place = path.resolve()  # a link to a larger disk stays one
+            if fresh and place.exists():
+                if place in (Path.cwd(), *Path.cwd().parents):
                     raise UserError(f"--fresh cannot move {path}, because you are in it: choose another with --folder")
-                _refuse_if_locked(path)
-                path.rename(_free_name(path))
-            path.mkdir(parents=True, exist_ok=True)
+                _refuse_if_locked(place)
+                place.rename(_free_name(place))
+            place.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
             self.path, self.checkpoints = path, path / "checkpoints"
         except OSError as error:
@@ -90,8 +97,8 @@ class RunFolder:
     def finished(self, config: Config, saved: Mapping[str, Any] | None) -> str | None:
         """The final tables, if the run in this folder is done."""
         try:
-            summary = json.loads((self.path / SUMMARY).read_text())
-            tables = (self.path / "summary.txt").read_text()
+            summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            tables = (self.path / "summary.txt").read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
         if saved is None or summary.get("iterations") != saved["iteration"]:
@@ -109,7 +116,7 @@ class RunFolder:
             "MPI": library,
             "SLURM": {name: value for name, value in slurm.items() if value},
         }
-        with (self.path / "jobs.jsonl").open("a") as file:
+        with (self.path / "jobs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(job) + "\n")
         script = os.environ.get("MLSH_JOB_SCRIPT")
         if script and Path(script).is_file():
@@ -132,12 +139,12 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file people can read, whole or not at all."""
         unfinished = self.path / f".{name}.tmp"
-        unfinished.write_text(json.dumps(value, indent=2) + "\n")
+        unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         unfinished.replace(self.path / name)
 
     def _earlier_config(self) -> Any:
         try:
-            return json.loads((self.path / "config.json").read_text())
+            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -158,15 +165,19 @@ class RunFolder:
             )
 
     def _identify(self, before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-        other = [
-            f"{name} was {value} and is now {now['environment'].get(name)}"
-            for name, value in before["environment"].items()
-            if now["environment"].get(name) != value
-        ]
+        was, is_now = ({"actions": OWN_UNITS} | identity["environment"] for identity in (before, now))
+        other = {
+            name: f"{name} was {value} and is now {is_now.get(name)}" for name, value in was.items() if is_now.get(name) != value
+        }
+        if other.keys() == {"phi"}:
+            raise UserError(
+                f"{self.path} holds a test of these primitives as they were before they were trained further ({other['phi']}): "
+                "add --fresh to move it aside and start over, or choose another --folder"
+            )
         if other:
             raise UserError(
-                f"{self.path} holds a run of another environment ({', '.join(other)}): add --fresh to move it aside and start "
-                "over, or choose another --folder"
+                f"{self.path} holds a run of another environment ({', '.join(other.values())}): add --fresh to move it aside and "
+                "start over, or choose another --folder"
             )
         changed = [name for name, value in before["software"].items() if now["software"].get(name) != value]
         if changed:
@@ -184,6 +195,7 @@ def identity(spec: Spec, library: str) -> dict[str, dict[str, str]]:
             "name": spec.name,
             "observation_size": str(spec.observation_size),
             "action_space": str(spec.action_space),
+            "actions": OWN_UNITS if spec.actions.half_width is None else "in units of the half-width of their bounds",
             "episode_length": str(spec.episode_length),
             "primitive_columns": str(spec.primitive_columns.tolist()),
         },
@@ -192,12 +204,17 @@ def identity(spec: Spec, library: str) -> dict[str, dict[str, str]]:
 
 
 def environment_source(spec: Spec) -> dict[str, str]:
-    """A fingerprint of the file with the environment's class: a user's own is no part of the packages."""
-    try:
-        file = inspect.getsourcefile(type(spec.env.unwrapped))
-    except TypeError:  # made in an interpreter
-        file = None
-    return {"the environment": hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file and Path(file).exists() else ""}
+    """A fingerprint of the files with the classes of the environment and of the wrappers around it, Gymnasium's own left out: a
+    user's own are no part of the packages."""
+    files: list[Path] = []
+    env: Any = spec.env
+    while env is not None:
+        if not type(env).__module__.startswith("gymnasium."):
+            with suppress(TypeError, OSError):  # made in an interpreter or a notebook
+                files.append(Path(inspect.getsourcefile(type(env)) or ""))
+        env = env.env if isinstance(env, gym.Wrapper) else None
+    sources = [file.read_bytes() for file in dict.fromkeys(files) if file.is_file()]
+    return {"the environment": hashlib.sha256(b"".join(sources)).hexdigest()[:16] if sources else ""}
 
 
 def default_folder(config: Config) -> Path:
@@ -206,7 +223,7 @@ def default_folder(config: Config) -> Path:
 
 
 def _lock(path: Path) -> TextIO:
-    file = (path / "lock").open("a")
+    file = (path / "lock").open("a", encoding="utf-8")
     deadline = time.monotonic() + (LINGER if requeues() else 0)
     while True:
         try:
@@ -223,7 +240,7 @@ def _lock(path: Path) -> TextIO:
             if error.errno not in NO_LOCKS:
                 raise
             note = f"{path} is on a filesystem without locks: see to it yourself that no second job writes there"
-            print(f"mlsh_mpi: {note}", file=sys.stderr, flush=True)
+            warn(f"mlsh_mpi: {note}")
             return file
 
 

@@ -30,8 +30,9 @@ def episode_seeds(seed: int, iteration: int, worker: int, lanes: int) -> np.ndar
 
 
 def next_episode_seed(first: int, episode: int) -> int:
-    """Seed of a lane's episode number `episode` (from 1), given that of its first."""
-    return int(np.random.SeedSequence((first, episode)).generate_state(1)[0])
+    """Seed of a lane's episode number `episode` (from 1), given that of its first; like it, below 2**31: simulators written in C
+    take no more."""
+    return int(np.random.SeedSequence((first, episode)).generate_state(1)[0]) % 2**31
 
 
 def _code(purpose: str) -> int:

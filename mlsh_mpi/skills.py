@@ -13,16 +13,18 @@ import torch
 from torch import Tensor
 
 from mlsh_mpi.acting import Act, actor
+from mlsh_mpi.actions import Actions
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.heads import Head, head_for
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.options import from_dict
 from mlsh_mpi.policies import Array, Network, Stack
+from mlsh_mpi.task_family import Spec
 
 PHI = "phi.pt"
-PHI_FORMAT = 1
+PHI_FORMAT = 2
+"""In format 1 actions within bounds were drawn in the environment's own units (see :class:`mlsh_mpi.actions.Actions`)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Phi:
     parameters: Mapping[str, Tensor]
     """By name; of K primitives, each (K, ...)."""
     filter_moments: Mapping[str, Tensor] | None
+    format: int = PHI_FORMAT
 
     def skills(self, spec: Spec) -> Skills:
         """The primitives in an environment, perhaps another than the one they were trained in, frozen filter included.
@@ -85,13 +88,20 @@ class Phi:
                 f"would {_layout(*offered)}; take an environment of the same body, or train there"
             )
         stack = Stack(weights["policy.0.bias"].shape[0], Network(seen, head, self.config.network.hidden))
-        self.fill(stack)
+        self.fill(stack, spec.actions)
         return Skills(stack, spec.primitive_columns, self.observation_filter())
 
-    def fill(self, stack: Stack) -> None:
-        """Gives a stack of the same shape the parameters."""
-        for name, parameter in zip(stack.network.shapes, stack.parameters, strict=True):
+    def fill(self, stack: Stack, actions: Actions) -> None:
+        """Gives a stack of the same shape the parameters, for an environment that takes such actions."""
+        parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
+        for name, parameter in parameters.items():
             parameter.copy_(self.parameters[name])
+        if self.format < 2 and actions.middle is not None and actions.half_width is not None:
+            middle, half_width = torch.from_numpy(actions.middle), torch.from_numpy(actions.half_width)
+            last = f"policy.{len(stack.network.hidden)}"
+            parameters[f"{last}.weight"] /= half_width
+            parameters[f"{last}.bias"].sub_(middle).div_(half_width)
+            parameters["policy.free"] -= half_width.log()
 
     def observation_filter(self) -> ObservationFilter | None:
         """As training left it, if it had one."""
@@ -133,7 +143,7 @@ def load_phi(path: Path) -> Phi:
         if saved["format"] > PHI_FORMAT:
             raise UserError(f"{path} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
         config = from_dict(saved["config"], str(path))
-        return Phi(config, saved["environment"], saved["primitives"], saved["observation_filter"])
+        return Phi(config, saved["environment"], saved["primitives"], saved["observation_filter"], saved["format"])
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
     except UserError:

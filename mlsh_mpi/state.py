@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,10 +13,10 @@ from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.hosting import Hosting, grown, host
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.learner import Learner, private_masters, shared_primitives
 from mlsh_mpi.policies import Array, Stack
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Spec
 
 
 class Kept(Protocol):
@@ -30,6 +30,10 @@ class Kept(Protocol):
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
         """Everything that a resume needs, in tensors and plain values, on rank 0; None on the others. Every rank calls it."""
         ...
+
+
+OnIteration = Callable[[dict[str, float], Kept], bool]
+"""Receives the metrics of an iteration and the state after it, on every rank; True stops."""
 
 
 @dataclass(frozen=True)

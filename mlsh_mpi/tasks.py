@@ -9,7 +9,7 @@ from typing import Any
 from mlsh_mpi import seeding
 from mlsh_mpi.config import AdaptConfig
 from mlsh_mpi.errors import UserError, nearest
-from mlsh_mpi.lanes import Spec
+from mlsh_mpi.task_family import Spec
 
 TEST_SEED = 2**20
 """Added to the run's seed, so that tests meet episodes training never saw."""
@@ -57,10 +57,10 @@ def named_task(spec: Spec, text: str) -> Any:
     known = {spec.label(task): task for task in spec.known_tasks}
     if text in known:
         return known[text]
-    env = spec.env.unwrapped
+    from_json = spec.attribute("task_from_json")
     try:
         value = json.loads(text)
-        return env.task_from_json(value) if hasattr(env, "task_from_json") else value
+        return value if from_json is None else from_json(value)
     except ValueError as error:
         some = f": it has {', '.join(list(known)[:20])}" if known else f" ({error})"
         raise UserError(f"{spec.name} has no --task {text!r}{nearest(text, list(known))}{some}") from None

@@ -1,105 +1,231 @@
-"""The main job: Algorithm 1 of the paper (Frans et al. 2018, section 5).
+"""The main command: set-up, header, training by Algorithm 1 (mlsh.py), the final test, tables and picture.
 
 mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cloudpickle
+import torch
 
-from mlsh_mpi import schedule, seeding
-from mlsh_mpi.clock import Clock
-from mlsh_mpi.comm import Job
+from mlsh_mpi import baselines, runs
+from mlsh_mpi.adaptation import Adaptation, Trial, adapt
+from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
+from mlsh_mpi.heads import head_for
+from mlsh_mpi.health import forced_returns
 from mlsh_mpi.hosting import host
-from mlsh_mpi.lanes import Maker, Spec
-from mlsh_mpi.learner import learn_masters, learn_primitives
-from mlsh_mpi.metrics import Tally, iteration_metrics
-from mlsh_mpi.rollout import Streams, collect, masters_decide
-from mlsh_mpi.schedule import Phase
-from mlsh_mpi.skills import Skills
-from mlsh_mpi.state import Kept, State
+from mlsh_mpi.metrics import Target, shown
+from mlsh_mpi.options import with_options
+from mlsh_mpi.policies import Array
+from mlsh_mpi.presets import preset_config
+from mlsh_mpi.probe import probed, refuse_too_much_memory, unpicklable_part
+from mlsh_mpi.skills import PHI, Skills, save_phi
+from mlsh_mpi.state import groups_of
+from mlsh_mpi.task_family import SCRIPTED, EnvFactory, Maker, Spec
+from mlsh_mpi.tasks import TEST_SEED, final_tasks
 
-OnIteration = Callable[[dict[str, float], Kept], bool]
 
+def run(
+    preset: str | Config = "moving-bandits", env: str | EnvFactory | None = None, fresh: bool = False, **options: Any
+) -> Path:
+    """Trains, tests and reports, as one MPI job. Call it on every rank; what rank 0 passes counts.
 
-def train(
-    config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
-) -> Skills:
-    """Runs Algorithm 1, from its beginning or from where it was left.
+    A script or notebook may call it as often as it likes, one run at a time. Only in the main thread does a run leave in order
+    when the process is asked to by a signal.
 
     Args:
-        config: checked against the environment.
-        job: this MPI job.
-        maker: makes the environments.
-        spec: what :meth:`Maker.spec` found.
-        saved: what a checkpoint holds; None starts a new run.
-        on_iteration: receives the metrics of each iteration and the state after it, on every rank; True stops.
+        preset: name of a preset, or a configuration.
+        env: your environment, by a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that returns
+            it, which need not be importable on the other ranks.
+        fresh: move an earlier run in the same folder aside.
+        options: of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``.
 
     Returns:
-        The trained skills, the same on every rank.
+        The run folder, with config.json, metrics.jsonl, TensorBoard events, phi.pt, picture.png, summary.json and summary.txt.
 
     Raises:
-        ArithmeticError: a parameter became NaN or infinite.
+        UserError: something that was asked for does not fit; with several ranks it ends the job with exit code 2.
+        EnvironmentFault: the environment went wrong; with several ranks it ends the job with exit code 1.
+        SystemExit: with code 75, because the job was asked to leave early; the same call continues the run.
     """
-    seed, world, hierarchy = config.run.seed, job.world, config.hierarchy
-    state = State.begin(config, world, spec, saved)
-    groups, hosting, masters, skills = state.groups, state.hosting, state.masters, state.skills
-    hosted_by = [host(groups, config.sampling.workers, world.size, rank).groups for rank in range(world.size)]
-    group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
-    lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
+    with job(script=True) as current:
+        world = current.world
 
-    for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
-        clock, tally = Clock(world.meter), Tally.empty(groups, hierarchy.primitives, world.size)
-        macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
-        phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
-        tasks = [task_of(spec, seed, group, phases[group]) for group in range(groups)]
-        for row, group in enumerate(hosting.groups):
-            if phases[group].new_task:
-                masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
+        def resolved() -> Config:
+            config = with_options(preset if isinstance(preset, Config) else preset_config(preset), options)
+            if env is None:
+                return config
+            name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
+            return dataclasses.replace(config, environment=dataclasses.replace(config.environment, env=name))
 
-        rollout = collect(
-            lanes,
-            masters_decide(masters.stack, hierarchy.exploration),
-            skills,
-            [tasks[group] for group in group_of_worker],
-            Streams(seed, iteration, hosting.workers),
-            episode_length=spec.episode_length,
-            macro_length=macro_length,
-            watch=job.watch,
+        config = world.first(world.agreed(resolved))
+        factory = None if isinstance(env, str) else env
+        if world.size > 1:
+            world.agreed(lambda: _refuse_unpicklable(factory) if world.rank == 0 else None)
+            factory = world.first(factory)
+        return run_job(current, config, factory or config.environment.env, fresh)
+
+
+def _refuse_unpicklable(env: EnvFactory | None) -> None:
+    try:
+        cloudpickle.dumps(env)
+    except Exception as error:
+        part = unpicklable_part(env)
+        raise UserError(
+            f"the environment travels to the other ranks, but cannot be pickled ({error}) because of {part}: make that inside "
+            "the environment's class or function, or name the environment as module:Class"
+        ) from None
+
+
+def main() -> None:
+    """``python -m mlsh_mpi.train``: see there."""
+    with job() as current:
+        wanted = first_rank_asks(current, _asked)
+        if wanted is not None:
+            config, fresh = wanted
+            run_job(current, config, config.environment.env, fresh)
+
+
+def _asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+    from mlsh_mpi.cli import asked  # only rank 0 pays for importing it
+
+    return asked(arguments)
+
+
+def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) -> Path:
+    """The same inside a job that is already there.
+
+    Args:
+        current: the job.
+        config: the same on every rank.
+        env: id, module:Class, or a factory.
+        fresh: move an earlier run in the same folder aside.
+
+    Raises:
+        UserError: on every rank, for whatever does not fit.
+    """
+    torch.set_num_threads(1)
+    world = current.world
+    maker, spec = world.agreed(lambda: _checked(config, env, current))
+    if not spec.name.startswith(SCRIPTED):
+        current.same_everywhere(runs.environment_source(spec))
+    path = runs.default_folder(config)
+    opened, saved, done = opened_by_all(
+        current, path, config, lambda: runs.identity(spec, current.library), fresh, "--iterations"
+    )
+    if done:
+        return path
+    if saved and runs.stopped(saved, config):  # trained, and left while it was tested
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved["iteration"]))
+    groups = groups_of(config, world, saved)
+    world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
+    report = _Report(config, current, spec, groups, opened) if opened else None
+
+    cycle = config.hierarchy.warmup + config.hierarchy.joint
+    train = baselines.trainer(config.algorithm.algorithm)
+    skills = train(config, current, maker, spec, saved, Keeper(config, current, report, cycle))
+    if report is not None:
+        report.trained(skills)
+    _test(config, current, maker, spec, skills, report)
+    return path
+
+
+def _test(config: Config, current: Job, maker: Maker, spec: Spec, skills: Skills, report: _Report | None) -> None:
+    """What has been learned: each primitive alone on each task, and how fast new tasks are learned."""
+
+    def advance(note: str) -> None:
+        current.leave_if_asked()
+        if report is not None:
+            report.test_advance(note)
+
+    tasks = _forced_tasks(config, spec)
+    matrix = forced_returns(config, current, maker, spec, skills, tasks, config.run.seed + TEST_SEED, advance)
+    count = max(config.run.test_masters, current.world.size, len(spec.tasks))
+    trial = Trial(config, current, maker, spec, final_tasks(spec, config.run.seed + TEST_SEED, count))
+    learners = baselines.learners(baselines.usual_method(config), trial, skills)
+    updates = baselines.usual_updates(config)
+    adaptation = adapt(
+        learners,
+        updates,
+        lambda metrics, _: advance(f"after {metrics['updates']:.0f} updates: return {shown(metrics['return/mean'])}"),
+        look=lambda update: update == updates,
+    )
+    if report is not None:
+        report.finished(skills, matrix, adaptation)
+
+
+def _forced_tasks(config: Config, spec: Spec) -> tuple[Any, ...]:
+    """On which each primitive is tried alone."""
+    return spec.tasks if baselines.can_be_forced(config) else ()
+
+
+def _checked(config: Config, env: str | EnvFactory, current: Job) -> tuple[Maker, Spec]:
+    """The environment's maker, and what it says of it.
+
+    Raises:
+        UserError: configuration, environment and ranks do not fit one another.
+    """
+    maker, world = Maker.of(config.environment, env), current.world
+    spec = probed(maker, current)
+    head_for(spec.action_space)
+    config.check(spec.episode_length)
+    steps, groups = baselines.steps_of_a_worker(config, spec), groups_of(config, world, None)
+    refuse_too_much_memory(groups * config.sampling.workers, steps, spec, current)
+    host(groups, config.sampling.workers, world.size, world.rank)
+    if config.run.stop_when is not None:
+        Target.parse(config.run.stop_when)
+    return maker, spec
+
+
+class _Report(Report):
+    """Of a training run."""
+
+    def __init__(self, config: Config, current: Job, spec: Spec, groups: int, opened: Opened) -> None:
+        from mlsh_mpi import logs, report  # only what every rank needs is imported by every rank
+
+        self._spec, self._report, self._logs = spec, report, logs
+        done = opened.saved["iteration"] if opened.saved else 0
+        header = report.header(config, current, spec, groups, opened.folder.path, done)
+        super().__init__(current, config, opened, header, "training", report.steps_per_iteration(config, spec, groups))
+
+    def trained(self, skills: Skills) -> None:
+        """Closes the log, keeps phi, and announces the test."""
+        with self.writing():
+            self.log.close()
+            save_phi(self.folder.path / PHI, skills, self.config, self._spec)
+        steps = skills.primitives.n * len(_forced_tasks(self.config, self._spec)) + baselines.usual_updates(self.config) + 1
+        self._test = self._logs.Bar("testing", steps)
+
+    def test_advance(self, note: str) -> None:
+        """One step of the test further."""
+        self._test.advance(note)
+
+    def finished(self, skills: Skills, matrix: Array, adaptation: Adaptation) -> None:
+        """Tables and picture."""
+        from mlsh_mpi.figures.picture import draw
+
+        self._test.close()
+        config, spec = self.config, self._spec
+        summary = self._report.summarise(self.log.rows, adaptation, matrix, spec, config)
+        shown_skills = skills if baselines.can_be_forced(config) else None
+        title = f"{config.preset}, seed {config.run.seed}"
+        self.finish(
+            self._report.tables(summary),
+            summary,
+            lambda path: draw(path, self.log.rows, matrix, spec, shown_skills, title),
+            ", phi.pt",
         )
-        entropy = learn_masters(masters, rollout, hosting.workers, iteration, seed, macro_length, config.master)
-        joint = np.array([phase.joint for phase in phases])
-        busy = [rank for rank, hosted in enumerate(hosted_by) if joint[list(hosted)].any()]
-        with state.primitives.shared_by(busy) as phi:
-            if phi is not None:
-                mine = joint[group_of_worker]
-                samples = learn_primitives(phi, rollout, skills, mine, hosting.workers, iteration, config)
-                tally.add_samples(samples, len(busy))
-        state.merge(rollout.steps.raw_observation, world)
-        state.check(iteration)
-
-        tally.add_rollout(rollout, hosting)
-        tally.add_entropy(entropy, hosting, config.sampling.workers)
-        tally.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
-        world.sum(tally.flat)
-        labels = [spec.label(task) for task in tasks] if spec.tasks else []
-        metrics = iteration_metrics(tally, phases, labels, config.primitive.min_samples)
-        if on_iteration({"iteration": iteration + 1, "schedule/macro_length": macro_length} | metrics, state):
-            break
-    lanes.close()
-    return skills
-
-
-def task_of(spec: Spec, seed: int, group: int, phase: Phase) -> Any:
-    """The task of a group's cycle; any rank can name any group's."""
-    return spec.sample_task(seeding.stream(seed, "task", phase.cycle + 1, group))
 
 
 if __name__ == "__main__":
-    from mlsh_mpi.run import main
+    from mlsh_mpi.train import main as started
 
-    main()
+    started()

@@ -6,7 +6,7 @@ from mlsh_mpi import config as settings
 from mlsh_mpi.adapt import default_folder
 from mlsh_mpi.config import AdaptConfig, Run
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.lanes import Maker
+from mlsh_mpi.task_family import Maker
 from mlsh_mpi.tasks import chosen_tasks, different_tasks, named_task
 
 ROOMS, PLACES = (Maker(f"mlsh/{name}-v0", None).spec() for name in ("FourRooms", "Allwalk"))

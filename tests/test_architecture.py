@@ -18,7 +18,7 @@ ENVIRONMENTS = [name for name in MODULES if name.startswith("mlsh_envs/")]
 def imported(name):
     """Dotted names of everything a module imports, wherever in it: modules, and what is taken from them."""
     names = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -65,16 +65,18 @@ def test_one_module_imports_mpi4py():
     [
         *(
             (f"mlsh_mpi/{leaf}.py", {"errors"})
-            for leaf in "schedule seeding advantage hosting errors launchers software crowd".split()
+            for leaf in "schedule seeding advantage hosting launchers output software crowd".split()
         ),
+        ("mlsh_mpi/errors.py", {"output"}),
         ("mlsh_mpi/config.py", {"errors"}),
         ("mlsh_mpi/watch.py", {"launchers"}),
         ("mlsh_mpi/filters.py", set()),
-        ("mlsh_mpi/singles.py", set()),
+        ("mlsh_mpi/actions.py", {"errors"}),
+        ("mlsh_mpi/lanes.py", {"actions", "errors"}),
         ("mlsh_mpi/heads.py", {"errors"}),
         ("mlsh_mpi/presets.py", {"config", "errors"}),
         ("mlsh_mpi/policies.py", {"errors", "heads"}),
-        ("mlsh_mpi/comm.py", {"crowd", "errors", "software", "watch"}),
+        ("mlsh_mpi/comm.py", {"crowd", "errors", "output", "software", "watch"}),
         ("mlsh_mpi/checkpoint.py", {"errors"}),
         ("mlsh_mpi/ppo.py", {"config", "gradients", "policies"}),
         ("mlsh_mpi/gradients.py", {"config", "policies"}),
@@ -85,9 +87,24 @@ def test_leaves_import_only_what_they_may(name, allowed):
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_text_files_are_utf_8_whatever_the_language_of_the_system(name):
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            mode = next((arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)), "")
+            if called in ("read_text", "write_text") or (called == "open" and "b" not in mode and not is_no_file(node)):
+                assert "encoding" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def is_no_file(call):
+    """os.open gives a descriptor, and an archive or a job is no text."""
+    return isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in ("os", "Image", "current", "webbrowser")
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_long_modules_and_functions_say_why_at_the_top(name):
     """At most 300 lines a module and 50 a function, docstrings not counted; else "long" stands in the first lines."""
-    text = MODULES[name].read_text()
+    text = MODULES[name].read_text(encoding="utf-8")
     tree = ast.parse(text)
     lines = text.splitlines()
     too_long = [f"the module: {len(lines)}"] if len(lines) > 300 else []

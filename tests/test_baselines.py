@@ -14,11 +14,11 @@ from mlsh_mpi.baselines.rl2 import RecurrentNetwork, Remembering, RememberingLan
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.heads import Categorical, Gaussian
-from mlsh_mpi.lanes import Maker
 from mlsh_mpi.options import with_options
 from mlsh_mpi.policies import Network, Stack
 from mlsh_mpi.presets import BASELINES, PRESETS, preset_config
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Maker
 from mlsh_mpi.watch import Watch
 
 B, T = 3, 7

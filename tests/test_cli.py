@@ -13,11 +13,11 @@ import pytest
 from mlsh_mpi.cli import asked_to_adapt, asked_to_replay, listing, parse
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import Categorical
-from mlsh_mpi.lanes import Maker
 from mlsh_mpi.options import with_options
 from mlsh_mpi.policies import Network, Stack
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.skills import Skills, save_phi
+from mlsh_mpi.task_family import Maker
 
 BASE = PRESETS["moving-bandits"].config
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.figures.film import STRIP, Episode, pictures, shown_steps, side_by_side, write
-from mlsh_mpi.lanes import Maker
+from mlsh_mpi.task_family import Maker
 
 
 def episode(env_id="mlsh/FourRooms-v0", length=12, **changed):

@@ -72,6 +72,16 @@ def test_where_no_reward_is_reached_primitives_are_compared_by_what_they_do():
     assert Health(APART, OWN, np.zeros((2, 2)), TASKS).verdict() == []
 
 
+def test_equal_returns_of_primitives_that_alone_come_to_no_reward_are_no_collapse():
+    """A sparse task: one primitive finds the goal of one task by itself, two are needed one after the other for the rest."""
+    forced = np.array([[300.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    apart, same = np.full((3, 3), 12.89), np.full((3, 3), 12.89)
+    same[1, 2] = same[2, 1] = 0.01
+    usage = np.array([[0.8, 0.1, 0.1], [0.1, 0.3, 0.6]])
+    assert not [sentence for sentence in Health(apart, usage, forced, TASKS).verdict() if "collapsed" in sentence]
+    assert [sentence for sentence in Health(same, usage, forced, TASKS).verdict() if "1 and 2 have collapsed" in sentence]
+
+
 def test_a_hierarchy_that_is_well_is_left_alone():
     assert Health(APART, OWN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict() == []
 

@@ -1,12 +1,19 @@
 """Environments in lock-step: list against array form, what the trainer reads of them, and what it refuses."""
 
+import importlib
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from mlsh_envs import AntMovementTask, MovingBandits, MovingBanditsTask
+from mlsh_mpi.actions import Actions
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.lanes import Maker, known_environments, nearest
+from mlsh_mpi.lanes import LaneFault, Lanes
+from mlsh_mpi.runs import environment_source
+from mlsh_mpi.task_family import Maker, known_environments, nearest
 
 ID = "mlsh/MovingBandits-v0"
 HERE = __name__
@@ -107,11 +114,12 @@ def test_box_actions_are_clipped_and_own_ends_and_tasks_count():
     lanes = Maker(lambda: walk, 10).lanes(1)
     lanes.reset(np.ones(1, bool), [0], [0.25])
     observation, reward, end = lanes.step(np.array([[5.0, -9.0]], np.float32))
-    assert walk.told[0].tolist() == [1, -2]
+    assert walk.told[0].tolist() == [1, -2]  # the bounds
+    assert walk.told[0].dtype == np.float64
     assert (observation.tolist(), reward.tolist(), end.tolist()) == ([[1] * 4], [0.25], [False])
     assert observation.dtype == np.float32
-    _, _, end = lanes.step(np.array([[0.5, 2.5]], np.float32))
-    assert walk.told[1].tolist() == [0.5, 2.5]
+    _, _, end = lanes.step(np.array([[0.5, 0.4]], np.float32))
+    np.testing.assert_allclose(walk.told[1], [0.5, 0.5 + 0.4 * 2.5], rtol=1e-6)  # in units of the half-width, from the middle
     assert end.tolist() == [True]
 
 
@@ -123,7 +131,7 @@ def test_an_environment_that_clips_gets_actions_as_they_were_drawn():
     lanes = Maker(lambda: walk, 10).lanes(1)
     lanes.reset(np.ones(1, bool), [0], [0.25])
     lanes.step(np.array([[5.0, -9.0]], np.float32))
-    assert walk.told[0].tolist() == [5, -9]
+    np.testing.assert_allclose(walk.told[0], [5, 0.5 - 9 * 2.5])
 
 
 def test_the_ant_is_charged_for_what_was_drawn():
@@ -196,6 +204,8 @@ def test_tasks_are_labelled_by_their_json_form():
         (ID, 0, ["episode-length", "0"]),
         (ID, -1, ["episode-length", "-1"]),
         (Walk, -5, ["episode-length", "-5"]),
+        (f"{HERE}:my/Many-v7", 10, [HERE, "has no 'my/Many-v7'"]),
+        ("my/Other-v0", 10, ["no environment 'my/Other-v0'", "module:id for one that your module registers"]),
     ],
 )
 def test_refuses_what_it_cannot_train_on_in_one_sentence(env, length, says):
@@ -242,3 +252,177 @@ def test_settings_of_an_environment_reach_all_of_its_forms():
 def test_settings_that_an_environment_does_not_take_are_refused(env, settings, says):
     with pytest.raises(UserError, match=says):
         Maker(env, 10, None, settings).spec()
+
+
+class Numbers(Walk):
+    """Gives its numbers in every dress that numbers come in."""
+
+    observation_type, dress = np.float64, float
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed, options=options)
+        return observation.astype(self.observation_type), info
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation.astype(self.observation_type), self.dress(reward), self.dress(terminated), self.dress(truncated), info
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        float,
+        np.float64,
+        np.float16,
+        torch.tensor,
+        lambda x: np.array([x]),
+        lambda x: np.array([[x]]),
+        lambda x: torch.tensor([x]),
+    ],
+)
+@pytest.mark.parametrize("observation_type", [np.float64, np.float16, np.int64, np.uint8, np.bool_])
+def test_numbers_of_every_type_are_taken_from_single_environments(dress, observation_type):
+    kind = type("Dressed", (Numbers,), {"dress": staticmethod(dress), "observation_type": observation_type})
+    lanes = Maker(kind, 10).lanes(3)
+    assert lanes.reset(np.ones(3, bool), [0, 1, 2], [1, 2, 0.5]).dtype == np.float32
+    for ended in (False, True):
+        observation, reward, end = lanes.step(np.zeros((3, 2), np.float32))
+        assert observation.dtype == np.float32
+        assert (reward.shape, reward.tolist()) == ((3,), [1, 2, 0.5])
+        assert (end.shape, end.dtype, end.tolist()) == ((3,), np.bool_, [ended] * 3)
+
+
+class Vector:
+    """The same from a vector form."""
+
+    num_envs = 3
+    single_observation_space, single_action_space = Walk.observation_space, gym.spaces.Discrete(2)
+
+    def __init__(self, dress, observation_type):
+        self.dress, self.type = dress, observation_type
+
+    def reset(self, *, seed, options):
+        return np.zeros((3, 4), self.type), {}
+
+    def step(self, action):
+        return np.ones((3, 4), self.type), *(self.dress(np.array(of)) for of in ([1, 2, 0.5], [0, 1, 0], [0, 0, 0])), {}
+
+
+@pytest.mark.parametrize("dress", [np.asarray, np.float16, np.ndarray.tolist, torch.from_numpy, lambda x: x[:, None]])
+@pytest.mark.parametrize("observation_type", [np.float64, np.float32, np.int64, np.uint8])
+def test_numbers_of_every_type_are_taken_from_vector_forms(dress, observation_type):
+    lanes = Lanes(Vector(dress, observation_type), Actions.of(Vector.single_action_space))
+    assert lanes.reset(np.ones(3, bool), [0, 1, 2], [1, 2, 3]).dtype == np.float32
+    observation, reward, end = lanes.step(np.zeros(3, np.int64))
+    assert (observation.dtype, observation.tolist()) == (np.float32, [[1] * 4] * 3)
+    assert (reward.shape, reward.tolist(), end.tolist(), end.dtype) == ((3,), [1, 2, 0.5], [False, True, False], np.bool_)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((np.zeros((3, 5)), np.zeros(3), np.zeros(3), np.zeros(3), {}), r"shape \(3, 5\) where numbers of shape \(3, 4\) belong"),
+        ((np.zeros((3, 4)), np.zeros(2), np.zeros(3), np.zeros(3), {}), r"gave the reward as float64 of shape \(2,\)"),
+        ((np.zeros((3, 4)), np.zeros(3), None, np.zeros(3), {}), r"gave the end as object"),
+        ((np.zeros((3, 4)), np.zeros(3), np.zeros(3), {}), r"returned 4 values from step, where Gymnasium since 0.26 wants"),
+    ],
+)
+def test_a_vector_form_that_gives_something_else_is_refused(answer, says):
+    vector = Vector(np.asarray, np.float32)
+    vector.step = lambda _: answer
+    with pytest.raises(LaneFault, match=says):
+        Lanes(vector, Actions.of(Vector.single_action_space)).step(np.zeros(3, np.int64))
+
+
+class Elsewhere(gym.Env):
+    """Somebody else's environment, which knows nothing of tasks."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.given = action
+        return np.zeros(3, np.float32), 1.0, False, False, {}
+
+
+class Tasked(gym.Wrapper):
+    """Makes a family of tasks of it."""
+
+    unclipped_actions, primitive_observation = True, (0, 2)
+
+    def tasks(self, split="train"):
+        return [1, 2]
+
+    def sample_task(self, rng, split="train"):
+        return int(rng.integers(1, 3))
+
+    def task_to_json(self, task):
+        return {"speed": task}
+
+    def reset(self, *, seed=None, options=None):
+        self.task = options["task"]
+        return self.env.reset(seed=seed)
+
+    def step(self, action):
+        observation, reward, *rest = self.env.step(action)
+        return observation, reward * self.task, *rest
+
+
+class Louder(gym.Wrapper):
+    """Around that again."""
+
+    def task_to_json(self, task):
+        return {"loud": task}
+
+
+def test_tasks_may_stand_in_a_wrapper_and_the_outermost_counts():
+    maker = Maker(lambda: Louder(Tasked(Elsewhere())), 10)
+    spec = maker.spec()
+    assert spec.tasks == (1, 2)
+    assert spec.label(2) == "loud=2"
+    assert spec.sample_task(np.random.default_rng(0)) in (1, 2)
+    assert spec.primitive_columns.tolist() == [0, 2]
+    lanes = maker.lanes(1)
+    lanes.reset(np.ones(1, bool), [0], [2])
+    assert lanes.step(np.array([[3.0]], np.float32))[1].tolist() == [2]
+    assert lanes._vector.envs[0].unwrapped.given.tolist() == [3]  # unclipped
+
+
+def test_the_fingerprint_follows_the_wrappers(tmp_path, monkeypatch):
+    base = "import gymnasium as gym, test_lanes\nclass Wrapped(test_lanes.Tasked):\n    pass\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for number, text in enumerate((base, base + "# changed\n")):
+        (tmp_path / f"wrapping{number}.py").write_text(text)
+        module = importlib.import_module(f"wrapping{number}")
+        found.append(environment_source(Maker(lambda of=module: of.Wrapped(Elsewhere()), 10).spec()))
+    assert found[0] != found[1]
+    assert all(len(fingerprint["the environment"]) == 16 for fingerprint in found)
+
+
+@pytest.fixture
+def registering(tmp_path, monkeypatch):
+    """A user's module that registers an environment, singly and with a vector form, when it is imported."""
+    text = """
+import gymnasium as gym
+import mlsh_envs.moving_bandits
+gym.register("my/Many-v0", "mlsh_envs:MovingBandits", max_episode_steps=20, vector_entry_point="mlsh_envs:MovingBanditsVector")
+"""
+    (tmp_path / "my_envs.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "my_envs:my/Many-v0"
+    gym.registry.pop("my/Many-v0", None)
+    sys.modules.pop("my_envs", None)
+
+
+def test_an_environment_that_a_module_registers_can_be_named_in_gymnasiums_own_way(registering):
+    maker = Maker(registering, None)
+    spec = maker.spec()
+    assert (spec.name, spec.episode_length) == ("my/Many-v0", 20)
+    assert maker.vector(3) is not None
+    assert maker.lanes(3).reset(np.ones(3, bool), [1, 2, 3], [*spec.tasks, spec.tasks[0]]).shape == (3, 6)
+    with pytest.raises(UserError, match=r"module my_envs has no 'my/Man-v0'"):
+        Maker("my_envs:my/Man-v0", None)

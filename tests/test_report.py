@@ -6,12 +6,12 @@ import pytest
 from mlsh_mpi.adaptation import Adaptation
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
-from mlsh_mpi.lanes import Maker
 from mlsh_mpi.metrics import Tally, Target, band, finished, iteration_metrics, shown
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.rollout import Rollout, Step
 from mlsh_mpi.schedule import Phase
+from mlsh_mpi.task_family import Maker
 
 
 def rollout(reward, end, primitive):
@@ -113,7 +113,10 @@ def test_separation_takes_the_best_way_to_give_each_task_a_primitive_of_its_own(
     assert separation(np.asarray(matrix, float)) == (None if expected is None else pytest.approx(expected))
 
 
-def test_the_tables_hold_every_task_and_primitive():
+@pytest.mark.parametrize("notebook", [False, True])
+def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
+    """In a notebook rich would show them by itself, in place of writing where it is told to."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: notebook)
     maker = Maker("mlsh/MovingBandits-v0", None)
     spec, config = maker.spec(), PRESETS["moving-bandits"].config
     returns = np.array([[10.0, 12.0, 30.0], [40.0, 38.0, 31.0]])

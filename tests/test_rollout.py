@@ -6,10 +6,10 @@ import pytest
 
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.heads import head_for
-from mlsh_mpi.lanes import Maker
 from mlsh_mpi.policies import Network, Stack
 from mlsh_mpi.rollout import Decisions, EnvironmentFault, Streams, collect
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Maker
 from mlsh_mpi.watch import Watch
 
 T, N = 40, 4

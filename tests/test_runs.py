@@ -14,7 +14,7 @@ from mlsh_mpi import checkpoint
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.options import with_options
-from mlsh_mpi.runs import RunFolder, default_folder
+from mlsh_mpi.runs import OWN_UNITS, RunFolder, default_folder
 
 CONFIG = with_options(Config(), {"iterations": 40, "groups": 30})
 IDENTITY = {"environment": {"name": "Here", "observation_size": "6"}, "software": {"torch": "9.9"}}
@@ -167,6 +167,25 @@ def test_another_environment_is_refused_and_other_software_mentioned(tmp_path):
     told = []
     assert continued(tmp_path / "run", told=told)[0]["iteration"] == 4
     assert "another version of torch" in told[0]
+
+
+def test_primitives_that_were_trained_further_are_no_other_environment(tmp_path):
+    kept_run(tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    saved = checkpoint.newest(folder, print)
+    saved["identity"]["environment"]["phi"] = "24f671ff"
+    checkpoint.save(folder, 4, {k: v for k, v in saved.items() if k not in {"iteration"}})
+    with pytest.raises(UserError, match=r"before they were trained further \(phi was 24f671ff and is now 0badcafe\)") as refusal:
+        continued(tmp_path / "run", phi="0badcafe")
+    assert "environment" not in str(refusal.value)
+
+
+def test_a_run_whose_actions_were_drawn_in_other_units_is_refused(tmp_path):
+    """As those of a humanoid were by earlier versions, which kept no such entry; what is within +-1 continues."""
+    kept_run(tmp_path / "run")
+    continued(tmp_path / "run", actions=OWN_UNITS)
+    with pytest.raises(UserError, match=r"actions was in units of the environment and is now in units of the half-width"):
+        continued(tmp_path / "run", actions="in units of the half-width of their bounds")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", ""])

@@ -68,7 +68,7 @@ def test_first_episodes_have_seeds_that_environments_take(seed, iteration, worke
 def test_later_episodes_have_seeds_that_environments_take(first, episode):
     seed = next_episode_seed(first, episode)
     assert type(seed) is int
-    assert 0 <= seed < 2**32
+    assert 0 <= seed < 2**31
     assert seed == next_episode_seed(first, episode)
 
 

@@ -10,10 +10,10 @@ from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.heads import head_for
-from mlsh_mpi.lanes import Maker
 from mlsh_mpi.policies import Network, Stack
 from mlsh_mpi.presets import preset_config
 from mlsh_mpi.skills import Skills, load_phi, save_phi
+from mlsh_mpi.task_family import Maker
 
 TWOWALK, COURSE, BANDITS = (
     Maker(f"mlsh/{name}-v0", None).spec() for name in ("AntTwowalk", "AntObstacleCourse", "MovingBandits")
@@ -98,3 +98,20 @@ def test_settings_that_came_later_have_their_defaults(phi):
     del saved["config"]["algorithm"]
     torch.save(saved, phi[0] / "phi.pt")
     assert load_phi(phi[0]).config == dataclasses.replace(CONFIG, algorithm=Config().algorithm)
+
+
+def test_primitives_of_format_1_act_as_they_did_though_actions_are_now_drawn_in_units_of_the_half_width(tmp_path):
+    """A humanoid's motors take +-0.4."""
+    spec, config = Maker("mlsh/HumanoidWalkCrawl-v0", None).spec(), preset_config("humanoid-walk-crawl")
+    skills = trained(spec, config)
+    save_phi(tmp_path / "phi.pt", skills, config, spec)
+    torch.save(torch.load(tmp_path / "phi.pt", weights_only=True) | {"format": 1}, tmp_path / "old.pt")
+    found = load_phi(tmp_path / "old.pt").skills(spec)
+    rng = np.random.default_rng(2)
+    seen, noise = rng.normal(size=(6, len(spec.primitive_columns))), rng.normal(size=(6, 17))
+    primitive = np.array([0, 1, 0, 1, 0, 1])
+    before = skills.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
+    now = found.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
+    np.testing.assert_allclose(spec.actions(now), before, rtol=1e-4, atol=1e-4)  # the humanoid itself cuts them off
+    assert (np.abs(before) > 0.4).any()
+    assert (np.abs(before) < 0.4).any()

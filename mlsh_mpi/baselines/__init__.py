@@ -8,8 +8,8 @@ from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.config import AdaptConfig, Config, Method
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.fresh_masters import FreshMasters
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.skills import Phi, Skills
+from mlsh_mpi.task_family import Spec
 
 UNTRAINED: tuple[Method, ...] = ("scratch", "option-critic", "actor-critic")
 """Methods that begin from nothing."""
@@ -59,7 +59,7 @@ def steps_of_a_worker(config: Config, spec: Spec) -> int:
 
 
 def trainer(algorithm: str) -> Callable[..., Skills]:
-    """Algorithm 1, or what takes its place: called like :func:`mlsh_mpi.train.train`."""
+    """Algorithm 1, or what takes its place: called like :func:`mlsh_mpi.mlsh.train`."""
     if algorithm == "rl2":
         from mlsh_mpi.baselines import rl2
 
@@ -68,7 +68,7 @@ def trainer(algorithm: str) -> Callable[..., Skills]:
         from mlsh_mpi.baselines import maml
 
         return maml.train
-    from mlsh_mpi.train import train
+    from mlsh_mpi.mlsh import train
 
     return train
 

@@ -21,12 +21,12 @@ from mlsh_mpi.baselines.shared import SharedPolicy, run
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.heads import head_for
-from mlsh_mpi.lanes import Maker, Spec
 from mlsh_mpi.learner import Learner, lanes_first, summed
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Rollout, Streams, collect, each_its_own
 from mlsh_mpi.skills import Skills
-from mlsh_mpi.train import OnIteration
+from mlsh_mpi.state import OnIteration
+from mlsh_mpi.task_family import Maker, Spec
 
 
 class Data:
@@ -74,7 +74,7 @@ def lanes_before_and_after(config: Config, spec: Spec) -> int:
 def train(
     config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
 ) -> Skills:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`."""
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.mlsh.train`."""
     lanes_each = lanes_before_and_after(config, spec)
     network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
     state = SharedPolicy.begin(config, job.world, network, saved)

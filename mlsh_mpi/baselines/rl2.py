@@ -23,12 +23,13 @@ from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import Head, head_for
-from mlsh_mpi.lanes import Lanes, Maker, Spec
+from mlsh_mpi.lanes import Lanes
 from mlsh_mpi.learner import Learner, normalise, samples, summed
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Rollout, Streams, always, collect
 from mlsh_mpi.skills import Phi, Skills
-from mlsh_mpi.train import OnIteration
+from mlsh_mpi.state import OnIteration
+from mlsh_mpi.task_family import Maker, Spec
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,14 @@ def skills_of(phi: Phi, spec: Spec) -> Remembering:
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
         )
     stack = Stack(1, network)
-    phi.fill(stack)
+    phi.fill(stack, spec.actions)
     return Remembering.empty(stack, 0)
 
 
 def train(
     config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
 ) -> Remembering:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.train.train`."""
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.mlsh.train`."""
     network = network_for(config, spec)
     lanes_each = config.sampling.steps // network.trial_steps
     state = SharedPolicy.begin(config, job.world, network, saved)

@@ -13,14 +13,13 @@ from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.hosting import Hosting, host
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.learner import Learner
 from mlsh_mpi.metrics import Tally, finished, iteration_metrics
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
-from mlsh_mpi.state import groups_of, refuse_not_finite
-from mlsh_mpi.train import OnIteration
+from mlsh_mpi.state import OnIteration, groups_of, refuse_not_finite
+from mlsh_mpi.task_family import Spec
 
 Iterate = Callable[[int, Sequence[Any]], Sequence[Rollout]]
 """(iteration, a task for each worker here) -> what was collected, after having learned from it."""
@@ -65,7 +64,7 @@ def run(
     state: SharedPolicy,
     iterate: Iterate,
 ) -> None:
-    """Iterations, as :func:`mlsh_mpi.train.train` counts and logs them."""
+    """Iterations, as :func:`mlsh_mpi.mlsh.train` counts and logs them."""
     seed, world, hosting = config.run.seed, job.world, state.hosting
     for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
         clock, tally = Clock(world.meter), Tally.empty(state.groups, 1, world.size)

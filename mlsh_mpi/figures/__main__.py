@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +20,7 @@ from mlsh_mpi.figures import making
 from mlsh_mpi.figures.panels import digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES
 from mlsh_mpi.figures.points import read_points, read_run, renewed, write_points
+from mlsh_mpi.output import say, warn
 
 HOME = Path(__file__).resolve().parents[2] / "launch" / "paper"
 
@@ -63,16 +63,16 @@ def _made(name: str, only: str) -> list[making.Command]:
     missing = [run for run in wanted if not run.finished]
     if not missing:
         return wanted
-    cost = json.loads(file.read_text()) if file.exists() else {}
+    cost = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     speed = making.speed_here(listed[0][0])
     known = [cost[run.name] for run in missing if run.name in cost]
     hours = sum(seconds * there / speed for seconds, there in known) / 3600
     about = f"{len(known)} of them about {hours / cores:.1f} hours on {cores} cores here" if known else "for the first time"
-    print(f"{name}: {len(missing)} runs to make, {about}", flush=True)
+    say(f"{name}: {len(missing)} runs to make, {about}")
     making.make(stages, name)
     cost |= {run.name: (round(making.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
-    file.write_text(f"{{\n{lines}\n}}\n")
+    file.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     return wanted
 
 
@@ -87,14 +87,14 @@ def _draw(name: str, folders: Sequence[Path]) -> None:
             try:
                 new += [curve for curve in read_run(folder, shown.averaged) if curve.series in wanted]
             except UserError as error:
-                print(f"mlsh_mpi: left out: {error}", file=sys.stderr)
+                warn(f"mlsh_mpi: left out: {error}")
         curves = renewed(curves, new)
         write_points(file, curves)
     if not curves:
         raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
     picture = HOME / name / f"{name}.png"
     draw_figure(picture, shown, curves, digitised(HOME / "paper-curves.csv", shown.panel))
-    print(f"drawn: {os.path.relpath(picture)}")
+    say(f"drawn: {os.path.relpath(picture)}")
 
 
 def main() -> None:

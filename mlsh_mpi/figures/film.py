@@ -58,7 +58,8 @@ def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
     total, length, chosen = 0.0, len(episode.reward), shown_steps(len(episode.reward))
     for t in range(length):
         primitive = None if episode.primitive is None else int(episode.primitive[t])
-        env.unwrapped.active_primitive = primitive  # type: ignore[attr-defined]
+        if not env.set_wrapper_attr("active_primitive", primitive, force=False):
+            env.unwrapped.active_primitive = primitive  # type: ignore[attr-defined]
         _, reward, *_ = env.step(episode.action[t])
         if not np.isclose(float(reward), episode.reward[t], rtol=1e-4, atol=1e-6):
             raise UserError(

@@ -80,7 +80,9 @@ def read_commands(folder: Path) -> list[list[Command]]:
         UserError: a line names no run folder.
     """
     lists = [path for name in ("runs.txt", "tests.txt") if (path := folder / name).exists()]
-    return [[Command.parse(line, path) for line in path.read_text().splitlines() if line.strip()] for path in lists]
+    return [
+        [Command.parse(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] for path in lists
+    ]
 
 
 def cpu_seconds(folder: Path) -> float:
@@ -103,7 +105,8 @@ def speed_here(command: Command) -> float:
         words = (*command.arguments[: at + 1], f"{folder}/probe", *command.arguments[at + 2 :], *PROBE)
         short = Command(words, Path(folder) / "probe")
         if short.start(1).wait() != 0:
-            raise UserError(f"{' '.join(command.arguments)} does not run:\n{short.log.read_text()[-2000:]}")
+            said = short.log.read_text(encoding="utf-8")[-2000:]
+            raise UserError(f"{' '.join(command.arguments)} does not run:\n{said}")
         return max(row[SPEED] for row in read_rows(short.folder / "metrics.jsonl"))
 
 

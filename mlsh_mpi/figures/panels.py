@@ -26,7 +26,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 def digitised(path: Path, panel: str) -> dict[str, Array]:
     """The paper's curves of a panel: (n, 2) points each."""
     curves: dict[str, list[tuple[float, float]]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["panel"] == panel:
                 curves.setdefault(row["series"], []).append((float(row["x"]), float(row["y"])))

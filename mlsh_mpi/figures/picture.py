@@ -16,9 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi import seeding
-from mlsh_mpi.lanes import Spec
 from mlsh_mpi.metrics import shown
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.task_family import Spec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LENGTH = "schedule/macro_length"
@@ -35,7 +35,7 @@ def draw(path: Path, rows: Sequence[dict[str, float]], matrix: Array, spec: Spec
         skills: trained; None where there are no primitives that could act alone.
         title: of the whole picture.
     """
-    surveyed = skills is not None and hasattr(spec.env.unwrapped, "survey")
+    surveyed = skills is not None and spec.attribute("survey") is not None
     panels = 1 + (skills.primitives.n if surveyed and skills else int(matrix.size > 0))
     figure = Figure(figsize=(1.0 + 4.2 * panels, 4.4), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)
@@ -70,7 +70,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
 
 def _arrows(axis: Axes, k: int, spec: Spec, skills: Skills) -> None:
     """Mean displacement under primitive k from a grid of places."""
-    survey = spec.env.unwrapped.survey(15, seeding.stream(4, "survey"))  # type: ignore[attr-defined]
+    survey = spec.attribute("survey")(15, seeding.stream(4, "survey"))
     seen = skills.shown(skills.observe(survey["observations"]))
     with torch.no_grad():
         stacked = torch.from_numpy(seen).expand(skills.primitives.n, -1, -1)

@@ -79,7 +79,7 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
     test = folder / "adaptation.json"
     if not test.exists():
         return [Curve(series, seed, "", _averaged(next(iter(training_curves(folder).values())), averaged(series)))]
-    found = json.loads(test.read_text())
+    found = json.loads(test.read_text(encoding="utf-8"))
     returns, tasks = np.array(found["returns"], float), np.array(found["tasks"])  # (updates + 1, learners), (learners,)
     updates = np.arange(len(returns))
     return [
@@ -102,7 +102,7 @@ def read_points(path: Path) -> list[Curve]:
     if not path.exists():
         return []
     curves: dict[tuple[str, int, str], list[tuple[float, ...]]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             points = curves.setdefault((row["series"], int(row["seed"]), row["task"]), [])
             points.append(tuple(float(row[name]) for name in COLUMNS[3:]))
@@ -111,7 +111,7 @@ def read_points(path: Path) -> list[Curve]:
 
 def write_points(path: Path, curves: Iterable[Curve]) -> None:
     """Curves by series, seed and task."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):

@@ -6,7 +6,6 @@ python -m mlsh_mpi.figures.seeds RUN... [--picture seeds.png]
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi.errors import UserError, told
 from mlsh_mpi.figures.points import LEARNING, series_of, training_curves
 from mlsh_mpi.metrics import band
+from mlsh_mpi.output import say, warn
 from mlsh_mpi.runs import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -45,7 +45,7 @@ class Run:
         """
         curves = {metric: points[:, 1:] for metric, points in training_curves(folder).items()}
         try:
-            test = json.loads((folder / SUMMARY).read_text())["curve"]
+            test = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["curve"]
         except (OSError, ValueError, KeyError):
             test = []
         return cls(series_of(folder.resolve().name)[0], curves, np.array(test, float))
@@ -115,9 +115,9 @@ def main() -> None:
             draw_seeds(picture, found)
         except (OSError, ValueError) as error:
             raise UserError(f"--picture {picture} cannot be written: {error}") from None
-        print(f"{len(found)} runs are in {picture}")
+        say(f"{len(found)} runs are in {picture}")
         for mistake in mistakes:
-            print(f"mlsh_mpi: left out: {mistake}", file=sys.stderr)
+            warn(f"mlsh_mpi: left out: {mistake}")
 
     with told():
         tyro.cli(seeds, prog="python -m mlsh_mpi.figures.seeds")

@@ -63,10 +63,10 @@ def train_program(setting: Figures) -> None:
     """
     from mlsh_mpi import schedule
     from mlsh_mpi.comm import job
-    from mlsh_mpi.lanes import Maker
+    from mlsh_mpi.mlsh import train
     from mlsh_mpi.options import with_options
     from mlsh_mpi.presets import PRESETS
-    from mlsh_mpi.train import train
+    from mlsh_mpi.task_family import Maker
 
     preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
     if in_step:

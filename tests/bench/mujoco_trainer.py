@@ -24,10 +24,11 @@ from rich.table import Table
 
 from bare import seconds_of, state_of
 from mlsh_mpi.comm import job
-from mlsh_mpi.lanes import Lanes, Maker
+from mlsh_mpi.lanes import Lanes
+from mlsh_mpi.mlsh import train
 from mlsh_mpi.options import with_options
 from mlsh_mpi.presets import PRESETS
-from mlsh_mpi.train import train
+from mlsh_mpi.task_family import Maker
 
 GOALS = {"ant-twowalk-paper": 0.80, "humanoid-walk-crawl": 0.85}
 

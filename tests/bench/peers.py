@@ -149,10 +149,10 @@ def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     """This trainer, on the ant as a world of this project or as Gymnasium's own environment."""
     from ant_v5 import ID, check
     from mlsh_mpi.comm import job
-    from mlsh_mpi.lanes import Maker
+    from mlsh_mpi.mlsh import train
     from mlsh_mpi.options import with_options
     from mlsh_mpi.presets import PRESETS
-    from mlsh_mpi.train import train
+    from mlsh_mpi.task_family import Maker
     from mujoco_trainer import RecordingMaker
 
     check()

@@ -24,11 +24,11 @@ def measure(folder: Path, repeats: int) -> None:
 
     from mlsh_mpi import checkpoint
     from mlsh_mpi.comm import job
-    from mlsh_mpi.lanes import Maker
+    from mlsh_mpi.mlsh import train
     from mlsh_mpi.options import with_options
     from mlsh_mpi.presets import PRESETS
     from mlsh_mpi.state import State
-    from mlsh_mpi.train import train
+    from mlsh_mpi.task_family import Maker
 
     torch.set_num_threads(1)
     with job() as current:

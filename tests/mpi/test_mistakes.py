@@ -103,7 +103,7 @@ def test_a_batch_job_without_a_launcher_is_refused(tmp_path):
     [
         ("FailsOnRankOne", "ArithmeticError: the simulator exploded", [1]),
         ("FailsEverywhere", "ArithmeticError: the simulator exploded", [0, 1, 2]),
-        ("ExitsOnRankOne", "SystemExit: 3", [1]),
+        ("ExitsOnRankOne", "raised SystemExit: 3 (small_envs.py, line ", [1]),
     ],
 )
 def test_a_failure_while_training_ends_every_rank_and_is_told_once(tmp_path, env, says, ranks):
@@ -187,12 +187,99 @@ def test_episodes_that_end_with_their_first_step_are_episodes(tmp_path):
     assert [row["episode/length"] for row in rows] == [1, 1, 1]
 
 
-def test_a_failure_before_there_is_a_folder_is_told_once_too(tmp_path):
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_an_environment_that_cannot_be_made_is_a_mistake_said_before_anything_is_written(tmp_path, ranks):
     options = ["--env", "small_envs:FailsAtOnce", *SMALL, *SHORT, "--folder", tmp_path / "run"]
-    result = mpirun(3, *TRAIN, *options, cwd=PROGRAMS, patience=90)
-    assert result.code not in (0, 2)
-    told_once(result.stderr, "ArithmeticError: the simulator has no licence")
+    result = mpirun(ranks, *TRAIN, *options, cwd=PROGRAMS, patience=90)
+    refused(result, ["FailsAtOnce could not be made", "ArithmeticError: the simulator has no licence (small_envs.py, line "])
     assert not (tmp_path / "run").exists()
+
+
+def test_what_the_first_look_finds_is_said_once_and_nothing_is_written(tmp_path, finished_job):
+    options = ["--env", "small_envs:OwnDraws", *SMALL, *SHORT, "--folder", tmp_path / "run"]
+    refused(mpirun(3, *TRAIN, *options, cwd=PROGRAMS), ["sample_task of OwnDraws must draw from the generator it is given"])
+    where = ["--env", "small_envs:OwnDraws", "--episode-length", "50"]
+    for command in ("adapt", "replay"):
+        result = mpirun(1, "-m", f"mlsh_mpi.{command}", finished_job.folder, *where, cwd=PROGRAMS)
+        refused(result, ["sample_task of OwnDraws must draw from the generator it is given"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "says", "ranks"),
+    [
+        ("Exits", "raised SystemExit (small_envs.py, line ", 1),
+        ("Exits", "raised SystemExit (small_envs.py, line ", 2),
+        ("Interrupts", "raised KeyboardInterrupt (small_envs.py, line ", 2),
+        ("ExitsAtOnce", "os._exit(0) was called during a step of the environment of worker", 1),
+        ("ExitsAtOnce", "os._exit(0) was called during a step of the environment of worker", 2),
+        ("ChildDies", "raised EOFError (connection.py, line ", 1),
+    ],
+)
+def test_an_environment_that_leaves_is_a_fault_and_never_a_success(tmp_path, env, says, ranks):
+    options = ["--env", f"small_envs:{env}", *SMALL, *SHORT, "--folder", tmp_path / "run"]
+    result = mpirun(ranks, *TRAIN, *options, cwd=PROGRAMS, patience=90)
+    assert result.code not in (0, 2, 75)
+    assert says in result.stderr
+    assert re.search(r"environment of worker \d, with task -?1, in iteration 1", result.stderr)
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_an_environment_that_leaves_while_it_draws_a_task_is_a_fault_too(tmp_path):
+    options = ["--env", "small_envs:TaskExits", *SMALL, *SHORT, "--folder", tmp_path / "run", "--iterations", "100"]
+    result = mpirun(2, *TRAIN, *options, cwd=PROGRAMS, patience=90)
+    assert result.code not in (0, 2, 75)
+    assert "sample_task of TaskExits raised SystemExit (small_envs.py, line " in result.stderr
+
+
+def test_a_library_that_hangs_and_holds_the_interpreter_is_ended_though_nobody_can_look(tmp_path):
+    options = ["--env", "small_envs:HoldsTheLock", *SMALL, *SHORT, "--patience", "2", "--folder", tmp_path / "run"]
+    result = python(*TRAIN, *options, cwd=PROGRAMS, patience=90)
+    assert result.code == 1
+    assert "Timeout (0:00:08)!" in result.stderr
+    assert re.search(r'small_envs.py", line \d+ in fail', result.stderr)
+
+
+def test_without_an_mpi_library_the_extras_are_named(tmp_path):
+    result = python(*TRAIN, "--list", cwd=tmp_path, MPI4PY_LIBMPI=str(tmp_path / "libmpi.so"))
+    assert result.code == 2
+    (line,) = result.stderr.splitlines()
+    for part in ("there is no MPI library", "pip install 'mlsh_mpi[mpich]'", "MPI4PY_LIBMPI=/path/to/libmpi.so"):
+        assert part in line
+
+
+def test_more_than_fits_is_refused_in_a_sentence(tmp_path):
+    refused(python(*TRAIN, "--workers", 10**9, cwd=tmp_path), ["GB of memory", "--groups, --workers or --steps"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_language_without_the_tables_lines_costs_nothing_but_their_beauty(tmp_path):
+    options = [*SMALL, *SHORT, "--folder", tmp_path / "run"]
+    system = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = python(*TRAIN, *options, cwd=tmp_path, **system).succeeded()
+    assert result.stderr == ""
+    assert "+=" in result.stdout
+    assert "| goal=0 |" in result.stdout
+    assert "│ goal=0 │" in (tmp_path / "run" / "summary.txt").read_text(encoding="utf-8")
+
+
+def test_a_reader_who_leaves_does_not_end_the_run(tmp_path):
+    command = [sys.executable, *TRAIN, *map(str, [*SMALL, *SHORT]), "--folder", "run"]
+    first_line = ["bash", "-c", f"set -o pipefail; {' '.join(command)} | head -n 1"]
+    with Job(first_line, tmp_path) as job:
+        assert job.wait().succeeded().stdout.count("\n") == 1
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_fresh_leaves_a_link_to_another_disk_where_it_is(tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "large" / "run")
+    for more in ([], ["--fresh"]):
+        python(*TRAIN, *SMALL, *SHORT, "--folder", "run", *more, cwd=tmp_path).succeeded()
+    assert (tmp_path / "run").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "large").iterdir()) == ["run", "run.1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large", "run"]
+    assert all((tmp_path / "large" / name / "summary.json").exists() for name in ("run", "run.1"))
 
 
 def told_once(text, says):

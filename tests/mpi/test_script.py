@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mpi.launcher import mpirun
+from mpi.launcher import mpirun, python
 
 pytestmark = pytest.mark.mpi
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -45,3 +45,125 @@ def test_what_a_script_passes_reaches_every_rank(tmp_path, env):
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["environment"]["env"].startswith("script:")
     assert (tmp_path / "out/summary.json").exists()
+
+
+LOOP = """
+import mlsh_mpi
+from mlsh_mpi import run
+from mlsh_mpi.train import main
+from corridor import Corridor, SIZES
+for seed in range(2):
+    for call in (run, mlsh_mpi.run):
+        print("result", call(env=Corridor, seed=seed, folder=f"run{seed}", **SIZES))
+assert mlsh_mpi.run is run and callable(run)
+"""
+
+MISTAKES = """
+import os, signal, threading
+import mlsh_mpi
+from corridor import Corridor, SIZES
+
+class Leaves(Corridor):
+    steps = 0
+    def step(self, action):
+        self.steps += 1
+        if self.steps > 30:
+            raise SystemExit(0)
+        return super().step(action)
+
+class Signalled(Corridor):
+    def step(self, action):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return super().step(action)
+
+def caught(kind, **more):
+    try:
+        mlsh_mpi.run(**{"env": Corridor, "folder": "caught", **SIZES, **more})
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind}")
+
+assert "did you mean iterations?" in str(caught(mlsh_mpi.UserError, iteration=3))
+assert "no environment 'Corridoor'" in str(caught(mlsh_mpi.UserError, env="Corridoor"))
+assert "worker 0" in str(caught(mlsh_mpi.EnvironmentFault, env=Leaves, folder="leaves"))
+assert "worker 0" in str(caught(mlsh_mpi.EnvironmentFault, env=Leaves, folder="leaves"))  # nobody holds its folder
+assert caught(SystemExit, env=Signalled, folder="signalled").code == 75
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+found = []
+other = threading.Thread(target=lambda: found.append(mlsh_mpi.run(env=Corridor, folder="thread", **SIZES | {"iterations": 30})))
+other.start()
+while not os.path.exists("thread/metrics.jsonl"):
+    pass
+assert "one job at a time" in str(caught(mlsh_mpi.UserError))
+other.join()
+assert str(found[0]) == "thread"
+mlsh_mpi.run(env=Corridor, folder="after", **SIZES)
+assert {thread.name for thread in threading.enumerate()} == {"MainThread"}
+print("all caught")
+"""
+
+TOGETHER = """
+import threading
+import mlsh_mpi
+from corridor import Corridor, SIZES
+lock = threading.Lock()
+{call}
+"""
+
+
+@pytest.fixture
+def corridor(tmp_path):
+    """A folder with README's environment in a module."""
+    sizes = f"SIZES = dict({SMALL.replace(', folder=' + chr(34) + 'out' + chr(34), '')}, episode_length=20, macro_length=5)"
+    (tmp_path / "corridor.py").write_text(readme_lines().split("mlsh_mpi.run(")[0] + sizes)
+    return tmp_path
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_script_may_run_as_often_as_it_likes(corridor, ranks):
+    (corridor / "loop.py").write_text(LOOP)
+    result = mpirun(ranks, "loop.py", cwd=corridor).succeeded()
+    assert result.stdout.count("result run0") == result.stdout.count("result run1") == 2 * ranks
+    assert result.stdout.count("holds this run, finished") == 2
+
+
+def test_an_environment_typed_into_an_interpreter_needs_no_file(corridor):
+    call = "from corridor import SIZES\nmlsh_mpi.run(env=Corridor, folder='run', **SIZES)"
+    typed = f"{readme_lines().split('mlsh_mpi.run(')[0]}\n{call}"
+    python("-c", typed, cwd=corridor).succeeded()
+    assert (corridor / "run" / "summary.json").exists()
+
+
+def test_a_lone_script_gets_exceptions_and_its_process_back(corridor):
+    (corridor / "mistakes.py").write_text(MISTAKES)
+    assert "all caught" in python("mistakes.py", cwd=corridor).succeeded().stdout
+
+
+@pytest.mark.parametrize(
+    ("call", "says", "code"),
+    [
+        ("mlsh_mpi.run(env=Corridor, iteration=5)", "did you mean iterations?", 2),
+        ("mlsh_mpi.run(env=lambda: (lock, Corridor())[1], **SIZES)", "because of the variable lock, a lock (", 2),
+    ],
+)
+def test_in_a_script_with_several_ranks_a_mistake_ends_the_job_in_a_sentence(corridor, call, says, code):
+    (corridor / "together.py").write_text(TOGETHER.format(call=call))
+    result = mpirun(2, "together.py", cwd=corridor)
+    assert result.code == code
+    (line,) = result.told
+    assert says in line
+
+
+def test_an_environment_by_name_is_kept_by_name_and_can_be_tested_afterwards(corridor):
+    text = 'import gymnasium as gym\ngym.register("my/Many-v0", "corridor:Corridor", max_episode_steps=20)\n'
+    (corridor / "my_envs.py").write_text(text)
+    (corridor / "script.py").write_text(
+        "import mlsh_mpi\nfrom corridor import SIZES\nmlsh_mpi.run(env='my_envs:my/Many-v0', folder='named', **SIZES)\n"
+    )
+    mpirun(2, "script.py", cwd=corridor).succeeded()
+    assert json.loads((corridor / "named/config.json").read_text())["environment"]["env"] == "my_envs:my/Many-v0"
+    python("-m", "mlsh_mpi.adapt", "named", "--updates", 1, "--test-masters", 2, cwd=corridor).succeeded()
+    result = python("-m", "mlsh_mpi.adapt", "named", "--env", "my/Many-v0", cwd=corridor)
+    assert result.code == 2
+    assert "module:id for one that your module registers" in result.stderr

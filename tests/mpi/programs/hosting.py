@@ -14,8 +14,8 @@ import torch
 from mlsh_mpi import train
 from mlsh_mpi.comm import job
 from mlsh_mpi.config import Config, MasterPPO, PrimitivePPO
-from mlsh_mpi.lanes import Maker
 from mlsh_mpi.options import with_options
+from mlsh_mpi.task_family import Maker
 
 SMALL = {
     "macro_length": 10,

@@ -1,5 +1,8 @@
 """Environments that are quick to step: with early ends, discrete and Box actions, and with every kind of failure."""
 
+import ctypes
+import multiprocessing
+import os
 import resource
 import sys
 import time
@@ -99,6 +102,65 @@ class ExitsOnRankOne(FailsOnRankOne):
 
     def fail(self):
         sys.exit(3)
+
+
+class Interrupts(FailsOnRankOne):
+    """Raises what the interpreter raises for Ctrl-C, on every rank."""
+
+    failing = range(100)
+
+    def fail(self):
+        raise KeyboardInterrupt
+
+
+class Exits(Interrupts):
+    """Ends the process as if all were well, on every rank."""
+
+    def fail(self):
+        sys.exit()
+
+
+class ExitsAtOnce(Interrupts):
+    """The same without asking Python."""
+
+    def fail(self):
+        os._exit(0)
+
+
+class ChildDies(Interrupts):
+    """Asks a process of its own, which ends without an answer."""
+
+    def fail(self):
+        mine, its = multiprocessing.Pipe()
+        child = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
+        child.start()
+        its.close()
+        child.join()
+        mine.recv()
+
+
+class TaskExits(Walk):
+    """Draws tasks until it has drawn enough."""
+
+    def sample_task(self, rng, split="train"):
+        self.drawn = getattr(self, "drawn", 0) + 1
+        if self.drawn > 40:
+            sys.exit()
+        return super().sample_task(rng, split)
+
+
+class HoldsTheLock(Interrupts):
+    """Hangs in a library that does not give the interpreter back, as an extension may."""
+
+    def fail(self):
+        ctypes.PyDLL(None).sleep(1000)
+
+
+class OwnDraws(Walk):
+    """Its tasks do not come from the generator it is given."""
+
+    def sample_task(self, rng, split="train"):
+        return int(self.np_random.integers(1000))
 
 
 class FailsAtOnce(Walk):

@@ -1,0 +1,71 @@
+"""From what a policy draws to what an environment is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from mlsh_mpi.errors import UserError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """A policy acts in units of the half-width of a bounded Box, from its middle: a fresh one, which draws around 0 with a
+    deviation of about 1, then acts all over Box(100, 200) as over Box(-1, 1). Unbounded numbers and discrete actions stay as they
+    are drawn.
+    """
+
+    space: gym.Space[Any]
+    middle: Array | None
+    """(action,) or None where it is 0 and the half-width 1."""
+    half_width: Array | None
+    """(action,) likewise."""
+    unclipped: bool
+    """The environment wants actions beyond its bounds too."""
+
+    @classmethod
+    def of(cls, space: gym.Space[Any], unclipped: bool = False) -> Actions:
+        """What fits an action space.
+
+        Args:
+            space: of one environment.
+            unclipped: see there.
+
+        Raises:
+            UserError: a number is bounded on one side only, so that it has no middle.
+        """
+        if not isinstance(space, gym.spaces.Box):
+            return cls(space, None, None, unclipped)
+        bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        if (~bounded & (np.isfinite(space.low) | np.isfinite(space.high))).any():
+            raise UserError(
+                f"actions must be bounded on both sides or on none, but the action space is {space}: give it both bounds, or "
+                "neither and clip in the environment"
+            )
+        low, high = (np.where(bounded, limit, side).astype(np.float32) for limit, side in ((space.low, -1), (space.high, 1)))
+        middle, half_width = (low + high) / 2, (high - low) / 2
+        if not middle.any() and (half_width == 1).all():
+            return cls(space, None, None, unclipped)
+        return cls(space, middle, half_width, unclipped)
+
+    @property
+    def middle_as_drawn(self) -> Array:
+        """What a policy draws for the middle of a Box, or for the first of some choices."""
+        return np.zeros(self.space.shape or (), np.float32 if isinstance(self.space, gym.spaces.Box) else np.int64)
+
+    def __call__(self, action: Array) -> Array:
+        """(..., action) as drawn -> (..., action) of the space's type and, unless the environment is to clip, in its bounds."""
+        if not isinstance(self.space, gym.spaces.Box):
+            return action
+        if self.half_width is not None:
+            action = self.middle + self.half_width * action
+        if not self.unclipped:
+            action = np.clip(action, self.space.low, self.space.high)
+        if np.issubdtype(self.space.dtype, np.integer):
+            action = np.rint(action)
+        return action.astype(self.space.dtype, copy=False)

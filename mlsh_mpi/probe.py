@@ -1,0 +1,211 @@
+"""One look at an environment before anything is written: does it keep the task protocol, or would it go wrong in silence?"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import cloudpickle
+import numpy as np
+
+from mlsh_mpi import seeding
+from mlsh_mpi.comm import Job
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
+from mlsh_mpi.lanes import STEP, LaneFault, Lanes, ListEnv
+from mlsh_mpi.output import warn
+from mlsh_mpi.task_family import Maker, Spec
+
+T = TypeVar("T")
+Array = np.ndarray[Any, np.dtype[Any]]
+DRAWS = 16
+"""Tasks that are drawn twice each: of two equally likely ones that depend on something else, two in 100,000 would be missed."""
+BYTES, OTHER_NUMBERS = 4, 12
+"""What a step takes beside observation and action: reward, end, primitive, decision, noise, advantage, target."""
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
+"""What Python calls an object that has no name of its own."""
+
+
+def probed(maker: Maker, job: Job) -> Spec:
+    """What the trainer must know of an environment, made on every rank and tried on rank 0.
+
+    Args:
+        maker: of the environment.
+        job: this MPI job.
+
+    Raises:
+        UserError: it does not follow the protocol; the message says in what.
+    """
+    job.watch.enter(lambda: f"the first reset and step of {maker.name}")
+    try:
+        spec = maker.spec()
+        if job.world.rank == 0:
+            for note in probe(maker, spec):
+                warn(f"mlsh_mpi: {note}")
+    finally:
+        job.watch.leave()
+    return spec
+
+
+def probe(maker: Maker, spec: Spec) -> list[str]:
+    """Draws tasks, names them, resets twice and steps once, singly and in the vector form if there is one.
+
+    Args:
+        maker: of the environment.
+        spec: what it says of itself.
+
+    Returns:
+        A sentence for each thing that is allowed but seldom meant.
+
+    Raises:
+        UserError: the rule that is broken, what was found and what to do.
+    """
+    try:
+        task = _tasks(spec)
+        _actions(spec)
+        notes = _episode(spec, Lanes(ListEnv([spec.env]), spec.actions), task)
+        vector = maker.vector(2)
+        return notes if vector is None else notes + _episode(spec, vector, task)
+    except LaneFault as fault:
+        unpacked = "values to unpack (expected 5" in str(fault)  # by a wrapper of Gymnasium's
+        rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
+        raise UserError(f"{spec.name} {fault}{rule}") from fault.__cause__
+    except EnvironmentFault as fault:
+        raise UserError(str(fault)) from fault.__cause__
+
+
+def _tasks(spec: Spec) -> Any:
+    """A task, if tasks are drawn and named in the same way by every rank."""
+    _takes(spec, "sample_task", np.random.default_rng(0), "train")
+    if spec.attribute("tasks") is not None:
+        _takes(spec, "tasks", "train")
+    listed = _called(spec, "tasks", lambda: spec.tasks)
+    for number in range(DRAWS):
+        task, again = (spec.sample_task(seeding.stream(number, "task")) for _ in range(2))
+        name = _named(spec, task)
+        if name != _named(spec, again):
+            raise UserError(
+                f"sample_task of {spec.name} must draw from the generator it is given and from nothing else, but gave {name} and "
+                f"then {_named(spec, again)} for the same one: ranks would disagree on the task of a group; use rng in place of "
+                "self.np_random, np.random and random"
+            )
+    names = [_named(spec, one) for one in listed]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(
+            f"tasks of {spec.name} must have different names, but {twice.count(twice[0])} of them are called {twice[0]}: return "
+            "what tells them apart from task_to_json(task)"
+        )
+    return task
+
+
+def _named(spec: Spec, task: Any) -> str:
+    name = _called(spec, "task_to_json", lambda: spec.label(task))
+    if ADDRESS.search(name):
+        raise UserError(
+            f"tasks of {spec.name} need names that are the same on every rank, but one is called {name}: let it be a JSON "
+            "value or a frozen dataclass, or return its JSON form from task_to_json(task)"
+        )
+    return name
+
+
+def _actions(spec: Spec) -> None:
+    if not spec.action_space.contains(spec.actions(spec.actions.middle_as_drawn)):
+        raise UserError(f"the action space {spec.action_space} of {spec.name} has no action in its middle: check its bounds")
+
+
+def _episode(spec: Spec, lanes: Lanes, task: Any) -> list[str]:
+    """Two resets and a step."""
+    count, name = lanes.count, _named(spec, task)
+    starts: list[Array] = []
+    for _ in range(2):
+        starts.append(_called(spec, "reset", lambda: lanes.reset(np.ones(count, np.bool_), [7] * count, [task] * count)))
+        if _named(spec, task) != name:
+            raise UserError(
+                f"reset of {spec.name} must leave its task as it is, but changed {name} to {_named(spec, task)}: every lane of "
+                "a group is given the same object; copy what you take apart"
+            )
+    _refuse_not_finite(spec, "observation", starts[1])
+    action = np.repeat(spec.actions.middle_as_drawn[None], count, axis=0)
+    observation, reward, _ = _called(spec, "step", lambda: lanes.step(action))
+    _refuse_not_finite(spec, "observation", observation)
+    _refuse_not_finite(spec, "reward", reward)
+    if np.array_equal(starts[0], starts[1]):
+        return []
+    return [
+        f"{spec.name} does not repeat itself: two resets with one seed and task begin differently, so no run can be repeated; "
+        "call super().reset(seed=seed) and draw from self.np_random"
+    ]
+
+
+def _refuse_not_finite(spec: Spec, what: str, values: Array) -> None:
+    if not np.isfinite(values).all():
+        raise UserError(f"{spec.name} must give finite numbers, but its first {what} is {values[0].tolist()}")
+
+
+def _takes(spec: Spec, method: str, *arguments: Any) -> None:
+    """Refuses a method that does not take what the trainer gives it."""
+    found, wanted = spec.attribute(method), "rng, split" if method == "sample_task" else "split"
+    try:
+        inspect.signature(found).bind(*arguments)
+    except TypeError as error:
+        raise UserError(
+            f"{method} of {spec.name} must take ({wanted}), but it is {method}{inspect.signature(found)} ({error}): a split is "
+            '"train" or "held-out", and an environment without held-out tasks may ignore it'
+        ) from None
+    except ValueError:  # written in C: it shows when it is called
+        pass
+
+
+def _called(spec: Spec, method: str, call: Callable[[], T]) -> T:
+    """The environment's answer; what it raises is said in a sentence."""
+    try:
+        return call()
+    except (UserError, LaneFault, EnvironmentFault, Interrupted):
+        raise
+    except BaseException as error:
+        raise UserError(f"{method} of {spec.name} raised {as_words(error)}") from error
+
+
+def refuse_too_much_memory(workers: int, steps: int, spec: Spec, job: Job) -> None:
+    """Refuses more data an iteration than this rank's share of its host's memory holds.
+
+    Args:
+        workers: of all ranks.
+        steps: of a worker in an iteration.
+        spec: of the environment.
+        job: this MPI job.
+
+    Raises:
+        UserError: they are too many.
+    """
+    here = -(-workers // job.world.size)
+    numbers = BYTES * (2 * spec.observation_size + math.prod(spec.action_space.shape or (1,)) + OTHER_NUMBERS)
+    wanted, there = here * steps * numbers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / job.ranks_here
+    if wanted > there:
+        raise UserError(
+            f"{here:,} workers of this rank collect {steps:,} steps each, which takes {wanted / 1e9:,.0f} GB of memory, but "
+            f"{there / 1e9:,.1f} GB is a rank's share of this host: use fewer --groups, --workers or --steps, or more hosts"
+        )
+
+
+def unpicklable_part(value: Any) -> str:
+    """Which part of a class or function keeps it from travelling to other ranks, in words.
+
+    Args:
+        value: what cannot be pickled.
+    """
+    if inspect.isfunction(value):
+        outside = inspect.getclosurevars(value)
+        parts = {f"the variable {name}": part for name, part in (*outside.nonlocals.items(), *outside.globals.items())}
+    else:
+        parts = {f"the attribute {name}": part for name, part in vars(value).items()} if hasattr(value, "__dict__") else {}
+    for name, part in parts.items():
+        try:
+            cloudpickle.dumps(part)
+        except Exception as error:
+            return f"{name}, a {type(part).__name__} ({error})"
+    return f"a part of it that is a {type(value).__name__}"

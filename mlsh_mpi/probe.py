@@ -6,7 +6,9 @@ import inspect
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -68,7 +70,10 @@ def probe(maker: Maker, spec: Spec) -> list[str]:
         _actions(spec)
         notes = _episode(spec, Lanes(ListEnv([spec.env]), spec.actions), task)
         vector = maker.vector(2)
-        return notes if vector is None else notes + _episode(spec, vector, task)
+        if vector is not None:
+            with closing(vector):
+                notes += _episode(spec, vector, task)
+        return notes
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # by a wrapper of Gymnasium's
         rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
@@ -92,13 +97,12 @@ def _tasks(spec: Spec) -> Any:
                 f"then {_named(spec, again)} for the same one: ranks would disagree on the task of a group; use rng in place of "
                 "self.np_random, np.random and random"
             )
-    names = [_named(spec, one) for one in listed]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(
-            f"tasks of {spec.name} must have different names, but {twice.count(twice[0])} of them are called {twice[0]}: return "
-            "what tells them apart from task_to_json(task)"
-        )
+    for name, count in Counter(_named(spec, one) for one in listed).items():
+        if count > 1:
+            raise UserError(
+                f"tasks of {spec.name} must have different names, but {count} of them are called {name}: return what tells them "
+                "apart from task_to_json(task)"
+            )
     return task
 
 

@@ -49,9 +49,9 @@ class RunFolder:
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         try:
-            place = path.resolve()  # a link to a larger disk stays one
+            place = path.resolve() if path.is_symlink() else path  # a link to a larger disk stays one
             if fresh and place.exists():
-                if place in (Path.cwd(), *Path.cwd().parents):
+                if place.resolve() in (Path.cwd(), *Path.cwd().parents):
                     raise UserError(f"--fresh cannot move {path}, because you are in it: choose another with --folder")
                 _refuse_if_locked(place)
                 place.rename(_free_name(place))

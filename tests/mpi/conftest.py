@@ -1,5 +1,6 @@
 """One ordinary job, shared by the tests that look at what it said and left."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def but_for_time(metrics: dict[str, float]) -> dict[str, float]:
     return {
         name: value for name, value in metrics.items() if not name.startswith(("time/", "communication/", "speed/", "seconds"))
     }
+
+
+def rows_of(folder):
+    """metrics.jsonl, read as strictly as JSON is meant."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,17 @@ carries a mark in its environment, by which it is found and ended even if mpirun
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +95,39 @@ def python(*arguments: object, cwd: Path, patience: float = PATIENCE, **extra: s
     """The same without mpirun."""
     with Job([sys.executable, *map(str, arguments)], cwd, extra) as job:
         return job.wait(patience)
+
+
+def mpirun_each(ranks: int, *commands: Sequence[object], cwd: Path, patience: float = PATIENCE) -> list[Result]:
+    """What :func:`mpirun` would return for each of several commands, which one job runs one after another.
+
+    Its ranks start once, which is most of what a short command takes. Not for what ends its processes, nor for a command that is
+    to find nothing in memory of the one before: what continues a run belongs into the next job.
+
+    Args:
+        ranks: of the job.
+        commands: arguments of Python: ``-m``, a module of ours, its arguments.
+        cwd: where.
+        patience: seconds after which the job is ended.
+
+    Raises:
+        AssertionError: not all came to their ends.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlsh-commands-") as name:
+        folder = Path(name)
+        (folder / "commands.json").write_text(json.dumps([[str(word) for word in command[1:]] for command in commands]))
+        job = mpirun(ranks, PROGRAMS / "commands.py", folder, cwd=cwd, patience=patience)
+        if job.code:
+            said = [f"--- {path.name}\n{path.read_text()}" for path in sorted(folder.glob("*-*.*")) if path.stat().st_size]
+            raise AssertionError("\n".join([f"exit {job.code} of {commands}", job.stdout, job.stderr, *said]))
+        return [_joint_result(folder, number, ranks, job.seconds) for number in range(len(commands))]
+
+
+def _joint_result(folder: Path, number: int, ranks: int, seconds: float) -> Result:
+    out, err, code = (
+        [(folder / f"{number:03}-{rank:03}.{part}").read_text() for rank in range(ranks)] for part in ("out", "err", "code")
+    )
+    assert len(set(code)) == 1, f"ranks ended with {code}"
+    return Result(int(code[0]), "".join(out), "".join(err), seconds)
 
 
 class Job:

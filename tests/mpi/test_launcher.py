@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mpi.launcher import PROGRAMS, Job, environment, mpirun, mpirun_path, python
+from mpi.launcher import PROGRAMS, Job, environment, mpirun, mpirun_each, mpirun_path, python
 
 pytestmark = pytest.mark.mpi
 SIZE = "from mpi4py import MPI; r = MPI.COMM_WORLD.gather(MPI.COMM_WORLD.Get_rank()); r and print(r)"
@@ -64,3 +64,18 @@ def test_jobs_do_not_take_themselves_for_part_of_the_one_around(tmp_path, monkey
     assert environment({"PMI_SIZE": "4"})["PMI_SIZE"] == "4"
     result = mpirun(2, "-c", SIZE, cwd=tmp_path).succeeded()
     assert result.stdout == "[0, 1]\n"
+
+
+def test_commands_in_one_job_say_and_return_what_each_would_alone(tmp_path):
+    commands = [("-m", f"mlsh_mpi.{module}", "moving-bandit") for module in ("train", "adapt", "replay")]
+    shown, *mistakes = mpirun_each(2, ("-m", "mlsh_mpi.train", "--list"), *commands, cwd=tmp_path)
+    alone = mpirun(2, *commands[1], cwd=tmp_path)
+    assert (mistakes[1].code, mistakes[1].stdout, mistakes[1].told) == (alone.code, alone.stdout, alone.told)
+    assert [result.code for result in mistakes] == [2] * 3
+    assert "moving-bandits" in shown.succeeded().stdout
+
+
+def test_a_command_that_ends_its_job_is_told_with_all_that_was_said(tmp_path):
+    train = ("-m", "mlsh_mpi.train", "--groups", "2", "--steps", "50", "--iterations", "1", "--folder", tmp_path / "run")
+    with pytest.raises(AssertionError, match=r"000-000\.out[\s\S]*moving-bandits[\s\S]*001-000\.err[\s\S]*failed"):
+        mpirun_each(2, ("-m", "mlsh_mpi.train", "--list"), (*train, "--env", "small_envs:FailsAtOnce"), cwd=PROGRAMS)

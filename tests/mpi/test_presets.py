@@ -9,32 +9,46 @@ import torch
 
 import mlsh_envs  # noqa: F401 (registers the environments)
 from mlsh_mpi.presets import PRESETS
-from mpi.launcher import mpirun
+from mpi.launcher import mpirun_each
 
 pytestmark = pytest.mark.mpi
 NAMES = [name for name in PRESETS if not name.startswith("moving-bandits")]
-SMALL = "--groups 2 --workers 1 --iterations 2 --warmup 1 --joint 1 --test-masters 2 --test-episodes 1 --folder run".split()
+SMALL = "--groups 2 --workers 1 --iterations 2 --warmup 1 --joint 1 --test-masters 2 --test-episodes 1".split()
 BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
+
+
+def length_of(name):
+    """Steps of an episode."""
+    return gym.spec(PRESETS[name].config.environment.env).max_episode_steps
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Where each preset has been trained, what it said until it was stopped, and what the job that continued it said."""
+    cwd, commands = tmp_path_factory.mktemp("presets"), []
+    for name in NAMES:
+        forming = ("--forming-iterations", "1") if PRESETS[name].config.hierarchy.forming_iterations else ()
+        more = ("--steps", length_of(name), "--folder", name)
+        commands.append(("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, *forming, *more))
+    stopped = mpirun_each(2, *((*command, "--time-limit", "0.00001") for command in commands), cwd=cwd)
+    results = zip(NAMES, stopped, mpirun_each(2, *commands, cwd=cwd), strict=True)
+    return {name: (cwd / name, stopped, again) for name, stopped, again in results}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_it_trains_stops_continues_and_finishes(tmp_path, name):
-    config = PRESETS[name].config
-    length = gym.spec(config.environment.env).max_episode_steps
-    forming = ("--forming-iterations", "1") if config.hierarchy.forming_iterations else ()
-    command = ("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, *forming, "--steps", length)
-    stopped = mpirun(2, *command, "--time-limit", "0.00001", cwd=tmp_path)
+def test_it_trains_stops_continues_and_finishes(trained, name):
+    config, length = PRESETS[name].config, length_of(name)
+    folder, stopped, again = trained[name]
     assert stopped.code == 75, stopped.stderr
     assert "training 1/2" in stopped.stdout
     assert "training 2/2" not in stopped.stdout
-    again = mpirun(2, *command, cwd=tmp_path).succeeded()
+    again.succeeded()
     assert "from the checkpoint after iteration 1" in again.stdout
     assert "training 1/2" not in again.stdout
     assert "training 2/2" in again.stdout
     assert again.stderr == ""
 
-    folder = tmp_path / "run"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["environment_steps"] for row in rows] == [2 * length, 4 * length]
     assert all(np.isfinite(row["return/mean"]) for row in rows)

@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mpi.conftest import but_for_time
-from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_path
+from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_each, mpirun_path
 
 pytestmark = pytest.mark.mpi
 TRAIN = ("-m", "mlsh_mpi.train")
@@ -46,10 +46,11 @@ def logged(folder):
 )
 def test_a_run_cut_twice_equals_one_in_one_go_bit_for_bit(tmp_path, ranks, more):
     run = [*TRAIN, *RUN, *more, "--iterations", "9"]
-    mpirun(ranks, *run, "--folder", tmp_path / "whole", cwd=PROGRAMS).succeeded()
-    for target in ("iteration>1", "iteration>5"):
-        mpirun(ranks, *run, "--folder", tmp_path / "cut", "--stop-when", target, cwd=PROGRAMS).succeeded()
-    result = mpirun(ranks, *run, "--folder", tmp_path / "cut", cwd=PROGRAMS).succeeded()
+    whole, cut = (*run, "--folder", tmp_path / "whole"), (*run, "--folder", tmp_path / "cut")
+    for result in mpirun_each(ranks, whole, (*cut, "--stop-when", "iteration>1"), cwd=PROGRAMS):
+        result.succeeded()
+    mpirun(ranks, *cut, "--stop-when", "iteration>5", cwd=PROGRAMS).succeeded()
+    result = mpirun(ranks, *cut, cwd=PROGRAMS).succeeded()
     assert "from the checkpoint after iteration 5; 4 to go" in result.stdout
     whole, cut = (learned(tmp_path / name) for name in ("whole", "cut"))
     assert whole.keys() == cut.keys()
@@ -63,9 +64,11 @@ def test_a_run_cut_twice_equals_one_in_one_go_bit_for_bit(tmp_path, ranks, more)
 def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_path):
     """Ranks 2 -> 4 -> 1, with one worker a group: four ranks would have grown nothing here, nor does one take any away."""
     run = [*TRAIN, *RUN, "--iterations", "6"]
-    mpirun(2, *run, "--folder", "whole", cwd=tmp_path).succeeded()
-    for ranks, target in ((2, "iteration>3"), (4, "iteration>4"), (1, "iteration>6")):
-        mpirun(ranks, *run, "--folder", "cut", "--stop-when", target, cwd=tmp_path).succeeded()
+    cut = (*run, "--folder", "cut", "--stop-when")
+    for result in mpirun_each(2, (*run, "--folder", "whole"), (*cut, "iteration>3"), cwd=tmp_path):
+        result.succeeded()
+    for ranks, target in ((4, "iteration>4"), (1, "iteration>6")):
+        mpirun(ranks, *cut, target, cwd=tmp_path).succeeded()
     whole, cut = logged(tmp_path / "whole"), logged(tmp_path / "cut")
     assert whole[:3] == cut[:3]
     assert cut[3]["return/mean"] == pytest.approx(whole[3]["return/mean"], rel=1e-5)

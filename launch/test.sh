@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Every check of this repository, with all of its set-up. Arguments go to pytest, which then runs alone; paths in them
-# are from the top of the checkout:
+# Every check of this repository, with all of its set-up. Paths in arguments are from the top of the checkout.
 #
-#   launch/test.sh
+#   launch/test.sh            everything: a quarter of an hour on two cores
+#   launch/test.sh --quick    static checks, unit tests and an ordinary job: two minutes, without SLURM, ssh or other hosts
 #   launch/test.sh tests/test_ppo.py -k clip
+#                             all other arguments go to pytest, which then runs alone
 
 set -euo pipefail
 
@@ -11,7 +12,12 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" test
 cd "$root"
 
-if (($# > 0)); then
+# Three workers keep two cores busy, because much of what is tested is waiting: most of all hosts and SLURM, which are collected
+# first. Each file stays with one worker, with its daemons and the jobs that its tests share.
+pytest=(pytest -n 3 --dist loadfile --no-loadscope-reorder)
+if [[ $* == --quick ]]; then
+    pytest+=(tests/mpi/test_finished_job.py tests/test_*.py)
+elif (($# > 0)); then
     exec python -m pytest "$@"
 fi
 
@@ -33,4 +39,4 @@ if ((${#failed[@]} > 0)); then
     exit 1
 fi
 echo "== pytest"
-exec python -m pytest
+exec python -m "${pytest[@]}"

@@ -1,9 +1,11 @@
 """Properties try the same examples in every run, no test depends on how fast the machine is, and no window needs a screen."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,8 +17,47 @@ os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 
 
-# A run that is told to end takes its jobs, daemons and hosts with it.
-signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+# A run that is told to end takes its jobs, daemons and hosts with it. With several workers (pytest-xdist) the controller tells
+# them, and waits until each has ended what it had started; whoever else tells them too is no matter.
+
+WORKERS = []
+PATIENCE = 60.0
+"""Seconds that a worker may take to end its jobs, daemons and hosts."""
+
+
+def _terminated(*_):
+    signal.signal(signal.SIGTERM, _ignored)
+    pytest.exit("terminated", returncode=143)
+
+
+def _ignored(*_):
+    """Unlike SIG_IGN, not inherited by what is started."""
+
+
+signal.signal(signal.SIGTERM, _terminated)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    signal.signal(signal.SIGINT, _ignored)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node):
+    WORKERS.append(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    if node in WORKERS:
+        WORKERS.remove(node)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish():
+    for path in Path("/proc/self/task").glob("*/children") if WORKERS else ():
+        for worker in path.read_text().split():
+            os.kill(int(worker), signal.SIGTERM)
+    for node in WORKERS:
+        with contextlib.suppress(OSError, RuntimeError):  # of execnet: it did not end in time, or not well
+            node.channel.waitclose(PATIENCE)
 
 
 @pytest.fixture(scope="session")

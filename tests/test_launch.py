@@ -365,5 +365,14 @@ def test_checks_all_run_and_a_failing_one_stops_before_pytest(installed):
     assert result.stderr.endswith("test.sh: failed: ruff check .\n")
     assert installed.calls("-m")[-3:] == ["-m ruff check .", "-m ruff format --check .", "-m mypy"]
     assert installed.run("test.sh").returncode == 0
-    assert installed.calls("-m")[-1] == "-m pytest"
+    assert installed.calls("-m")[-1] == "-m pytest -n 3 --dist loadfile --no-loadscope-reorder"
     assert installed.run("test.sh", FAIL="pytest").returncode == 1
+
+
+def test_quick_is_all_checks_and_the_tests_without_daemons(installed):
+    (installed.root / "tests").mkdir()
+    (installed.root / "tests" / "test_x.py").touch()
+    assert installed.run("test.sh", "--quick").returncode == 0
+    *_, mypy, tests = installed.calls("-m")
+    assert mypy == "-m mypy"
+    assert tests.endswith(" tests/mpi/test_finished_job.py tests/test_x.py")

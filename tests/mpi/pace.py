@@ -9,10 +9,10 @@ PACED = ("--env", "paced:Napping", "--episode-length", "50")
 """Arguments of a run whose pace is set; it learns the same at any."""
 
 
-def slowly(cwd: Path) -> None:
-    """A paced run in this folder will take half a second or more for an iteration of a few episodes a rank."""
+def slowly(cwd: Path, nap: float = 0.1) -> None:
+    """A paced run in this folder will wait so many seconds at each reset: five times in an iteration of 250 steps of a worker."""
     shutil.copy(PROGRAMS / "paced.py", cwd)
-    (cwd / "nap").touch()
+    (cwd / "nap").write_text(str(nap))
 
 
 def hurry(cwd: Path) -> None:

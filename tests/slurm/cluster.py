@@ -182,7 +182,7 @@ class Cluster:
         self._start("slurmctld", "-D", "-c")
         for node in range(1, NODES + 1):
             self._start("slurmd", "-D", "-N", f"n{node}")
-        self._until(lambda: self.run("sinfo", "-h", "-o", "%D %T").split() == [str(NODES), "idle"], 30)
+        self._until(lambda: self.run("sinfo", "-h", "-o", "%D %T").split() == [str(NODES), "idle"], 120)
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.folder / f"{name}.out").open("ab") as out:
@@ -210,7 +210,7 @@ class Cluster:
                     logs = "\n".join(f"{path}:\n{path.read_text()[-1000:]}" for path in self.folder.glob("*.out"))
                     raise TimeoutError(f"the cluster did not start\n{logs}")
                 return False
-            time.sleep(0.2)
+            time.sleep(0.4)  # asking costs a process and an answer of the controller
 
 
 def _free_ports(count: int) -> int:

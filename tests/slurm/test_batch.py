@@ -18,7 +18,8 @@ from mpi.pace import PACED, hurry, slowly
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 BATCH = ROOT / "launch" / "slurm"
 SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3".split()
-ITERATIONS = 120  # more than a minute if slowly, in which SLURM looks at time limits twice
+ITERATIONS, NAP = 48, 0.3
+"""More than a minute, in which SLURM looks at time limits twice."""
 LONG = [*SMALL, *PACED, "--iterations", str(ITERATIONS)]
 FEW = [*SMALL, "--iterations", "15"]
 
@@ -28,7 +29,7 @@ class Submitted:
 
     def __init__(self, cluster, environment, cwd, options, arguments, **extra):
         self.cluster, self.cwd = cluster, cwd
-        slowly(cwd)
+        slowly(cwd, NAP)
         extra = {"MLSH_VENV": str(environment), "MLSH_ROOT": str(ROOT)} | extra
         self.number = cluster.submit(*options, BATCH / "train.sbatch", *arguments, cwd=cwd, **extra)
 
@@ -80,7 +81,7 @@ TWO = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
 def uninterrupted(cluster, environment, tmp_path_factory):
     """Two nodes of two ranks. The output is read while the job runs."""
     job = Submitted(cluster, environment, tmp_path_factory.mktemp("whole"), TWO, LONG)
-    job.wait_for_iteration(5)
+    job.wait_for_iteration(2)
     hurry(job.cwd)
     return job.finished()
 
@@ -95,13 +96,17 @@ def test_a_job_over_two_nodes_keeps_its_script_its_configuration_and_who_ran_it(
     assert len(job.rows) == ITERATIONS
 
 
-def test_four_nodes_learn_what_one_host_does(cluster, environment, tmp_path):
+@pytest.fixture(scope="module")
+def on_one_host(tmp_path_factory):
+    here = tmp_path_factory.mktemp("here")
+    mpirun(4, "-m", "mlsh_mpi.train", *FEW, cwd=here).succeeded()
+    return here / "runs" / "moving-bandits-seed3"
+
+
+def test_four_nodes_learn_what_one_host_does(cluster, environment, on_one_host, tmp_path):
     """To rounding: sums over nodes have another order."""
     job = Submitted(cluster, environment, tmp_path, ("--nodes=4", "--ntasks-per-node=1", "--time=10"), FEW).finished()
-    here = tmp_path / "here"
-    here.mkdir()
-    mpirun(4, "-m", "mlsh_mpi.train", *FEW, cwd=here).succeeded()
-    np.testing.assert_allclose(phi(job.folder), phi(here / "runs" / "moving-bandits-seed3"), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(phi(job.folder), phi(on_one_host), rtol=1e-4, atol=1e-4)
 
 
 def test_a_job_whose_time_is_up_requeues_itself_and_ends_with_the_same_phi(cluster, environment, uninterrupted, tmp_path):
@@ -118,8 +123,8 @@ def test_a_job_whose_time_is_up_requeues_itself_and_ends_with_the_same_phi(clust
 
 
 def test_a_node_that_goes_down_costs_nothing_but_time(cluster, environment, uninterrupted, tmp_path):
-    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "20"])
-    job.wait_for_iteration(25)
+    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "8"])
+    job.wait_for_iteration(10)
     lost = cluster.run("scontrol", "show", "hostnames", cluster.fields(job.number)["NodeList"]).split()[1]
     cluster.run("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
     try:
@@ -128,25 +133,25 @@ def test_a_node_that_goes_down_costs_nothing_but_time(cluster, environment, unin
         assert lost not in cluster.run("scontrol", "show", "hostnames", cluster.fields(job.number)["NodeList"]).split()
     finally:
         cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
-    assert job.jobs[1]["iteration"] >= 20
+    assert job.jobs[1]["iteration"] >= 8
     np.testing.assert_array_equal(phi(job.folder), phi(uninterrupted.folder))
 
 
 def test_cancelling_leaves_a_whole_checkpoint_and_no_process(cluster, environment, tmp_path):
-    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "5"])
-    job.wait_for_iteration(12)
+    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "2"])
+    job.wait_for_iteration(5)
     cluster.run("scancel", job.number)
     cluster.wait(job.number, "CANCELLED")
     cluster.wait_for("ranks are left", lambda: not cluster.processes("mlsh_mpi"), 30)
     assert (cluster.state(job.number), cluster.fields(job.number)["Restarts"]) == ("CANCELLED", "0")
     told = []
-    assert checkpoint.newest(job.folder / "checkpoints", told.append)["iteration"] >= 10
+    assert checkpoint.newest(job.folder / "checkpoints", told.append)["iteration"] >= 4
     assert told == []
 
 
 def test_asked_to_end_a_job_keeps_everything_and_stays_out_of_the_queue(cluster, one_environment, tmp_path):
     job = Submitted(cluster, one_environment, tmp_path, TWO, LONG)
-    job.wait_for_iteration(12)
+    job.wait_for_iteration(5)
     cluster.run("scancel", "--batch", "--signal=TERM", job.number)
     cluster.wait(job.number, "FAILED")
     assert cluster.fields(job.number)["ExitCode"] == "75:0"
@@ -160,7 +165,7 @@ def test_without_scontrol_another_job_continues(cluster, one_environment, tmp_pa
     (absent / "scontrol").write_text("#!/bin/sh\nexit 127\n")
     (absent / "scontrol").chmod(0o755)
     job = Submitted(cluster, one_environment, tmp_path, TWO, LONG, PATH=f"{absent}:{os.environ['PATH']}")
-    job.wait_for_iteration(12)
+    job.wait_for_iteration(5)
     cluster.run("scancel", "--batch", "--signal=USR1", job.number)
     cluster.wait(job.number)
     following = re.findall(r"Submitted batch job (\d+)", job.output)
@@ -169,7 +174,7 @@ def test_without_scontrol_another_job_continues(cluster, one_environment, tmp_pa
     assert limits == ["00:10:00"] * 2
     cluster.wait(following[0], "RUNNING")
     cluster.wait_for("it did not continue", lambda: len(job.jobs) == 2)
-    assert job.jobs[1]["iteration"] >= 12
+    assert job.jobs[1]["iteration"] >= 5
     cluster.run("scancel", following[0])
 
 
@@ -225,8 +230,8 @@ def test_a_launcher_that_is_not_the_librarys_is_refused(cluster, environment, tm
 
 
 def test_a_rank_that_is_killed_ends_the_job_at_once(cluster, environment, tmp_path):
-    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "5"])
-    job.wait_for_iteration(12)
+    job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "2"])
+    job.wait_for_iteration(5)
     ranks = [pid for pid in cluster.processes("mlsh_mpi.train") if Path(f"/proc/{pid}/comm").read_text().startswith("python")]
     assert len(ranks) == 4
     os.kill(ranks[1], signal.SIGKILL)

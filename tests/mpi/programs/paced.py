@@ -1,17 +1,16 @@
-"""Moving Bandits that wait a little at each reset while a file `nap` lies where the job runs: they learn the same, later."""
+"""Moving Bandits that wait at each reset while a file `nap`, with seconds in it, lies where the job runs: the same, but later."""
 
+import contextlib
 import time
 from pathlib import Path
 
 from mlsh_envs import MovingBandits
-
-NAP = 0.1
 
 
 class Napping(MovingBandits):
     """The same point and places."""
 
     def reset(self, **options):
-        if Path("nap").exists():
-            time.sleep(NAP)
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(float(Path("nap").read_text()))
         return super().reset(**options)

@@ -33,8 +33,8 @@ OWN = {
     "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
 MARK = "MLSH_TEST_JOB"
-PATIENCE = 240.0
-"""Seconds that a job may take by default; several times what the slowest of the ordinary ones needs."""
+PATIENCE = 600.0
+"""Seconds that a job may take by default; many times what the slowest of the ordinary ones needs, on slow machines too."""
 GRACE = 5.0
 """Seconds between asking a job to end and ending it."""
 

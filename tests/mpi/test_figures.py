@@ -21,7 +21,7 @@ def home(tmp_path):
     folder = tmp_path / "paper"
     (folder / "fig0").mkdir(parents=True)
     (folder / "paper-curves.csv").write_text("panel,series,x,y,note\nfig0,MLSH,1,3.0,digitised\n")
-    runs = [f"{RUN} --iterations 150 --seed {seed} --folder runs/small/run-seed{seed}" for seed in range(3)]
+    runs = [f"{RUN} --iterations 60 --seed {seed} --folder runs/small/run-seed{seed}" for seed in range(3)]
     (folder / "fig0/runs.txt").write_text("\n".join(runs) + "\n")
     (folder / "fig0/tests.txt").write_text(
         "adapt runs/small/run-seed1 --updates 2 --steps 100 --test-masters 2 --folder runs/small/test-seed1\n"

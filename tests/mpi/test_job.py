@@ -16,7 +16,7 @@ TINY = ["--folder", "run", *"--steps 50 --iterations 3 --forming-iterations 0 --
 LASTING = "--groups 2 --iterations 100000 --folder run".split()
 
 
-@pytest.mark.parametrize(("ranks", "groups"), [(7, 9), (11, 4)])
+@pytest.mark.parametrize(("ranks", "groups"), [(3, 5), (7, 4)])
 def test_fresh_starts_over_on_odd_numbers_of_ranks_and_keeps_what_was_there(tmp_path, ranks, groups):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
@@ -30,7 +30,7 @@ def test_fresh_starts_over_on_odd_numbers_of_ranks_and_keeps_what_was_there(tmp_
 
 @pytest.mark.slow
 def test_sixty_four_ranks_sample_a_task_each(tmp_path):
-    result = mpirun(64, *TRAIN, *TINY, "--groups", "4", cwd=tmp_path, patience=540).succeeded()
+    result = mpirun(64, *TRAIN, *TINY, "--groups", "4", cwd=tmp_path, patience=1800).succeeded()
     assert "64 in 64 groups" in result.stdout
     assert [row["environment_steps"] for row in rows_of(tmp_path / "run")] == [3200, 6400, 9600]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["masters"] == 64

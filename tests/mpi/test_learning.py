@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 def test_the_default_preset_finds_two_distinct_primitives(tmp_path):
     """A shortened run, 4.2 million steps: collapsed, one column would be low and a fresh master's mean near 23."""
     options = ["--iterations", "70", "--forming-iterations", "55", "--folder", "run"]
-    mpirun(2, "-m", "mlsh_mpi.train", *options, cwd=tmp_path, patience=600).succeeded()
+    mpirun(2, "-m", "mlsh_mpi.train", *options, cwd=tmp_path, patience=1200).succeeded()
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     forced = np.array([task["forced"] for task in summary["tasks"].values()])
     other, own = np.sort(forced, axis=1).T
@@ -26,7 +26,7 @@ def test_the_default_preset_finds_two_distinct_primitives(tmp_path):
 
 def learned(cwd, *arguments):
     """adaptation.json of a test that a job left in `cwd`."""
-    mpirun(2, "-m", *arguments, "--folder", str(cwd / "run"), cwd=PROGRAMS, patience=600).succeeded()
+    mpirun(2, "-m", *arguments, "--folder", str(cwd / "run"), cwd=PROGRAMS, patience=1200).succeeded()
     path = next(cwd.glob("run/**/adaptation.json"), None)
     return json.loads(path.read_text()) if path else json.loads((cwd / "run/summary.json").read_text())
 

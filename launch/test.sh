@@ -11,6 +11,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=setup.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" test
 cd "$root"
+unset PYTHONDONTWRITEBYTECODE  # else each rank of each job would compile our modules anew
 
 # Three workers keep two cores busy, because much of what is tested is waiting: most of all hosts and SLURM, which are collected
 # first. Each file stays with one worker, with its daemons and the jobs that its tests share.

@@ -60,6 +60,10 @@ def pytest_sessionfinish():
             node.channel.waitclose(PATIENCE)
 
 
+def pytest_unconfigure():
+    signal.signal(signal.SIGTERM, _ignored)  # nothing is left to be ended
+
+
 @pytest.fixture(scope="session")
 def draws():
     """Skips where MuJoCo cannot draw; MLSH_TEST_PICTURES=required makes that a failure."""

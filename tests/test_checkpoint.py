@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from mlsh_mpi import checkpoint
 from mlsh_mpi.errors import UserError
 
+# A worker of pytest-xdist has a thread that listens to the controller; a child that only writes files does not need it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 STATE = {"groups": 3, "primitives": {"mean": torch.arange(300.0).view(3, 100)}, "config": {"run": {"seed": 0, "folder": None}}}
 
 

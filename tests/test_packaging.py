@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "checkout"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "runs", "build", "*.egg-info"))
+    left_out = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "runs", "build", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=left_out)
     command = "-m pip wheel -q --disable-pip-version-check --no-index --no-deps --no-build-isolation -w".split()
     subprocess.run([sys.executable, *command, folder, copy], check=True)
     (path,) = folder.glob("*.whl")

@@ -260,7 +260,8 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
         return tuple(self.world.picture(lane, primitives[lane]) for lane in range(self.num_envs))
 
     def close_extras(self, **_: Any) -> None:
-        self.world.close()
+        if hasattr(self, "world"):  # Gymnasium 1.2 closes what could not be made, too
+            self.world.close()
 
 
 def all_within(values: Array, bound: float) -> bool:

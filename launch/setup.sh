@@ -6,12 +6,14 @@
 #   MPI=system          none: the one of this machine or cluster, whose mpirun is on PATH (a loaded module)
 #   PYTHON=...          the Python a new environment is made with (default: the first one of 3.10 or newer)
 #   MLSH_VENV=...       where the environment is (default: .venv in the checkout)
+#   MLSH_CONSTRAINTS=...  the file of the versions to install, from the top of the checkout (default: launch/constraints.txt)
 
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 venv=${MLSH_VENV:-$root/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv
+constraints=${MLSH_CONSTRAINTS:-launch/constraints.txt}
 stamp=$venv/mlsh-setup  # what a finished set-up installed
 
 # A choice of MPI lasts: a batch job need not repeat it.
@@ -67,7 +69,7 @@ find_python() { # sets python
 }
 
 # What the environment should hold. A moved checkout needs a new one: its scripts carry absolute paths.
-wanted="$root $mpi $(cat "$root/setup.py" "$root/launch/constraints.txt" | cksum)"
+wanted="$root $mpi $(cat "$root/setup.py" "$root/$constraints" | cksum)"
 with_test="$wanted test"
 extras=$mpi
 [[ $mpi != system ]] || extras=
@@ -84,7 +86,7 @@ is_ready() {
 
 install_packages() {
     local pip=("$venv/bin/python" -m pip install -qq --no-input --disable-pip-version-check --no-compile)
-    pip+=(-c launch/constraints.txt)
+    pip+=(-c "$constraints")
     cd "$root"
     # setuptools first, so that building our own package needs no second copy of it.
     "${pip[@]}" setuptools && "${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"

@@ -5,8 +5,26 @@
 #   launch/test.sh --quick    static checks, unit tests and an ordinary job: two minutes, without SLURM, ssh or other hosts
 #   launch/test.sh tests/test_ppo.py -k clip
 #                             all other arguments go to pytest, which then runs alone
+#   launch/test.sh --lowest   the unit tests and a few jobs with the lowest versions that setup.py allows, in .venv-lowest; more
+#                             arguments go to pytest. In CI it follows what is run without arguments.
 
 set -euo pipefail
+
+# Old torch comes with all of CUDA: 2.4 GB to fetch, which pip need not keep as well.
+with_lowest_versions() {
+    MLSH_VENV=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")/.venv-lowest
+    export MLSH_VENV MLSH_CONSTRAINTS=launch/lowest.txt PIP_NO_CACHE_DIR=1
+}
+
+# Everything that starts no MPI jobs, and a few jobs.
+test_lowest() {
+    local few=(tests/test_*.py tests/mpi/test_lowest.py tests/mpi/test_gradient.py)
+    few+=(tests/mpi/test_script.py::test_what_a_script_passes_reaches_every_rank)
+    (($# > 0)) || set -- "${few[@]}" -m "not slow"
+    exec python -m pytest "$@"
+}
+
+[[ ${1:-} != --lowest ]] || with_lowest_versions
 
 # shellcheck source-path=SCRIPTDIR source=setup.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" test
@@ -16,7 +34,9 @@ unset PYTHONDONTWRITEBYTECODE  # else each rank of each job would compile our mo
 # Three workers keep two cores busy, because much of what is tested is waiting: most of all hosts and SLURM, which are collected
 # first. Each file stays with one worker, with its daemons and the jobs that its tests share.
 pytest=(pytest -n 3 --dist loadfile --no-loadscope-reorder)
-if [[ $* == --quick ]]; then
+if [[ ${1:-} == --lowest ]]; then
+    test_lowest "${@:2}"
+elif [[ $* == --quick ]]; then
     pytest+=(tests/mpi/test_finished_job.py tests/test_*.py)
 elif (($# > 0)); then
     exec python -m pytest "$@"
@@ -40,4 +60,10 @@ if ((${#failed[@]} > 0)); then
     exit 1
 fi
 echo "== pytest"
-exec python -m "${pytest[@]}"
+[[ ${CI:-} == true && $# == 0 ]] || exec python -m "${pytest[@]}"
+
+code=0
+python -m "${pytest[@]}" || code=$?
+echo "== pytest, lowest versions"
+"$root/launch/test.sh" --lowest || code=$?
+exit "$code"

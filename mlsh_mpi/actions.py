@@ -41,14 +41,15 @@ class Actions:
         """
         if not isinstance(space, gym.spaces.Box):
             return cls(space, None, None, unclipped)
-        bounded = np.isfinite(space.low) & np.isfinite(space.high)
-        if (~bounded & (np.isfinite(space.low) | np.isfinite(space.high))).any():
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        bounded = np.isfinite(low) & np.isfinite(high)
+        if (~bounded & (np.isfinite(low) | np.isfinite(high))).any():
             raise UserError(
                 f"actions must be bounded on both sides or on none, but the action space is {space}: give it both bounds, or "
                 "neither and clip in the environment"
             )
-        low, high = (np.where(bounded, limit, side).astype(np.float32) for limit, side in ((space.low, -1), (space.high, 1)))
-        middle, half_width = (low + high) / 2, (high - low) / 2
+        low, high = np.where(bounded, low, -1), np.where(bounded, high, 1)
+        middle, half_width = low / 2 + high / 2, high / 2 - low / 2
         if not middle.any() and (half_width == 1).all():
             return cls(space, None, None, unclipped)
         return cls(space, middle, half_width, unclipped)
@@ -63,9 +64,17 @@ class Actions:
         if not isinstance(self.space, gym.spaces.Box):
             return action
         if self.half_width is not None:
-            action = self.middle + self.half_width * action
+            action = self.middle + self.half_width * action  # float64: bounds may be large and close together
+        if np.issubdtype(self.space.dtype, np.integer):
+            return self._whole(action)
         if not self.unclipped:
             action = np.clip(action, self.space.low, self.space.high)
-        if np.issubdtype(self.space.dtype, np.integer):
-            action = np.rint(action)
         return action.astype(self.space.dtype, copy=False)
+
+    def _whole(self, action: Array) -> Array:
+        """Rounded to the nearest; the bounds themselves beyond them, which floats cannot always hold."""
+        space, kind = self.space, np.iinfo(self.space.dtype)
+        low, high = (kind.min, kind.max) if self.unclipped else (space.low, space.high)  # type: ignore[attr-defined]
+        with np.errstate(invalid="ignore"):
+            rounded = np.rint(action).astype(space.dtype)
+        return np.where(action <= low, low, np.where(action >= high, high, rounded)).astype(space.dtype, copy=False)

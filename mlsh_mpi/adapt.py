@@ -101,12 +101,16 @@ def ready_to_learn(
     """
     world, method = current.world, baselines.method_of(config)
 
-    def found() -> tuple[Trial, Skills | None]:
+    def made() -> Maker:
         if config.environment.env.startswith(SCRIPTED):
             name = config.environment.env.removeprefix(SCRIPTED)
             raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
-        maker = Maker.of(config.environment)
-        spec = probed(maker, current)
+        return Maker.of(config.environment)
+
+    maker = world.agreed(made)
+    spec = probed(maker, current)
+
+    def found() -> tuple[Trial, Skills | None]:
         config.check(spec.episode_length)
         skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
         return Trial(config, current, maker, spec, tasks(spec)), skills

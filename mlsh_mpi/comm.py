@@ -10,6 +10,8 @@ A long module, because all that touches MPI is here.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import socket
@@ -39,7 +41,7 @@ with warnings.catch_warnings():
         MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 from mlsh_mpi.crowd import Meeting, joined, prepared, remove
-from mlsh_mpi.errors import Interrupted, UserError
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.software import differences, software
 from mlsh_mpi.watch import WAITING, Watch
@@ -232,8 +234,10 @@ class Ranks:
     def _waiting(self) -> Iterator[None]:
         """Under the eyes of the watch."""
         self._watch.enter(lambda: f"{self.size - 1} other ranks: one of them hangs, or its host or the network is gone", WAITING)
-        yield
-        self._watch.leave()
+        try:
+            yield
+        finally:
+            self._watch.leave()
 
 
 class Job:
@@ -266,6 +270,8 @@ class Job:
         """Name of each rank's host."""
         self.hosts = sorted(set(self.host_of))
         self.started = time.monotonic()
+        self.goes_on = False
+        """Whether a script or notebook lives on after the job."""
         self.asked_to_leave = ""
         """The signal that has asked this rank to leave at the next occasion."""
         self._afterwards: dict[int, Any] = {}
@@ -287,8 +293,13 @@ class Job:
 
     def close(self) -> None:
         """Signals, ``os._exit`` and time mean again what they meant before the job, and what a run has opened is closed."""
-        with suppress(OSError):  # a disk that is full has been told of
-            self.closing.close()
+        try:
+            with suppress(OSError):  # a disk that is full has been told of
+                self.closing.close()
+        finally:
+            self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._afterwards.items():
             signal.signal(number, handler)
         os._exit = _exit_process
@@ -363,7 +374,9 @@ class Job:
     def leave(self) -> NoReturn:
         """Raises Leave on every rank, once all have agreed: for the signal of the lowest rank that got one, else for the time."""
         if self._afterwards:  # whoever repeats them until the job has gone would else kill it on its way out
-            self._afterwards |= {signal.SIGUSR1: signal.SIG_IGN, signal.SIGUSR2: signal.SIG_IGN}
+            ignored = (signal.SIGUSR1, signal.SIGUSR2, *(() if self.goes_on else (signal.SIGINT,)))
+            self._afterwards |= dict.fromkeys(ignored, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         reasons = [reason for reason in self.world.gather(self.asked_to_leave) if reason]
         raise Leave(reasons[0] if reasons else "the time limit")
 
@@ -385,12 +398,15 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
         UserError: there is no MPI library, or another job is at work in this process.
         Leave: the job leaves early.
     """
+    if not script:
+        atexit.register(gc.freeze)  # else Python looks through all of torch for garbage before it ends: half a second a rank
     lone_script = script and (_without_mpi is not None or MPI.COMM_WORLD.Get_size() == 1)
     current: Job | None = None
     with _only_job():
         try:
             _refuse_without_mpi()
             current = Job()
+            current.goes_on = lone_script
             current.open()
             yield current
             current.world.free()
@@ -399,16 +415,24 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
                 say(f"mlsh_mpi: left early ({leaving.reason}); the same command continues")
                 if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
                     Path(os.environ["MLSH_LEFT"]).touch()
+            if not lone_script and threading.current_thread() is not threading.main_thread():
+                _abort(CONTINUE)  # SystemExit would end the thread alone
             raise
         except BaseException as error:
-            if lone_script:
-                raise
-            _end(error, current, sentence)
+            if not lone_script:
+                _end(error, current, sentence)
+            if isinstance(error, Interrupted):
+                raise KeyboardInterrupt from None  # only this one means 130 to Python
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise EnvironmentFault(f"the environment raised {as_words(error)}") from error
+            raise
         finally:
             if current is not None:
-                if lone_script:
-                    current.world.free()
-                current.close()
+                try:
+                    if lone_script:
+                        current.world.free()
+                finally:
+                    current.close()
 
 
 @contextmanager
@@ -435,11 +459,11 @@ def _end(error: BaseException, current: Job | None, sentence: Callable[[str], st
         alone = _without_mpi is None and MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
         if alone or _promised_rank() == 0:
             warn(sentence(str(error)))
-        if alone:
+        if alone or threading.current_thread() is not threading.main_thread():  # whose exit would end nothing else
             _abort(2)
         sys.exit(2)
     _report(error, current)
-    _abort(130 if isinstance(error, KeyboardInterrupt) else 1)
+    _abort(130 if isinstance(error, Interrupted) else 1)
 
 
 def _abort(code: int) -> NoReturn:
@@ -451,7 +475,7 @@ def _abort(code: int) -> NoReturn:
 
 def _report(error: BaseException, current: Job | None) -> None:
     """Prints the traceback, unless another rank has."""
-    text = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed\n" + "".join(traceback.format_exception(error))
+    text = "interrupted" if isinstance(error, Interrupted) else "failed\n" + "".join(traceback.format_exception(error))
     _say(text, current.folder if current else None, current is not None and current.first_here)
 
 

@@ -38,7 +38,11 @@ def as_words(error: BaseException) -> str:
     """An exception as its traceback ends, with the place where it was raised: ``KeyError: 'goal' (my_env.py, line 12)``."""
     line = traceback.format_exception_only(error)[-1].strip()
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{line} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else line
+    users = [frame for frame in frames if not {"gymnasium", "mlsh_mpi"} & set(Path(frame.filename).parts[-3:-1])]
+    if not frames:
+        return line
+    place = (users or frames)[-1]
+    return f"{line} ({Path(place.filename).name}, line {place.lineno})"
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from mlsh_mpi.config import PPO
 from mlsh_mpi.policies import Network, Stack, tanh_layer
 
 AGREEMENT = 1e-3
-"""By which share of its largest entry a gradient may differ from autograd's: float32 sums taken in another order, and no more."""
+"""By which share of its largest entry a parameter's gradient may differ from autograd's: float32 sums in another order."""
+COMPARISONS = 10
+"""Minibatches that are compared at most, until one gives every parameter a gradient."""
 
 
 class Minibatch(NamedTuple):
@@ -59,7 +61,8 @@ class Gradients:
 
     def __init__(self, stack: Stack, config: PPO) -> None:
         self._stack, self._config = stack, config
-        self._written_out, self._compared = stack.network.written_out, False
+        self._written_out = stack.network.written_out
+        self._to_compare = COMPARISONS if self._written_out else 0
         self._rows: dict[tuple[int, int], _Rows] = {}
 
     def add(self, minibatch: Minibatch, first: int = 0) -> None:
@@ -69,8 +72,8 @@ class Gradients:
             minibatch: of rows that are neighbours.
             first: the first of them.
         """
-        if self._written_out and not self._compared:
-            self._compared, self._written_out = True, self._agree(minibatch, first)
+        if self._to_compare:
+            self._compare(minibatch, first)
         if self._written_out:
             self.add_written_out(minibatch, first)
         else:
@@ -104,28 +107,31 @@ class Gradients:
             rows.free_gradient.add_(by_free)
         rows.counts.add_(weight.sum(-1))
 
-    def _agree(self, minibatch: Minibatch, first: int) -> bool:
-        """Whether both ways find the same; leaves the buffer as it is."""
-        buffer = self._stack.buffer
-        kept = buffer.clone()
+    def _compare(self, minibatch: Minibatch, first: int) -> None:
+        """Goes back to autograd if the two ways differ in the gradient of any parameter. Leaves the buffer as it is."""
+        stack = self._stack
+        kept = stack.buffer.clone()
 
-        def found(add: Callable[[Minibatch, int], None]) -> Tensor:
-            buffer.zero_()
+        def found(add: Callable[[Minibatch, int], None]) -> list[Tensor]:
+            stack.buffer.zero_()
             add(minibatch, first)
-            return buffer.clone()
+            return [values.clone() for values in (*stack.gradients, stack.counts)]
 
         known, new = found(self.add_by_autograd), found(self.add_written_out)
-        buffer.copy_(kept)
-        difference = float((new - known).abs().max())
-        if not known.isfinite().all() or difference <= AGREEMENT * float(known.abs().max()):  # what is not finite ends the run
-            return True
+        stack.buffer.copy_(kept)
+        self._to_compare -= 1
+        if all(values.any() and values.isfinite().all() for values in known):
+            self._to_compare = 0
+        difference = [float((n - k).abs().max() / k.abs().max().clamp(min=1e-12)) for n, k in zip(new, known, strict=True)]
+        if max(difference) <= AGREEMENT or not all(values.isfinite().all() for values in known):  # NaN ends the run by itself
+            return
+        self._written_out, self._to_compare = False, 0
         warnings.warn(
-            f"the written-out gradient differs from autograd's by {difference:.3g} with torch "
-            f"{torch.__version__}: training goes on with autograd, more slowly; please report this",
+            f"the written-out gradient differs from autograd's by {max(difference):.1%} with torch {torch.__version__}: training "
+            "goes on with autograd, more slowly; please report this",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        return False
 
     def _of_rows(self, first: int, end: int) -> _Rows:
         """Kept, because making views takes longer than using them."""

@@ -139,9 +139,11 @@ class ListEnv:
     def _number(self, what: str, value: Any) -> float:
         """One number, which may come as an array or a tensor of one."""
         try:
-            return float(value.item() if hasattr(value, "item") else value)
+            if not isinstance(value, (str, bytes)):
+                return float(value.item() if hasattr(value, "item") else value)
         except (TypeError, ValueError):
-            raise LaneFault(self.lane, f"gave the {what} {value!r} where one number belongs") from None
+            pass  # said below
+        raise LaneFault(self.lane, f"gave the {what} {value!r} where one number belongs")
 
     @contextlib.contextmanager
     def _blamed(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ import numpy as np
 from mlsh_mpi import seeding
 from mlsh_mpi.comm import Job
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
+from mlsh_mpi.heads import head_for
 from mlsh_mpi.lanes import STEP, LaneFault, Lanes, ListEnv
 from mlsh_mpi.output import warn
 from mlsh_mpi.task_family import Maker, Spec
@@ -32,28 +33,42 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
 
 
 def probed(maker: Maker, job: Job) -> Spec:
-    """What the trainer must know of an environment, made on every rank and tried on rank 0.
+    """What the trainer must know of an environment: made on every rank, where tasks are drawn too, and tried on rank 0.
+
+    Every rank must call it.
 
     Args:
         maker: of the environment.
         job: this MPI job.
 
     Raises:
-        UserError: it does not follow the protocol; the message says in what.
+        UserError: on every rank; the environment does not follow the protocol, and the message says in what.
     """
-    job.watch.enter(lambda: f"the first reset and step of {maker.name}")
-    try:
-        spec = maker.spec()
-        if job.world.rank == 0:
-            for note in probe(maker, spec):
+
+    def looked_at() -> tuple[Spec, list[str]]:
+        job.watch.enter(lambda: f"the first reset and step of {maker.name}")
+        try:
+            spec = maker.spec()
+            names = task_names(spec)
+            for note in probe(maker, spec) if job.world.rank == 0 else ():
                 warn(f"mlsh_mpi: {note}")
-    finally:
-        job.watch.leave()
+        finally:
+            job.watch.leave()
+        return spec, names
+
+    spec, names = job.world.agreed(looked_at)
+    for rank, others in enumerate(job.world.gather(names)):
+        for name, other in zip(names, others, strict=False):
+            if name != other:
+                raise UserError.of_all(
+                    f"tasks of {spec.name} must be the same on every rank, but where rank 0 has {name} rank {rank} has {other}: "
+                    "draw from the generator that is given, and from lists and tuples: a set has another order in each process"
+                )
     return spec
 
 
 def probe(maker: Maker, spec: Spec) -> list[str]:
-    """Draws tasks, names them, resets twice and steps once, singly and in the vector form if there is one.
+    """Resets twice and steps once, singly and in the vector form if there is one.
 
     Args:
         maker: of the environment.
@@ -66,7 +81,7 @@ def probe(maker: Maker, spec: Spec) -> list[str]:
         UserError: the rule that is broken, what was found and what to do.
     """
     try:
-        task = _tasks(spec)
+        task = spec.sample_task(seeding.stream(0, "task"))
         _actions(spec)
         notes = _episode(spec, Lanes(ListEnv([spec.env]), spec.actions), task)
         vector = maker.vector(2)
@@ -82,28 +97,43 @@ def probe(maker: Maker, spec: Spec) -> list[str]:
         raise UserError(str(fault)) from fault.__cause__
 
 
-def _tasks(spec: Spec) -> Any:
-    """A task, if tasks are drawn and named in the same way by every rank."""
-    _takes(spec, "sample_task", np.random.default_rng(0), "train")
+def task_names(spec: Spec) -> list[str]:
+    """Names of some tasks, drawn twice each, and of those that are listed.
+
+    Raises:
+        UserError: tasks are not drawn from the generator that is given alone, or have no proper names.
+    """
+    head_for(spec.action_space)  # before anybody acts
+    _takes(spec, "sample_task", "rng, split", np.random.default_rng(0), "train")
     if spec.attribute("tasks") is not None:
-        _takes(spec, "tasks", "train")
-    listed = _called(spec, "tasks", lambda: spec.tasks)
+        _takes(spec, "tasks", "split", "train")
+    drawn = []
     for number in range(DRAWS):
-        task, again = (spec.sample_task(seeding.stream(number, "task")) for _ in range(2))
-        name = _named(spec, task)
-        if name != _named(spec, again):
+        name, again = (_named(spec, _drawn(spec, number)) for _ in range(2))
+        if name != again:
             raise UserError(
                 f"sample_task of {spec.name} must draw from the generator it is given and from nothing else, but gave {name} and "
-                f"then {_named(spec, again)} for the same one: ranks would disagree on the task of a group; use rng in place of "
+                f"then {again} for the same one: ranks would disagree on the task of a group; use rng in place of "
                 "self.np_random, np.random and random"
             )
-    for name, count in Counter(_named(spec, one) for one in listed).items():
+        drawn.append(name)
+    listed, anew = ([_named(spec, task) for task in _called(spec, "tasks", lambda: spec.tasks)] for _ in range(2))
+    if listed != anew:
+        raise UserError(f"tasks of {spec.name} must list the same tasks each time, but the second list differs from the first")
+    for name, count in Counter(listed).items():
         if count > 1:
             raise UserError(
-                f"tasks of {spec.name} must have different names, but {count} of them are called {name}: return what tells them "
-                "apart from task_to_json(task)"
+                f"tasks of {spec.name} must have different names, but {count} of them are called {name}: list each once, or "
+                "return what tells them apart from task_to_json(task)"
             )
-    return task
+    return drawn + listed
+
+
+def _drawn(spec: Spec, number: int) -> Any:
+    try:
+        return spec.sample_task(seeding.stream(number, "task"))
+    except EnvironmentFault as fault:
+        raise UserError(str(fault)) from fault.__cause__
 
 
 def _named(spec: Spec, task: Any) -> str:
@@ -127,14 +157,11 @@ def _episode(spec: Spec, lanes: Lanes, task: Any) -> list[str]:
     starts: list[Array] = []
     for _ in range(2):
         starts.append(_called(spec, "reset", lambda: lanes.reset(np.ones(count, np.bool_), [7] * count, [task] * count)))
-        if _named(spec, task) != name:
-            raise UserError(
-                f"reset of {spec.name} must leave its task as it is, but changed {name} to {_named(spec, task)}: every lane of "
-                "a group is given the same object; copy what you take apart"
-            )
+        _refuse_changed(spec, "reset", name, task)
     _refuse_not_finite(spec, "observation", starts[1])
     action = np.repeat(spec.actions.middle_as_drawn[None], count, axis=0)
     observation, reward, _ = _called(spec, "step", lambda: lanes.step(action))
+    _refuse_changed(spec, "step", name, task)
     _refuse_not_finite(spec, "observation", observation)
     _refuse_not_finite(spec, "reward", reward)
     if np.array_equal(starts[0], starts[1]):
@@ -145,23 +172,35 @@ def _episode(spec: Spec, lanes: Lanes, task: Any) -> list[str]:
     ]
 
 
+def _refuse_changed(spec: Spec, method: str, name: str, task: Any) -> None:
+    if _named(spec, task) != name:
+        raise UserError(
+            f"{method} of {spec.name} must leave its task as it is, but changed {name} to {_named(spec, task)}: every lane of a "
+            "group is given the same object; copy what you take apart"
+        )
+
+
 def _refuse_not_finite(spec: Spec, what: str, values: Array) -> None:
     if not np.isfinite(values).all():
         raise UserError(f"{spec.name} must give finite numbers, but its first {what} is {values[0].tolist()}")
 
 
-def _takes(spec: Spec, method: str, *arguments: Any) -> None:
+def _takes(spec: Spec, method: str, wanted: str, *arguments: Any) -> None:
     """Refuses a method that does not take what the trainer gives it."""
-    found, wanted = spec.attribute(method), "rng, split" if method == "sample_task" else "split"
+    found = spec.attribute(method)
+    if not callable(found):
+        raise UserError(f"{method} of {spec.name} must be a method that takes ({wanted}), but it is {found!r}")
     try:
-        inspect.signature(found).bind(*arguments)
+        signature = inspect.signature(found)
+    except ValueError:  # written in C: it shows when it is called
+        return
+    try:
+        signature.bind(*arguments)
     except TypeError as error:
         raise UserError(
-            f"{method} of {spec.name} must take ({wanted}), but it is {method}{inspect.signature(found)} ({error}): a split is "
-            '"train" or "held-out", and an environment without held-out tasks may ignore it'
+            f'{method} of {spec.name} must take ({wanted}), but it is {method}{signature} ({error}): a split is "train" or '
+            '"held-out", and an environment without held-out tasks may ignore it'
         ) from None
-    except ValueError:  # written in C: it shows when it is called
-        pass
 
 
 def _called(spec: Spec, method: str, call: Callable[[], T]) -> T:

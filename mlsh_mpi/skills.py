@@ -97,7 +97,7 @@ class Phi:
         for name, parameter in parameters.items():
             parameter.copy_(self.parameters[name])
         if self.format < 2 and actions.middle is not None and actions.half_width is not None:
-            middle, half_width = torch.from_numpy(actions.middle), torch.from_numpy(actions.half_width)
+            middle, half_width = (torch.from_numpy(values).float() for values in (actions.middle, actions.half_width))
             last = f"policy.{len(stack.network.hidden)}"
             parameters[f"{last}.weight"] /= half_width
             parameters[f"{last}.bias"].sub_(middle).div_(half_width)

@@ -77,13 +77,16 @@ class Spec:
         """A task of the distribution.
 
         Raises:
-            EnvironmentFault: the environment raised something else than a ValueError, with which it refuses a split.
+            EnvironmentFault: the environment raised something.
+            ValueError: by which it refuses a split other than "train".
         """
         try:
             return self.attribute("sample_task")(rng, split)
-        except (ValueError, Interrupted):
+        except Interrupted:
             raise
         except BaseException as error:
+            if isinstance(error, ValueError) and split != "train":
+                raise
             raise EnvironmentFault(f"sample_task of {self.name} raised {as_words(error)}") from error
 
     def attribute(self, name: str, default: Any = None) -> Any:
@@ -248,19 +251,26 @@ def _resolve(env: str) -> str | EnvFactory:
     module_name, is_in_module, name = env.rpartition(":")
     if not is_in_module:
         if not _is_registered(env):
+            hint = "" if "/" in env and not env.startswith("mlsh/") else nearest(env, known_environments())
             raise UserError(
-                f"there is no environment {env!r}{nearest(env, known_environments())}: use a Gymnasium id such as "
+                f"there is no environment {env!r}{hint}: use a Gymnasium id such as "
                 f"{known_environments()[0]}, module:id for one that your module registers, or module:Class"
             )
         return env
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise UserError(f"--env {env} is not of the form module:Class or module:id, such as my_package.my_module:MyEnv")
+    if module_name.endswith(".py"):
+        raise UserError(f"--env {env} names a file: leave out .py, for it is the module that is imported")
     try:
         module = importlib.import_module(module_name)
+    except Interrupted:
+        raise
     except ModuleNotFoundError as error:
         raise UserError(
             f"--env {env} needs the module {error.name!r}, which Python cannot find: install it or start where it lies"
         ) from None
+    except BaseException as error:
+        raise UserError(f"--env {env} needs the module {module_name}, which raised {as_words(error)}") from error
     if not hasattr(module, name):
         if _is_registered(name):
             return name

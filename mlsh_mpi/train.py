@@ -19,7 +19,6 @@ from mlsh_mpi.comm import Job, job
 from mlsh_mpi.config import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
-from mlsh_mpi.heads import head_for
 from mlsh_mpi.health import forced_returns
 from mlsh_mpi.hosting import host
 from mlsh_mpi.metrics import Target, shown
@@ -114,7 +113,9 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     """
     torch.set_num_threads(1)
     world = current.world
-    maker, spec = world.agreed(lambda: _checked(config, env, current))
+    maker = world.agreed(lambda: Maker.of(config.environment, env))
+    spec = probed(maker, current)
+    world.agreed(lambda: _check(config, spec, current))
     if not spec.name.startswith(SCRIPTED):
         current.same_everywhere(runs.environment_source(spec))
     path = runs.default_folder(config)
@@ -167,22 +168,18 @@ def _forced_tasks(config: Config, spec: Spec) -> tuple[Any, ...]:
     return spec.tasks if baselines.can_be_forced(config) else ()
 
 
-def _checked(config: Config, env: str | EnvFactory, current: Job) -> tuple[Maker, Spec]:
-    """The environment's maker, and what it says of it.
+def _check(config: Config, spec: Spec, current: Job) -> None:
+    """Refuses what does not fit.
 
     Raises:
         UserError: configuration, environment and ranks do not fit one another.
     """
-    maker, world = Maker.of(config.environment, env), current.world
-    spec = probed(maker, current)
-    head_for(spec.action_space)
     config.check(spec.episode_length)
-    steps, groups = baselines.steps_of_a_worker(config, spec), groups_of(config, world, None)
-    refuse_too_much_memory(groups * config.sampling.workers, steps, spec, current)
+    world, groups = current.world, groups_of(config, current.world, None)
+    refuse_too_much_memory(groups * config.sampling.workers, baselines.steps_of_a_worker(config, spec), spec, current)
     host(groups, config.sampling.workers, world.size, world.rank)
     if config.run.stop_when is not None:
         Target.parse(config.run.stop_when)
-    return maker, spec
 
 
 class _Report(Report):

@@ -13,6 +13,10 @@ SPACES = [
     Box(-0.4, 0.4, (2,), np.float32),
     Box(100, 200, (2,), np.float64),
     Box(0, 3, (2,), np.int32),
+    Box(-(2**63), 2**63 - 1, (1,), np.int64),
+    Box(0, 2**64 - 1, (1,), np.uint64),
+    Box(1e9, 1e9 + 1, (1,), np.float64),
+    Box(-3e38, 3e38, (1,), np.float32),
     Box(-np.inf, np.inf, (2,), np.float32),
     Box(np.array([0, -np.inf]), np.array([10, np.inf]), dtype=np.float64),
     Discrete(4),
@@ -51,6 +55,20 @@ def test_whole_numbers_are_rounded_to_the_nearest():
 
 def test_an_environment_that_clips_is_given_what_lies_beyond_in_its_own_units():
     assert Actions.of(Box(-0.5, 0.5, (1,)), unclipped=True)(np.float32([[3.0]])).tolist() == [[1.5]]
+
+
+def test_bounds_that_floats_cannot_hold_are_reached_and_not_passed():
+    for space in (Box(-(2**63), 2**63 - 1, (1,), np.int64), Box(0, 2**64 - 1, (1,), np.uint64)):
+        given = Actions.of(space)(np.float32([[-2.0], [-1.0], [1.0], [2.0]]))
+        assert given.ravel().tolist() == [int(space.low[0])] * 2 + [int(space.high[0])] * 2
+    close_together = Actions.of(Box(1e9, 1e9 + 1, (1,), np.float64))(np.float32([[-1.0], [0.0], [0.5]]))
+    np.testing.assert_allclose(close_together - 1e9, [[0], [0.5], [0.75]], atol=1e-6)
+    assert np.isfinite(Actions.of(Box(-3e38, 3e38, (1,)))(np.float32([[0.0], [5.0]]))).all()
+
+
+def test_whole_numbers_beyond_the_bounds_stay_within_their_type():
+    given = Actions.of(Box(0, 100, (1,), np.uint8), unclipped=True)(np.float32([[-9.0], [2.0], [9.0]]))
+    assert given.ravel().tolist() == [0, 150, 255]
 
 
 @pytest.mark.parametrize("space", [Box(0, np.inf, (2,)), Box(np.array([-np.inf]), np.array([5.0]), dtype=np.float64)], ids=str)

@@ -141,8 +141,9 @@ def test_the_written_out_gradient_has_the_bits_of_autograd(kind):
         torch.testing.assert_close(*found, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("rewards", ["small", "large", "none at first"])
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_written_out_gradient_that_is_wrong_is_noticed_at_once_and_never_used(kind, monkeypatch):
+def test_a_written_out_gradient_that_is_wrong_is_noticed_at_once_and_never_used(kind, rewards, monkeypatch):
     """As it would be with a version of torch in which an operation means something else."""
     head = HEADS[kind][0]
     whole = type(head).log_prob_and_backward
@@ -154,6 +155,10 @@ def test_a_written_out_gradient_that_is_wrong_is_noticed_at_once_and_never_used(
     monkeypatch.setattr(type(head), "log_prob_and_backward", wrong)
     stack = stack_of(head)
     gradients, minibatch = ppo.Gradients(stack, CONFIG), minibatch_of(stack, 33)
+    if rewards == "large":  # beside the value's gradient the policy's is small
+        minibatch = minibatch._replace(target=minibatch.target + 300)
+    if rewards == "none at first":
+        gradients.add(minibatch._replace(advantage=torch.zeros_like(minibatch.advantage)))
     stack.buffer.fill_(1.0)  # what is there already stays
     with pytest.warns(RuntimeWarning, match="differs from autograd's by .* with torch "):
         gradients.add(minibatch)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.probe import probe, refuse_too_much_memory, unpicklable_part
+from mlsh_mpi.probe import probe, refuse_too_much_memory, task_names, unpicklable_part
 from mlsh_mpi.task_family import Maker, known_environments
 
 
@@ -148,15 +148,49 @@ class Cannot(Line):
         raise ArithmeticError("the simulator has no licence")
 
 
+class StepChangesItsTask(Line):
+    def step(self, action):
+        self.task["steps"] = self.task.get("steps", 0) + 1
+        return super().step(action)
+
+
+class ListsAnew(Line):
+    lists = 0
+
+    def tasks(self, split="train"):
+        self.lists += 1
+        return [0, self.lists]
+
+
+class ListsAnAttribute(Line):
+    tasks = (0, 1)
+
+
+class SeveralAtOnce(Line):
+    action_space = gym.spaces.MultiDiscrete([2, 3])
+
+
+class TextReward(Line):
+    def step(self, action):
+        return np.zeros(2), "1", False, False, {}
+
+
 class SeesTooMuch(Line):
     primitive_observation = (0, 5)
+
+
+def looked_at(maker):
+    """What rank 0 does."""
+    spec = maker.spec()
+    task_names(spec)
+    return probe(maker, spec)
 
 
 def said_of(env, length=10):
     """The one sentence with which an environment is refused."""
     maker = Maker(env, length)
     with pytest.raises(UserError) as refusal:
-        probe(maker, maker.spec())
+        looked_at(maker)
     assert "\n" not in str(refusal.value)
     return str(refusal.value)
 
@@ -184,6 +218,11 @@ def said_of(env, length=10):
         (TwoRewards, ["TwoRewards gave the reward array([1., 1.]) where one number belongs"]),
         (NotANumber, ["NotANumber must give finite numbers, but its first reward is nan"]),
         (Infinite, ["Infinite must give finite numbers, but its first observation is [0.0, inf]"]),
+        (StepChangesItsTask, ["step of StepChangesItsTask must leave its task as it is", "to goal=", "steps=1"]),
+        (ListsAnew, ["tasks of ListsAnew must list the same tasks each time"]),
+        (ListsAnAttribute, ["tasks of ListsAnAttribute must be a method that takes (split), but it is (0, 1)"]),
+        (SeveralAtOnce, ["primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in MultiDiscrete"]),
+        (TextReward, ["TextReward gave the reward '1' where one number belongs"]),
         (Cannot, ["Cannot could not be made", "ArithmeticError: the simulator has no licence (test_probe.py, line "]),
         (SeesTooMuch, ["primitive_observation of SeesTooMuch", "2 numbers", "(0, 5)"]),
         (lambda: 5, ["must return a gymnasium.Env, but returned int"]),
@@ -198,14 +237,14 @@ def test_a_mistake_is_said_in_a_sentence(env, parts):
 
 def test_one_that_does_as_it_should_is_left_alone():
     maker = Maker(Line, 10)
-    assert probe(maker, maker.spec()) == []
+    assert looked_at(maker) == []
 
 
 @pytest.mark.parametrize("id_", known_environments())
 def test_so_are_those_of_the_project_singly_and_as_arrays(id_):
     maker = Maker(id_, None)
     assert maker.vector(2) is not None
-    assert probe(maker, maker.spec()) == []
+    assert looked_at(maker) == []
 
 
 def test_one_that_does_not_repeat_itself_is_mentioned():
@@ -214,7 +253,7 @@ def test_one_that_does_not_repeat_itself_is_mentioned():
             return super().reset(options=options)  # without the seed
 
     maker = Maker(Forgetful, 10)
-    (note,) = probe(maker, maker.spec())
+    (note,) = looked_at(maker)
     assert "Forgetful does not repeat itself" in note
 
 

@@ -205,6 +205,17 @@ def test_what_the_first_look_finds_is_said_once_and_nothing_is_written(tmp_path,
     assert not (tmp_path / "run").exists()
 
 
+def test_tasks_that_are_others_on_another_rank_are_refused(tmp_path):
+    """Text has another hash in each process, so a set has another order."""
+    ranks = [mpirun_path()]
+    for seed in "12":
+        ranks += [*(":" if seed == "2" else ()), "-np", "1", "env", f"PYTHONHASHSEED={seed}", sys.executable, *TRAIN]
+        ranks += ["--env", "small_envs:FromASet", *SMALL, *SHORT, "--folder", str(tmp_path / "run")]
+    with Job(ranks, PROGRAMS) as job:
+        refused(job.wait(), ["tasks of FromASet must be the same on every rank", "a set has another order"])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("env", "says", "ranks"),
     [

@@ -71,6 +71,12 @@ class Leaves(Corridor):
             raise SystemExit(0)
         return super().step(action)
 
+class NamesLeave(Corridor):
+    def task_to_json(self, task):
+        if os.path.exists("names/metrics.jsonl"):
+            raise SystemExit(0)
+        return task
+
 class Signalled(Corridor):
     def step(self, action):
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -87,6 +93,7 @@ assert "did you mean iterations?" in str(caught(mlsh_mpi.UserError, iteration=3)
 assert "no environment 'Corridoor'" in str(caught(mlsh_mpi.UserError, env="Corridoor"))
 assert "worker 0" in str(caught(mlsh_mpi.EnvironmentFault, env=Leaves, folder="leaves"))
 assert "worker 0" in str(caught(mlsh_mpi.EnvironmentFault, env=Leaves, folder="leaves"))  # nobody holds its folder
+assert "SystemExit: 0 (mistakes.py" in str(caught(mlsh_mpi.EnvironmentFault, env=NamesLeave, folder="names"))
 assert caught(SystemExit, env=Signalled, folder="signalled").code == 75
 assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

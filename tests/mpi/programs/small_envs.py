@@ -163,6 +163,13 @@ class OwnDraws(Walk):
         return int(self.np_random.integers(1000))
 
 
+class FromASet(Walk):
+    """Its tasks come in another order in each process."""
+
+    def sample_task(self, rng, split="train"):
+        return list({"north", "east", "south", "west", "nowhere"})[rng.integers(5)]
+
+
 class FailsAtOnce(Walk):
     """Raises when it is made, on every rank."""
 

@@ -306,7 +306,10 @@ class Job:
         self.watch.stop()
 
     def _refuse_exit(self, code: int) -> NoReturn:
-        """In place of ``os._exit``, by which a simulator would end this rank as if all were well. Child processes may use it."""
+        """In place of ``os._exit``, by which a simulator would end this rank as if all were well. Child processes may use it.
+
+        A C library's own exit() passes by unseen.
+        """
         if os.getpid() != self._process:
             _exit_process(code)
         text = "".join(traceback.format_stack())

@@ -54,7 +54,7 @@ from mlsh_mpi.train import main
 from corridor import Corridor, SIZES
 for seed in range(2):
     for call in (run, mlsh_mpi.run):
-        print("result", call(env=Corridor, seed=seed, folder=f"run{seed}", **SIZES))
+        assert str(call(env=Corridor, seed=seed, folder=f"run{seed}", **SIZES)) == f"run{seed}"
 assert mlsh_mpi.run is run and callable(run)
 """
 
@@ -131,7 +131,7 @@ def corridor(tmp_path):
 def test_a_script_may_run_as_often_as_it_likes(corridor, ranks):
     (corridor / "loop.py").write_text(LOOP)
     result = mpirun(ranks, "loop.py", cwd=corridor).succeeded()
-    assert result.stdout.count("result run0") == result.stdout.count("result run1") == 2 * ranks
+    assert result.stdout.count("Everything is in run") == 2
     assert result.stdout.count("holds this run, finished") == 2
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from mlsh_mpi import adapt, replay, run
+from mlsh_mpi import adapt, replay, train
 
-MAINS = {"mlsh_mpi.train": run.main, "mlsh_mpi.adapt": adapt.main, "mlsh_mpi.replay": replay.main}
+MAINS = {"mlsh_mpi.train": train.main, "mlsh_mpi.adapt": adapt.main, "mlsh_mpi.replay": replay.main}
 
 
 def redirected(descriptor, path):

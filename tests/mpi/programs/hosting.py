@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import torch
 
-from mlsh_mpi import train
+from mlsh_mpi import mlsh
 from mlsh_mpi.comm import job
 from mlsh_mpi.config import Config, MasterPPO, PrimitivePPO
 from mlsh_mpi.options import with_options
@@ -40,12 +40,12 @@ class Spy:
         self.tally = None
         self.labels = []
         self.first = {}
-        self._collect, self._metrics = train.collect, train.iteration_metrics
-        train.collect, train.iteration_metrics = self.watch, self.count
+        self._collect, self._metrics = mlsh.collect, mlsh.iteration_metrics
+        mlsh.collect, mlsh.iteration_metrics = self.watch, self.count
 
     def restore(self):
         """Gives the trainer its own functions back."""
-        train.collect, train.iteration_metrics = self._collect, self._metrics
+        mlsh.collect, mlsh.iteration_metrics = self._collect, self._metrics
 
     def watch(self, lanes, master, skills, tasks, streams, **lengths):
         rollout = self._collect(lanes, master, skills, tasks, streams, **lengths)
@@ -87,7 +87,7 @@ def record(current, options):
         )
 
     try:
-        train.train(config, current, maker, maker.spec(), None, on_iteration)
+        mlsh.train(config, current, maker, maker.spec(), None, on_iteration)
     finally:
         spy.restore()
     return {

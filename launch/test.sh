@@ -2,7 +2,7 @@
 # Every check of this repository, with all of its set-up. Paths in arguments are from the top of the checkout.
 #
 #   launch/test.sh            everything: a quarter of an hour on two cores
-#   launch/test.sh --quick    static checks, unit tests and an ordinary job: two minutes, without SLURM, ssh or other hosts
+#   launch/test.sh --quick    static checks, unit tests and an ordinary job: a minute, without SLURM, ssh or other hosts
 #   launch/test.sh tests/test_ppo.py -k clip
 #                             all other arguments go to pytest, which then runs alone
 #   launch/test.sh --lowest   the unit tests and a few jobs with the lowest versions that setup.py allows, in .venv-lowest; more

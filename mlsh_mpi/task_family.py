@@ -180,7 +180,7 @@ class Maker:
             render: it draws pictures, as arrays.
 
         Raises:
-            UserError: it does not.
+            UserError: it cannot be made, or does not draw.
         """
         how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
         try:

@@ -12,8 +12,11 @@ def machines():
         yield running
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+@pytest.fixture(scope="session", params=FAMILIES[::-1])
 def environment(request):
-    """Where Python and its MPI are, each in turn; not made where it is of no use."""
+    """Where Python and its MPI are, each in turn; not made where it is of no use.
+
+    The other way round than for SLURM, so that two workers do not wait for one environment and then start its MPI at once.
+    """
     request.getfixturevalue("machines")
     return environment_of(request.param)

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -58,7 +59,7 @@ def probed(maker: Maker, job: Job) -> Spec:
 
     spec, names = job.world.agreed(looked_at)
     for rank, others in enumerate(job.world.gather(names)):
-        for name, other in zip(names, others, strict=False):
+        for name, other in zip_longest(names, others, fillvalue="no more"):
             if name != other:
                 raise UserError.of_all(
                     f"tasks of {spec.name} must be the same on every rank, but where rank 0 has {name} rank {rank} has {other}: "
@@ -81,7 +82,7 @@ def probe(maker: Maker, spec: Spec) -> list[str]:
         UserError: the rule that is broken, what was found and what to do.
     """
     try:
-        task = spec.sample_task(seeding.stream(0, "task"))
+        task = _drawn(spec, 0)
         _actions(spec)
         notes = _episode(spec, Lanes(ListEnv([spec.env]), spec.actions), task)
         vector = maker.vector(2)
@@ -93,8 +94,6 @@ def probe(maker: Maker, spec: Spec) -> list[str]:
         unpacked = "values to unpack (expected 5" in str(fault)  # by a wrapper of Gymnasium's
         rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
         raise UserError(f"{spec.name} {fault}{rule}") from fault.__cause__
-    except EnvironmentFault as fault:
-        raise UserError(str(fault)) from fault.__cause__
 
 
 def task_names(spec: Spec) -> list[str]:
@@ -130,10 +129,7 @@ def task_names(spec: Spec) -> list[str]:
 
 
 def _drawn(spec: Spec, number: int) -> Any:
-    try:
-        return spec.sample_task(seeding.stream(number, "task"))
-    except EnvironmentFault as fault:
-        raise UserError(str(fault)) from fault.__cause__
+    return _called(spec, "sample_task", lambda: spec.sample_task(seeding.stream(number, "task")))
 
 
 def _named(spec: Spec, task: Any) -> str:
@@ -207,8 +203,10 @@ def _called(spec: Spec, method: str, call: Callable[[], T]) -> T:
     """The environment's answer; what it raises is said in a sentence."""
     try:
         return call()
-    except (UserError, LaneFault, EnvironmentFault, Interrupted):
+    except (UserError, LaneFault, Interrupted):
         raise
+    except EnvironmentFault as fault:  # says it in a sentence already
+        raise UserError(str(fault)) from fault.__cause__
     except BaseException as error:
         raise UserError(f"{method} of {spec.name} raised {as_words(error)}") from error
 

@@ -170,8 +170,7 @@ class Maker:
             raise UserError(
                 f"primitive_observation of {name} must be a slice or indices of {space.shape[0]} numbers, not {seen!r} ({error})"
             ) from None
-        actions = Actions.of(env.action_space, bool(outermost(env, "unclipped_actions", False)))
-        return Spec(name, space.shape[0], env.action_space, length, columns, env, actions)
+        return Spec(name, space.shape[0], env.action_space, length, columns, env, _actions_of(env))
 
     def single(self, render: bool = False) -> gym.Env[Any, Any]:
         """One environment that truncates its episodes at T.
@@ -216,12 +215,17 @@ class Maker:
         if arrays is not None:
             return arrays
         envs = [self.single() for _ in range(count)]
-        return Lanes(ListEnv(envs), Actions.of(envs[0].action_space, bool(outermost(envs[0], "unclipped_actions", False))))
+        return Lanes(ListEnv(envs), _actions_of(envs[0]))
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:
     """An attribute of the outermost wrapper that has it, or of the environment itself; else the default."""
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else default
+
+
+def _actions_of(env: gym.Env[Any, Any]) -> Actions:
+    """How a single environment wants what policies draw."""
+    return Actions.of(env.action_space, bool(outermost(env, "unclipped_actions", False)))
 
 
 def _setting(text: str) -> tuple[str, Any]:

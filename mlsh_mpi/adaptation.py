@@ -18,10 +18,11 @@ from torch import Tensor
 from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
+from mlsh_mpi.episodes import Streams
 from mlsh_mpi.hosting import Hosting, host
 from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
 from mlsh_mpi.policies import Array
-from mlsh_mpi.rollout import Master, Rollout, Streams, collect
+from mlsh_mpi.rollout import Master, Rollout, collect
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Maker, Spec
 from mlsh_mpi.tasks import TEST_SEED
@@ -53,8 +54,8 @@ class Trial:
 
     @property
     def lanes_each(self) -> int:
-        """Lanes of a learner."""
-        return self.config.sampling.steps // self.spec.episode_length
+        """Lanes of a learner, each for a whole episode."""
+        return self.config.sampling.shape(self.spec.episode_length)[0]
 
     @cached_property
     def alone(self) -> Ranks:
@@ -95,7 +96,7 @@ class Learners(ABC):
             skills,
             trial.tasks_here,
             Streams(trial.seed, update, trial.hosting.groups),
-            episode_length=trial.spec.episode_length,
+            steps=trial.spec.episode_length,
             macro_length=macro_length,
             watch=trial.job.watch,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,22 @@ def gae(reward: Array, value: Array, next_value: Array, carries: Array, gamma: f
 
 
 @dataclass(frozen=True)
+class PendingDecision:
+    """The macro-action of each lane that a collection cut, to be gone on with in the next."""
+
+    observation: Array
+    """(L, observation) where it was decided."""
+    choice: Array
+    """(L,) int64."""
+    log_prob: Array
+    """(L,) of the choice when it was made."""
+    reward: Array
+    """(L,) so far."""
+    length: Array
+    """(L,) steps so far; 0 where none is under way."""
+
+
+@dataclass(frozen=True)
 class MasterView:
     """The 1/N timescale (paper, section 4.1): one decision is one action, its macro-action one transition.
 
@@ -50,8 +67,10 @@ class MasterView:
     end: Array
     """(M, L) bool: the episode ended in this macro-action."""
     valid: Array
-    """(M, L) bool: the macro-action ran to its length or to the episode's end. One cut by the collection is dropped; the
-    observation where it began is what the one before it bootstraps from."""
+    """(M, L) bool: the macro-action ran to its length or to the episode's end. One cut by the collection is not; the observation
+    where it began is what the one before it bootstraps from."""
+    length: Array
+    """(M, L) steps of the macro-action so far."""
 
     def advantages(self, value: Array, gamma: float, lam: float) -> Array:
         """(M + 1, L) values of `observation` -> (M, L) advantages, 0 where not valid."""
@@ -59,6 +78,28 @@ class MasterView:
         reward = np.where(self.valid, self.reward, value[:-1])
         next_value = np.where(carries, value[1:], 0)
         return gae(reward, value[:-1], next_value, carries, gamma, lam)
+
+    def cut(self, log_prob: Array) -> PendingDecision:
+        """What was under way when the collection stopped, with (M, L) log-probabilities of the choices."""
+        lanes = np.arange(self.choice.shape[1])
+        last = (self.length > 0).sum(0) - 1
+        at = (last, lanes)
+        return PendingDecision(
+            self.observation[at], self.choice[at], log_prob[at], self.reward[at], np.where(self.valid[at], 0, self.length[at])
+        )
+
+    @classmethod
+    def joined(cls, views: Sequence[MasterView]) -> MasterView:
+        """Views of the same lanes, one after the other in time; between two of them stands a row that is not valid, from whose
+        observation the one before bootstraps."""
+        if len(views) == 1:
+            return views[0]
+        joined = {"observation": np.concatenate([view.observation for view in views])}
+        for name in ("choice", "reward", "end", "valid", "length"):
+            each = [getattr(view, name) for view in views]
+            padded = [np.concatenate((values, np.zeros_like(values[:1]))) for values in each[:-1]]
+            joined[name] = np.concatenate([*padded, each[-1]])
+        return cls(**joined)
 
 
 def master_view(
@@ -69,10 +110,14 @@ def master_view(
     decides: Array,
     final_observation: Array,
     macro_length: int,
+    pending: PendingDecision | None = None,
 ) -> MasterView:
-    """Sums each macro-action up; the arguments are those of a Rollout, shapes (T, L, ...) and (L, observation)."""
+    """Sums each macro-action up; the arguments are those of a Rollout, shapes (T, L, ...) and (L, observation), and what the
+    collection before it had under way."""
     lanes = np.arange(end.shape[1])
     which = np.cumsum(decides, axis=0) - 1
+    goes_on = ~decides[0]
+    which += goes_on
     count = which[-1] + 1
     shape = (int(count.max()), len(lanes))
     at = (which * len(lanes) + lanes).reshape(-1)
@@ -89,14 +134,13 @@ def master_view(
     seen[cell] = observation[begins]
     seen[count, lanes] = final_observation
     ended = summed(end) > 0
-    length = np.bincount(at, minlength=cells).reshape(shape)
-    return MasterView(
-        observation=seen,
-        choice=choice,
-        reward=summed(reward).astype(reward.dtype),
-        end=ended,
-        valid=ended | (length == macro_length),
-    )
+    total, length = summed(reward).astype(reward.dtype), np.bincount(at, minlength=cells).reshape(shape)
+    if pending is not None:
+        seen[0, goes_on], choice[0, goes_on] = pending.observation[goes_on], pending.choice[goes_on]
+        total[0, goes_on] += pending.reward[goes_on]
+        length[0, goes_on] += pending.length[goes_on]
+    valid = ended | (length == macro_length)
+    return MasterView(observation=seen, choice=choice, reward=total, end=ended, valid=valid, length=length)
 
 
 def primitive_advantages(
@@ -105,6 +149,7 @@ def primitive_advantages(
     decides: Array,
     value: Array,
     final_value: Array,
+    ended_value: Array,
     *,
     through_macro_actions: bool,
     gamma: float,
@@ -122,6 +167,7 @@ def primitive_advantages(
         decides: (T, L) bool, a macro-action starts here.
         value: (T, L) V of the active primitive.
         final_value: (L,) V of the last active primitive after the last step.
+        ended_value: (T, L) what is expected after an end: 0, or V where it was the time limit's alone.
         through_macro_actions: carry the advantage over to the next macro-action.
         gamma: discount.
         lam: lambda.
@@ -133,4 +179,4 @@ def primitive_advantages(
     carries = ~end
     if not through_macro_actions:
         carries[:-1] &= ~decides[1:]
-    return gae(reward, value, np.where(end, 0, following), carries, gamma, lam)
+    return gae(reward, value, np.where(end, ended_value, following), carries, gamma, lam)

@@ -77,7 +77,17 @@ class Sampling:
     workers: int = 1
     """Workers of a group (paper: 12)."""
     steps: int = 2000
-    """D, environment steps a worker collects in an iteration."""
+    """D, environment steps a worker collects in an iteration: as many whole episodes as fit. Where that is none, episodes go on
+    in the next iteration."""
+
+    deal_tasks: bool = False
+    """Where the environment lists its tasks, deals them to the groups without replacement, so that the groups of one time have
+    tasks as different as can be."""
+
+    def shape(self, episode_length: int) -> tuple[int, int]:
+        """Lanes of a worker, and the steps that each takes in an iteration."""
+        lanes = self.steps // episode_length
+        return (lanes, episode_length) if lanes else (1, self.steps)
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,16 @@ class PPO:
     zero, returns do not depend on the time left, which values do not know (reward centring, Naik et al. 2024)."""
     reward_scale: float = 1.0
     """What it then multiplies them by. Values follow returns of about one best; results are neither shifted nor scaled."""
+    standardise_values: bool = False
+    """Values learn returns standardised by running moments, so that no reward needs a scale of its own (PopArt: van Hasselt et
+    al. 2016)."""
+    max_gradient_norm: float | None = None
+    """Shrinks the gradient of a minibatch to this norm where it is longer (CleanRL and Stable-Baselines3: 0.5, rl_games: 1)."""
+    adaptive_kl: float | None = None
+    """The learning rate follows the divergence between the policy that collected and the one after an epoch: 1.5 times lower
+    above twice this many nats, 1.5 times higher below half of it, within 1e-6 and 1e-2 (rl_games: 0.008, rsl_rl: 0.01)."""
+    target_kl: float | None = None
+    """Ends the epochs of an iteration once that divergence is larger (Spinning Up: 0.015; Stable-Baselines3: often 0.03)."""
 
     def learned(self, reward: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rewards as this learner takes them."""
@@ -114,6 +134,9 @@ class MasterPPO(PPO):
     learning_rate: float = 0.01
     minibatch_size: int = 64
     """Decisions of one worker in a minibatch."""
+    memory: int = 1
+    """Iterations of its task from whose decisions a master learns, the newest counted (paper: 1). A worker decides only D / N
+    times an iteration; what it decided before is learned from by ratios to the probabilities of then."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +146,9 @@ class PrimitivePPO(PPO):
     learning_rate: float = 3e-4
     decay: float = 0.0
     """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it as it is."""
+    bootstrap_time_limits: bool = False
+    """Where the time limit alone ends an episode, its last value stands for what would have followed (Pardo et al. 2018); else
+    nothing follows, though an observation does not tell how much time is left."""
     minibatches: int = 15
     """Minibatches of an epoch."""
     min_samples: int = 64
@@ -135,6 +161,8 @@ class Network:
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers."""
+    initial_std: float = 1.0
+    """Standard deviation with which a fresh policy draws continuous actions, in half-widths of their range (RLtools: 0.5)."""
     filter_observations: bool = False
     """Standardise observations by their running moments and clip them to +-5."""
 
@@ -193,17 +221,17 @@ class Config:
         for name, concern in vars(self).items():
             if dataclasses.is_dataclass(concern):
                 _check_ranges(concern, f"{name}." if name in PREFIXED else "")
-        if self.sampling.steps < episode_length:
-            raise UserError(
-                f"an iteration must hold a whole episode, but --steps is {self.sampling.steps} and an episode has "
-                f"{episode_length} steps: use --steps {episode_length} or more"
-            )
         if self.hierarchy.macro_length > episode_length:
             raise UserError(
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
                 f"has {episode_length} steps: use --macro-length {episode_length} or less"
             )
         algorithm = self.algorithm.algorithm
+        if algorithm != "mlsh" and self.sampling.steps < episode_length:
+            raise UserError(
+                f"an iteration of --algorithm {algorithm} must hold a whole episode, but --steps is {self.sampling.steps} and an "
+                f"episode has {episode_length} steps: use --steps {episode_length} or more"
+            )
         if algorithm != "mlsh" and (self.hierarchy.primitives > 1 or self.network.filter_observations):
             raise UserError(
                 f"--algorithm {algorithm} trains one policy on observations as they are, but --primitives is "
@@ -263,9 +291,14 @@ _POSITIVE = {
         "time_limit",
         "patience",
         "learning_rate",
+        "memory",
         "clip",
         "reward_scale",
         "updates",
+        "initial_std",
+        "max_gradient_norm",
+        "adaptive_kl",
+        "target_kl",
     ),
 }
 _NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay", "checkpoint_minutes"}

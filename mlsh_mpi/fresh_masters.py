@@ -7,6 +7,7 @@ from torch import Tensor
 from mlsh_mpi import health, seeding
 from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.learner import choice_entropy, learn_masters, private_masters
+from mlsh_mpi.memory import Memory
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, masters_decide
 from mlsh_mpi.skills import Skills
@@ -19,6 +20,7 @@ class FreshMasters(Learners):
         super().__init__(trial)
         self._skills, self.behaviours = skills, skills.primitives.n
         self.masters = private_masters(trial.config, trial.alone, trial.spec, trial.hosting)
+        self._memory = Memory(trial.config.master.memory, len(trial.hosting.workers), goes_on=False)
         for row, learner in enumerate(trial.hosting.groups):
             self.masters.restart(row, seeding.stream(trial.seed, "theta", 0, learner))
 
@@ -33,7 +35,8 @@ class FreshMasters(Learners):
 
     def learn(self, rollout: Rollout, update: int) -> None:
         trial, length = self.trial, self.trial.config.hierarchy.macro_length
-        learn_masters(self.masters, rollout, trial.hosting.workers, update, trial.seed, length, trial.config.master)
+        workers, config = trial.hosting.workers, trial.config.master
+        learn_masters(self.masters, rollout, workers, update, trial.seed, length, config, self._memory)
 
     def entropy(self, rollout: Rollout) -> Array:
         return choice_entropy(self.masters.stack, rollout.steps.observation)

@@ -61,6 +61,8 @@ class Gradients:
 
     def __init__(self, stack: Stack, config: PPO) -> None:
         self._stack, self._config = stack, config
+        self.measures = False
+        """Whether samples are also added to `stack.measured`."""
         self._written_out = stack.network.written_out
         self._to_compare = COMPARISONS if self._written_out else 0
         self._rows: dict[tuple[int, int], _Rows] = {}
@@ -87,6 +89,17 @@ class Gradients:
         for gradient, new in zip(stack.gradients, found, strict=True):
             gradient[first:end].add_(new)
         stack.counts[first:end].add_(minibatch.weight.sum(-1))
+        if self.measures:
+            self._measure_apart(minibatch, first, end)
+
+    @torch.no_grad()
+    def _measure_apart(self, minibatch: Minibatch, first: int, end: int) -> None:
+        """What the written-out pass measures on its way."""
+        observation, action, log_prob, advantage, target, weight = minibatch
+        parameters = [parameter[first:end] for parameter in self._stack.parameters]
+        now, value = self._stack.network.log_prob_and_value(parameters, observation, action)
+        log_ratio = now - log_prob
+        self._stack.measured[first:end] += self._measured(log_ratio, torch.exp(log_ratio), advantage, value - target, weight)
 
     @torch.no_grad()
     def add_written_out(self, minibatch: Minibatch, first: int = 0) -> None:
@@ -96,7 +109,8 @@ class Gradients:
         outputs, policy_inputs = _forward(rows.policy, observation)
         value, value_inputs = _forward(rows.value, observation)
         now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.free, action)
-        ratio = torch.exp(now - log_prob)
+        log_ratio = now - log_prob
+        ratio = torch.exp(log_ratio)
         moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
         by_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
         by_outputs, by_free = backward(by_log_prob)
@@ -106,6 +120,17 @@ class Gradients:
         if by_free is not None:
             rows.free_gradient.add_(by_free)
         rows.counts.add_(weight.sum(-1))
+        if self.measures:
+            error = (value - target.unsqueeze(-1)).squeeze(-1)
+            rows.measured.add_(self._measured(log_ratio, ratio, advantage, error, weight))
+
+    def _measured(self, log_ratio: Tensor, ratio: Tensor, advantage: Tensor, error: Tensor, weight: Tensor) -> Tensor:
+        """(n, B) of each -> (n, MEASURED) sums. The divergence is Schulman's estimate r - 1 - log r, which is never negative."""
+        clip = self._config.clip
+        clipped = ratio.clamp(1 - clip, 1 + clip)
+        surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+        each = torch.stack((-surrogate, error * error, ratio - 1 - log_ratio, (clipped != ratio).float()), dim=-1)
+        return torch.bmm(weight.unsqueeze(1), each).squeeze(1)
 
     def _compare(self, minibatch: Minibatch, first: int) -> None:
         """Goes back to autograd if the two ways differ in the gradient of any parameter. Leaves the buffer as it is."""
@@ -166,7 +191,7 @@ class _Rows:
         each = stack.network.layer_parameters // 2
         self.policy, self.value = layers[:each], layers[each : 2 * each]
         self.free, self.free_gradient = stack.network.free(parameters), gradients[-1]
-        self.counts = stack.counts[first:end]
+        self.counts, self.measured = stack.counts[first:end], stack.measured[first:end]
 
 
 def _forward(layers: Sequence[_Layer], x: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +32,11 @@ class Head(Protocol):
         """Number of parameters of the distribution that do not depend on the observation."""
         ...
 
+    @property
+    def fresh(self) -> float:
+        """What these parameters are to begin with."""
+        ...
+
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         """Random numbers for as many draws: (*shape, ...)."""
         ...
@@ -58,6 +64,7 @@ class Categorical:
 
     outputs: int
     free: int = 0
+    fresh: float = 0.0
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.random(shape, dtype=np.float32)
@@ -91,6 +98,7 @@ class Exploring:
     outputs: int
     exploration: float
     free: int = 0
+    fresh: float = 0.0
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.random((*shape, 2), dtype=np.float32)
@@ -127,10 +135,15 @@ class Gaussian:
     """Independent normal actions whose log standard deviations are parameters, not outputs (paper's code)."""
 
     outputs: int
+    initial_std: float = 1.0
 
     @property
     def free(self) -> int:
         return self.outputs
+
+    @property
+    def fresh(self) -> float:
+        return math.log(self.initial_std)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.standard_normal((*shape, self.outputs), dtype=np.float32)
@@ -161,8 +174,12 @@ class Gaussian:
         return 0.5 * (variance + squared - 1 - 2 * (free - other_free)).sum(-1)
 
 
-def head_for(space: gym.Space[Any]) -> Head:
+def head_for(space: gym.Space[Any], initial_std: float = 1.0) -> Head:
     """The head for an environment's action space.
+
+    Args:
+        space: of the actions.
+        initial_std: of continuous actions drawn by fresh policies, in units in which policies draw.
 
     Raises:
         UserError: the space is neither Discrete (from 0) nor a one-dimensional Box.
@@ -170,7 +187,7 @@ def head_for(space: gym.Space[Any]) -> Head:
     if isinstance(space, gym.spaces.Discrete) and space.start == 0:
         return Categorical(int(space.n))
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-        return Gaussian(space.shape[0])
+        return Gaussian(space.shape[0], initial_std)
     raise UserError(f"primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in {space}")
 
 

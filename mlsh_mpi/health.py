@@ -12,10 +12,11 @@ import numpy as np
 from mlsh_mpi.acting import outputs_of
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
+from mlsh_mpi.episodes import Streams
 from mlsh_mpi.hosting import host
 from mlsh_mpi.metrics import finished, shown
 from mlsh_mpi.policies import Array
-from mlsh_mpi.rollout import Streams, always, collect
+from mlsh_mpi.rollout import always, collect
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Maker, Spec
 
@@ -103,7 +104,7 @@ def forced_returns(
             skills,
             [tasks[column]] * len(hosting.workers),
             Streams(seed, FORCED_ITERATION + k * len(tasks) + column, hosting.workers),
-            episode_length=spec.episode_length,
+            steps=spec.episode_length,
             macro_length=spec.episode_length,
             watch=job.watch,
         )

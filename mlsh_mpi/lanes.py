@@ -37,6 +37,8 @@ class Lanes:
         self._vector, self._actions = vector, actions
         self.count: int = vector.num_envs
         self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
+        self.cut = np.zeros(self.count, np.bool_)
+        """(L,) whether the last step ended the episode by its time limit alone."""
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         """Starts new episodes.
@@ -72,6 +74,7 @@ class Lanes:
         answer = self._vector.step(self._actions(action))
         observation, reward, *ends, _ = _taken_apart(None, "step", answer, STEP)
         terminated, truncated = (self._one_a_lane("end", end).astype(np.bool_, copy=False) for end in ends)
+        self.cut = truncated & ~terminated
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +13,14 @@ from torch import Tensor
 
 from mlsh_mpi import advantage, ppo, schedule, seeding
 from mlsh_mpi.comm import Ranks
-from mlsh_mpi.config import PPO, Config, MasterPPO
+from mlsh_mpi.config import PPO, Config, MasterPPO, PrimitivePPO
+from mlsh_mpi.episodes import Step
 from mlsh_mpi.heads import Exploring, head_for
 from mlsh_mpi.hosting import Hosting
+from mlsh_mpi.memory import Memory
 from mlsh_mpi.policies import Network, Stack, by_row
-from mlsh_mpi.rollout import Rollout, Step
+from mlsh_mpi.returns import Pooled, ReturnScale
+from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Spec
 
@@ -31,17 +34,26 @@ class Learner:
     stack: Stack
     update: ppo.PPOUpdate
     ranks: Ranks
+    return_scale: ReturnScale | None
+    """If values are standardised."""
 
     @classmethod
     def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> Learner:
         """A learner whose gradients are summed over `ranks`."""
-        return cls(stack, ppo.PPOUpdate(stack, config), ranks)
+        return cls(stack, ppo.PPOUpdate(stack, config), ranks, ReturnScale(stack) if config.standardise_values else None)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Everything that learning changes, as views."""
-        optimiser = self.update.optimiser
-        return {"parameters": self.stack.flat, "mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps}
+        optimiser, scale = self.update.optimiser, self.return_scale
+        adam = {"mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps, "adapted": optimiser.adapted}
+        return {"parameters": self.stack.flat, **adam, **({} if scale is None else {"returns": scale.sums})}
+
+    def restore(self, saved: Mapping[str, Tensor], rows: Sequence[int] | slice = slice(None)) -> None:
+        """Takes over what `tensors` held, or some rows of it; what a checkpoint of an older version lacks stays as it is."""
+        for name, values in self.tensors.items():
+            if name in saved:
+                values.copy_(saved[name][rows])
 
     @contextmanager
     def shared_by(self, busy: Sequence[int]) -> Iterator[Learner | None]:
@@ -59,11 +71,29 @@ class Learner:
         """Fresh parameters and a fresh optimiser for one row."""
         self.stack.initialise(row, rng)
         self.update.optimiser.reset(row)
+        if self.return_scale is not None:
+            self.return_scale.reset(row)
+
+    def returns_from(self, value: Array, row: Array) -> Array:
+        """What the networks' values mean: values and the row of each, both of one shape, -> expected returns."""
+        if self.return_scale is None:
+            return value
+        mean, deviation = self.return_scale.moments
+        return value * deviation[row] + mean[row]
+
+    def targets(self, returns: Array, row: Array, pooled: Pooled) -> Array:
+        """What the networks' values are to learn: the inverse of :meth:`returns_from`, once these returns are known."""
+        if self.return_scale is None:
+            return returns
+        self.return_scale.take(pooled)
+        mean, deviation = self.return_scale.moments
+        return (returns - mean[row]) / np.maximum(deviation[row], 1e-4)
 
 
 def shared_primitives(config: Config, world: Ranks, spec: Spec) -> Learner:
     """phi, the same on every rank."""
-    network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
+    head = head_for(spec.action_space, config.network.initial_std)
+    network = Network(len(spec.primitive_columns), head, config.network.hidden)
     learner = Learner.of(Stack(config.hierarchy.primitives, network), config.primitive, world)
     for k in range(learner.stack.n):
         learner.restart(k, seeding.stream(config.run.seed, "phi", k))
@@ -85,7 +115,8 @@ def learn_masters(
     seed: int,
     macro_length: int,
     config: MasterPPO,
-) -> Array:
+    memory: Memory,
+) -> tuple[Array, Array]:
     """theta by PPO on the 1/N timescale.
 
     Args:
@@ -96,50 +127,64 @@ def learn_masters(
         seed: the run's.
         macro_length: N of the rollout.
         config: the learner's settings.
+        memory: what these workers decided before; takes in what they decide now.
 
     Returns:
-        (groups here,) entropy in nats of each master's own choices before the update: mean of its workers here.
+        (groups here,) entropy in nats of each master's own choices before the update: mean of its workers here; and
+        (groups here, 9) as :data:`mlsh_mpi.ppo.DIAGNOSTICS`.
     """
     masters = learner.stack
     steps = rollout.steps
-    view = advantage.master_view(
-        *(steps.observation, config.learned(steps.reward), steps.end, steps.primitive, steps.decides),
-        *(rollout.final_observation, macro_length),
-    )
-    decisions, lanes = view.choice.shape
+    lanes = steps.reward.shape[1]
     lanes_each = lanes // len(workers)
-    row_of_lane = np.repeat(np.arange(masters.n), lanes // masters.n)
+    goes_on = ~steps.decides[0]
+    new = advantage.master_view(
+        *(steps.observation, config.learned(steps.reward), steps.end, steps.primitive, steps.decides),
+        *(rollout.final_observation, macro_length, memory.pending),
+    )
+    log_prob, entropy = _choices(masters, new)
+    view, log_prob = memory.add(new, log_prob, goes_on)
+    decisions = len(view.choice)
+    row = np.broadcast_to(np.repeat(np.arange(masters.n), lanes // masters.n), (decisions + 1, lanes))
     with torch.no_grad():
         blocks = torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1])
-        value = masters.value(blocks).view(lanes, decisions + 1).T.numpy()
-        outputs = masters.policy(blocks)
-        choice = np.concatenate((view.choice, np.zeros_like(view.choice[:1])))
-        log_prob = masters.network.head.log_prob(
-            outputs, masters.network.free(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
-        )
-        entropy = _entropy(outputs).view(lanes, decisions + 1)[:, :-1].numpy()
+        value = learner.returns_from(masters.value(blocks).view(lanes, decisions + 1).T.numpy(), row)
     advantages = view.advantages(value, config.gamma, config.lam)
-    rows = np.where(view.valid, row_of_lane, -1)
-    normalised, counts = normalise(advantages, rows, masters.n, learner.ranks)
+    rows = np.where(view.valid, row[:-1], -1)
+    normalised, pooled = normalise(advantages, advantages + value[:-1], log_prob, rows, masters.n, learner.ranks)
     batch = ppo.Batch(
         observation=samples(view.observation[:-1]),
         action=samples(view.choice),
-        log_prob=log_prob.view(lanes, decisions + 1)[:, :-1].reshape(-1),
+        log_prob=samples(log_prob),
         advantage=samples(normalised),
-        target=samples(advantages + value[:-1]),
+        target=samples(learner.targets(advantages + value[:-1], row[:-1], pooled)),
     )
-    expected = lanes_each * (len(steps.reward) // macro_length)
+    expected = max(1, lanes_each * len(steps.reward) * config.memory // macro_length)
     count = max(1, round(expected / config.minibatch_size))
     regular = -(-expected // count) * (len(workers) // masters.n)
     streams = [seeding.stream(seed, "master", iteration, worker) for worker in workers]
     keys = _keys(streams, config.epochs, lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
     by_worker = lanes_first(rows).reshape(len(workers), -1)
     minibatches = ppo.plan(by_worker, masters.n, keys, count, regular, masters.flat.shape[1])
-    learner.update(batch, minibatches, [count > 0 for count in counts], config.learning_rate, summed(learner.ranks))
-    valid = lanes_first(view.valid)
-    of_worker = [(values * valid).reshape(len(workers), -1).sum(1) for values in (entropy, np.ones_like(entropy))]
+    active = [count > 0 for count in pooled.count]
+    found = learner.update(batch, minibatches, active, config.learning_rate, summed(learner.ranks))
+    weight = lanes_first(new.valid)
+    of_worker = [(values * weight).reshape(len(workers), -1).sum(1) for values in (lanes_first(entropy), np.ones(weight.shape))]
     means = of_worker[0] / np.maximum(of_worker[1], 1)
-    return means.reshape(masters.n, -1).mean(1)
+    return means.reshape(masters.n, -1).mean(1), diagnostics(found, masters, pooled)
+
+
+def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
+    """(M, L) log-probabilities of the choices of a view, and entropies in nats of what the masters themselves would choose."""
+    decisions, lanes = view.choice.shape
+    choice = np.concatenate((view.choice, np.zeros_like(view.choice[:1])))
+    with torch.no_grad():
+        outputs = masters.policy(torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1]))
+        log_prob = masters.network.head.log_prob(
+            outputs, masters.network.free(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
+        )
+        found = (values.view(lanes, decisions + 1).T[:-1].numpy() for values in (log_prob, _entropy(outputs)))
+    return tuple(found)  # type: ignore[return-value]
 
 
 def learn_primitives(
@@ -150,7 +195,7 @@ def learn_primitives(
     workers: Sequence[int],
     iteration: int,
     config: Config,
-) -> Array:
+) -> tuple[Array, Array]:
     """phi by PPO on the full timescale, for each sample only the primitive that was active.
 
     Args:
@@ -163,30 +208,39 @@ def learn_primitives(
         config: the run's.
 
     Returns:
-        (K,) samples of each primitive, over these ranks.
+        (K,) samples of each primitive, over these ranks; and (K, 9) as :data:`mlsh_mpi.ppo.DIAGNOSTICS`.
     """
     primitives, settings = learner.stack, config.primitive
     lanes_each = rollout.steps.reward.shape[1] // len(workers)
     mine = np.repeat(joint, lanes_each)
     steps = Step(*(values[:, mine] for values in rollout.steps))
     active, observation = steps.primitive, skills.shown(steps.observation)
-    value = _active_value(primitives, observation, active)
-    final_value = _active_value(primitives, skills.shown(rollout.final_observation[mine][None]), active[-1:])[0]
+    value = _active_value(learner, observation, active)
+    final_value = _active_value(learner, skills.shown(rollout.final_observation[mine][None]), active[-1:])[0]
     advantages = advantage.primitive_advantages(
-        *(settings.learned(steps.reward), steps.end, steps.decides, value, final_value),
+        *(
+            settings.learned(steps.reward),
+            steps.end,
+            steps.decides,
+            value,
+            final_value,
+            _after_limits(learner, rollout, skills, settings)[:, mine],
+        ),
         through_macro_actions=config.hierarchy.credit == "episode",
         gamma=settings.gamma,
         lam=settings.lam,
     )
     learns = config.hierarchy.learn_from_explored | ~steps.explored
     rows = np.where(learns, active, -1)
-    normalised, counts = normalise(advantages, rows, primitives.n, learner.ranks)
+    log_prob = _active_log_prob(primitives, samples(observation), samples(steps.action), lanes_first(active).reshape(-1))
+    by_step = log_prob.view(active.shape[::-1]).T.numpy()
+    normalised, pooled = normalise(advantages, advantages + value, by_step, rows, primitives.n, learner.ranks)
     batch = ppo.Batch(
         observation=samples(observation),
         action=samples(steps.action),
-        log_prob=_active_log_prob(primitives, samples(observation), samples(steps.action), lanes_first(active).reshape(-1)),
+        log_prob=log_prob,
         advantage=samples(normalised),
-        target=samples(advantages + value),
+        target=samples(learner.targets(advantages + value, active, pooled)),
     )
     joint_workers = [worker for worker, on in zip(workers, joint, strict=True) if on]
     streams = [seeding.stream(config.run.seed, "primitive", iteration, worker) for worker in joint_workers]
@@ -194,8 +248,26 @@ def learn_primitives(
     by_worker = lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
     rate = schedule.decayed(iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
-    learner.update(batch, minibatches, [count >= settings.min_samples for count in counts], rate, summed(learner.ranks))
-    return counts
+    enough = [count >= settings.min_samples for count in pooled.count]
+    found = learner.update(batch, minibatches, enough, rate, summed(learner.ranks))
+    return pooled.count, diagnostics(found, primitives, pooled)
+
+
+def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
+    """(n, 9) as :data:`mlsh_mpi.ppo.DIAGNOSTICS`, from what an update returned; NaN where a row did not learn."""
+    free = stack.network.free(stack.parameters).exp().numpy()
+    deviation = free.mean(1) if free.shape[1] else np.full(stack.n, np.nan)
+    return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))
+
+
+def _after_limits(learner: Learner, rollout: Rollout, skills: Skills, config: PrimitivePPO) -> Array:
+    """(T, L) values of what followed the ends that were the time limit's alone (Pardo et al. 2018); else 0."""
+    found = np.zeros(rollout.steps.reward.shape, np.float32)
+    if rollout.limits and config.bootstrap_time_limits:
+        t, lane, observation = zip(*rollout.limits, strict=True)
+        active = rollout.steps.primitive[t, lane]
+        found[t, lane] = _active_value(learner, skills.shown(np.stack(observation))[None], active[None])[0]
+    return found
 
 
 def choice_entropy(masters: Stack, observation: Array) -> Array:
@@ -219,12 +291,12 @@ def summed(ranks: Ranks) -> ppo.Reduce:
 def _keys(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> Array:
     """Sorting keys, (epochs, W, lanes of a worker * M), for (W, lanes of a worker, M) samples that may be valid.
 
-    A worker's stream is asked for as many as its own longest lane needs, whatever other workers here did.
+    A worker's stream is asked for as many as its own lanes need, whatever other workers here did.
     """
     keys = np.zeros((epochs, *valid.shape))
     for w, stream in enumerate(streams):
-        most = int(valid[w].any(0).sum())
-        keys[:, w, :, :most] = stream.random((epochs, valid.shape[1], most))
+        some = np.flatnonzero(valid[w].any(0))
+        keys[:, w, :, some] = stream.random((epochs, valid.shape[1], len(some))).transpose(2, 0, 1)
     return keys.reshape(epochs, len(streams), valid.shape[1] * valid.shape[2])
 
 
@@ -239,34 +311,43 @@ def samples(values: Array) -> Tensor:
     return torch.from_numpy(first.reshape(-1, *first.shape[2:]))
 
 
-def normalise(advantages: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Array]:
+def normalise(advantages: Array, returns: Array, log_prob: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Pooled]:
     """Zero mean and unit deviation for each row over the pooled samples of all ranks that share it.
 
+    Args:
+        advantages: of the samples.
+        returns: what their values should have been.
+        log_prob: of their actions.
+        rows: of the stack; -1 leaves a sample out.
+        n: rows of the stack.
+        ranks: that share it.
+
     Returns:
-        Normalised advantages (0 where the row is -1), and (n,) pooled sample counts.
+        Normalised advantages (0 where the row is -1), and what was pooled.
     """
     used = rows >= 0
-    row, values = rows[used], advantages[used].astype(np.float64)
-    sums = np.zeros((3, n))  # of a type of its own: bincount returns integers where there is nothing to count
-    for power in range(3):
-        sums[power] = np.bincount(row, values**power, n)
+    row = rows[used]
+    values, targets, log_probs = (each[used].astype(np.float64) for each in (advantages, returns, log_prob))
+    sums = np.zeros((6, n))  # of a type of its own: bincount returns integers where there is nothing to count
+    for kind, each in enumerate((values**0, values, values**2, targets, targets**2, log_probs)):
+        sums[kind] = np.bincount(row, each, n)
     ranks.sum(sums)
-    count = np.maximum(sums[0], 1)
-    mean = sums[1] / count
-    deviation = np.sqrt(np.maximum(sums[2] / count - mean**2, 0))
+    pooled = Pooled.of(sums)
+    mean, deviation = pooled.advantage
     normalised = np.zeros_like(advantages)
     normalised[used] = (values - mean[row]) / (deviation[row] + 1e-8)
-    return normalised, sums[0]
+    return normalised, pooled
 
 
-def _active_value(primitives: Stack, observation: Array, active: Array) -> Array:
+def _active_value(learner: Learner, observation: Array, active: Array) -> Array:
     """(T, L, observation), (T, L) -> (T, L) values of the active primitive."""
     if not active.size:
         return np.zeros(active.shape, np.float32)
-    index, place = by_row(active.reshape(-1), primitives.n)
+    index, place = by_row(active.reshape(-1), learner.stack.n)
     with torch.no_grad():
         flat = torch.from_numpy(observation.reshape(-1, observation.shape[-1])[index])
-        return primitives.value(flat).view(-1).numpy()[place].reshape(active.shape)
+        value: Array = learner.stack.value(flat).view(-1).numpy()[place].reshape(active.shape)
+    return learner.returns_from(value, active)
 
 
 def _active_log_prob(primitives: Stack, observation: Tensor, action: Tensor, active: Array) -> Tensor:

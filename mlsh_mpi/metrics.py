@@ -12,6 +12,7 @@ import numpy as np
 from mlsh_mpi import seeding
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.hosting import Hosting
+from mlsh_mpi.ppo import DIAGNOSTICS
 from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
 
@@ -34,16 +35,20 @@ class Tally:
     rank that hosts the group), and steps of each primitive."""
     samples: Array
     """(K,) view: samples each primitive had to learn from."""
+    learning: Array
+    """(K + 1, 1 + diagnostics) view: of each primitive, and of all masters together, how many learned and the sums of what they
+    told (:data:`mlsh_mpi.ppo.DIAGNOSTICS`)."""
     costs: Array
     """(R, 7) view: of each rank, as named in COSTS."""
 
     @classmethod
     def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
         """All zero."""
-        sizes = (groups * (4 + primitives), primitives, ranks * len(COSTS))
+        told = 1 + len(DIAGNOSTICS)
+        sizes = (groups * (4 + primitives), primitives, (primitives + 1) * told, ranks * len(COSTS))
         flat = np.zeros(sum(sizes))
-        by_group, samples, costs = np.split(flat, np.cumsum(sizes)[:-1])
-        return cls(flat, by_group.reshape(groups, -1), samples, costs.reshape(ranks, -1))
+        by_group, samples, learning, costs = np.split(flat, np.cumsum(sizes)[:-1])
+        return cls(flat, by_group.reshape(groups, -1), samples, learning.reshape(-1, told), costs.reshape(ranks, -1))
 
     def add_rollout(self, rollout: Rollout, hosting: Hosting) -> None:
         """Counts the finished episodes and the primitives' steps of the groups hosted on this rank."""
@@ -51,16 +56,23 @@ class Tally:
         lanes_each = steps.reward.shape[1] // len(hosting.groups)
         for row, group in enumerate(hosting.groups):
             lanes = slice(row * lanes_each, (row + 1) * lanes_each)
-            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes])
+            earlier = (rollout.earlier_return[lanes], rollout.earlier_length[lanes])
+            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes], *earlier)
             self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
 
     def add_entropy(self, entropy: Array, hosting: Hosting, workers: int) -> None:
         """Adds the entropies of the masters hosted here; ranks that share a group add up to its workers' mean."""
         self.groups[list(hosting.groups), 3] += entropy * hosting.workers_per_group / workers
 
-    def add_samples(self, samples: Array, ranks: int) -> None:
+    def add_masters(self, entropy: Array, diagnostics: Array, hosting: Hosting, workers: int) -> None:
+        """The same with what else they told."""
+        self.add_entropy(entropy, hosting, workers)
+        self.learning[-1] += _told(diagnostics).sum(0) * hosting.workers_per_group / workers
+
+    def add_primitives(self, samples: Array, diagnostics: Array, ranks: int) -> None:
         """Adds this rank's share of what `ranks` ranks learned from together."""
         self.samples[:] += samples / ranks
+        self.learning[:-1] += _told(diagnostics) / ranks
 
     def returns(self) -> Array:
         """(G,) mean return of each group's finished episodes; NaN where there was none."""
@@ -107,11 +119,26 @@ class Target:
         return value >= self.value if self.above else value <= self.value
 
 
-def finished(reward: Array, end: Array) -> tuple[int, float, int]:
-    """Number, summed return and summed length of the episodes of (T, L) steps that finished."""
-    last = np.where(end.any(0), len(end) - 1 - end[::-1].argmax(0), -1)
+def _told(diagnostics: Array) -> Array:
+    """(n, diagnostics), NaN where one did not learn -> (n, 1 + diagnostics) 1 and what it told, or zeros."""
+    learned = ~np.isnan(diagnostics[:, :1])
+    return np.nan_to_num(np.concatenate((learned, np.where(learned, diagnostics, 0)), axis=1), neginf=0.0)
+
+
+def finished(reward: Array, end: Array, paid: Array | float = 0.0, taken: Array | int = 0) -> tuple[int, float, int]:
+    """Number, summed return and summed length of the episodes that finished within (T, L) steps.
+
+    Args:
+        reward: (T, L).
+        end: (T, L) bool.
+        paid: (L,) to the episode that was under way before the first step.
+        taken: (L,) steps of that episode before.
+    """
+    some = end.any(0)
+    last = np.where(some, len(end) - 1 - end[::-1].argmax(0), -1)
     within = np.arange(len(end))[:, None] <= last
-    return int(end.sum()), float(reward[within].sum(dtype=np.float64)), int(within.sum())
+    total = reward[within].sum(dtype=np.float64) + (paid * some).sum()
+    return int(end.sum()), float(total), int(within.sum() + (taken * some).sum())
 
 
 def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[str], min_samples: int) -> dict[str, float]:
@@ -140,9 +167,22 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     if adapted.any():
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
+    metrics |= _learning_metrics(tally.learning)
     metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, COSTS.index("cpu")].sum())
     metrics |= costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
+
+
+def _learning_metrics(learning: Array) -> dict[str, float]:
+    """Means over the learners that learned: (K + 1, 1 + diagnostics) of a :class:`Tally` -> metrics."""
+    named = {}
+    for row, (count, *sums) in enumerate(learning.tolist()):
+        owner, suffix = ("master", "") if row == len(learning) - 1 else ("primitive", f"_{row}")
+        for name, total in zip(DIAGNOSTICS, sums, strict=True):
+            deterministic = name == "standard_deviation" and not total  # choices have none
+            if count and not deterministic and (owner, name) != ("master", "entropy"):  # that of its own choices is logged
+                named[f"{owner}/{name}{suffix}"] = total / count
+    return named
 
 
 def costs_of_a_rank(costs: Array) -> dict[str, float]:

@@ -11,11 +11,12 @@ from mlsh_mpi import schedule, seeding
 from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
+from mlsh_mpi.draws import TaskDraws
+from mlsh_mpi.episodes import Streams
 from mlsh_mpi.hosting import host
 from mlsh_mpi.learner import learn_masters, learn_primitives
 from mlsh_mpi.metrics import Tally, iteration_metrics
-from mlsh_mpi.rollout import Streams, collect, masters_decide
-from mlsh_mpi.schedule import Phase
+from mlsh_mpi.rollout import collect, masters_decide
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.state import OnIteration, State
 from mlsh_mpi.task_family import Maker, Spec
@@ -45,16 +46,23 @@ def train(
     groups, hosting, masters, skills = state.groups, state.hosting, state.masters, state.skills
     hosted_by = [host(groups, config.sampling.workers, world.size, rank).groups for rank in range(world.size)]
     group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
-    lanes = maker.lanes(len(hosting.workers) * (config.sampling.steps // spec.episode_length))
+    draws = TaskDraws(spec, seed, groups, hierarchy.warmup + hierarchy.joint, deal=config.sampling.deal_tasks)
+    lanes_each, steps = config.sampling.shape(spec.episode_length)
+    lanes = maker.lanes(len(hosting.workers) * lanes_each)
+    done = saved["iteration"] if saved else 0
+    if done:
+        last = [schedule.phase(done - 1, group, groups, hierarchy.warmup, hierarchy.joint) for group in range(groups)]
+        state.workers.run_again(lanes, [draws.task(group, last[group]) for group in group_of_worker], job)
 
-    for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
+    for iteration in range(done, config.run.iterations):
         clock, tally = Clock(world.meter), Tally.empty(groups, hierarchy.primitives, world.size)
         macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
         phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
-        tasks = [task_of(spec, seed, group, phases[group]) for group in range(groups)]
+        tasks = [draws.task(group, phases[group]) for group in range(groups)]
         for row, group in enumerate(hosting.groups):
             if phases[group].new_task:
                 masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
+        state.workers.begin_tasks([phases[group].new_task for group in group_of_worker])
 
         rollout = collect(
             lanes,
@@ -62,23 +70,25 @@ def train(
             skills,
             [tasks[group] for group in group_of_worker],
             Streams(seed, iteration, hosting.workers),
-            episode_length=spec.episode_length,
+            steps=steps,
             macro_length=macro_length,
             watch=job.watch,
+            running=state.workers.running,
         )
-        entropy = learn_masters(masters, rollout, hosting.workers, iteration, seed, macro_length, config.master)
+        told = learn_masters(
+            masters, rollout, hosting.workers, iteration, seed, macro_length, config.master, state.workers.memory
+        )
         joint = np.array([phase.joint for phase in phases])
         busy = [rank for rank, hosted in enumerate(hosted_by) if joint[list(hosted)].any()]
         with state.primitives.shared_by(busy) as phi:
             if phi is not None:
                 mine = joint[group_of_worker]
-                samples = learn_primitives(phi, rollout, skills, mine, hosting.workers, iteration, config)
-                tally.add_samples(samples, len(busy))
+                tally.add_primitives(*learn_primitives(phi, rollout, skills, mine, hosting.workers, iteration, config), len(busy))
         state.merge(rollout.steps.raw_observation, world)
         state.check(iteration)
 
         tally.add_rollout(rollout, hosting)
-        tally.add_entropy(entropy, hosting, config.sampling.workers)
+        tally.add_masters(*told, hosting, config.sampling.workers)
         tally.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
         world.sum(tally.flat)
         labels = [spec.label(task) for task in tasks] if spec.tasks else []
@@ -87,8 +97,3 @@ def train(
             break
     lanes.close()
     return skills
-
-
-def task_of(spec: Spec, seed: int, group: int, phase: Phase) -> Any:
-    """The task of a group's cycle; any rank can name any group's."""
-    return spec.sample_task(seeding.stream(seed, "task", phase.cycle + 1, group))

@@ -15,6 +15,8 @@ from torch import Tensor
 from mlsh_mpi.heads import Head
 
 Array = np.ndarray[Any, np.dtype[Any]]
+MEASURED = 4
+"""Sums over a minibatch: policy loss, value loss, divergence from the policy that collected, and clipped ratios."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Stack:
     """n actor-critics of one shape, evaluated in one batched call.
 
     Each row of `flat` (n, P) holds one of them; `parameters` are views of it. `gradients` are views of `gradient`, which
-    shares `buffer` with one sample count a row: a reduction over ranks takes one call and copies nothing.
+    shares `buffer` with the sample count of each row and what is measured while it learns: a reduction over ranks takes one call
+    and copies nothing.
     """
 
     def __init__(self, n: int, network: Network) -> None:
@@ -80,9 +83,10 @@ class Stack:
         row = sum(sizes)
         self.n, self.network = n, network
         self.flat = torch.zeros(n, row)
-        self.buffer = torch.zeros(n * row + n)
+        self.buffer = torch.zeros(n * (row + 1 + MEASURED))
         self.gradient = self.buffer[: n * row].view(n, row)
-        self.counts = self.buffer[n * row :]
+        self.counts = self.buffer[n * row : n * (row + 1)]
+        self.measured = self.buffer[n * (row + 1) :].view(n, MEASURED)
 
         def views(of: Tensor) -> list[Tensor]:
             parts = of.split(sizes, dim=1)
@@ -91,8 +95,9 @@ class Stack:
         self.parameters, self.gradients = views(self.flat), views(self.gradient)
 
     def initialise(self, row: int, rng: np.random.Generator) -> None:
-        """Fresh parameters for one row: weight columns of norm 1 (0.01 in the policy's last layer), all else zero."""
+        """Fresh parameters for one row: weight columns of norm 1 (0.01 in the policy's last layer), biases zero."""
         self.flat[row] = 0
+        self.network.free(self.parameters)[row] = self.network.head.fresh
         last = f"policy.{len(self.network.hidden)}.weight"
         for (name, shape), parameter in zip(self.network.shapes.items(), self.parameters, strict=True):
             if name.endswith("weight"):
@@ -111,6 +116,13 @@ class Stack:
     def log_prob(self, observation: Tensor, action: Tensor) -> Tensor:
         """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B)."""
         return self.network.log_prob(self.parameters, observation, action)
+
+    def rescale_values(self, rows: Sequence[int], scale: Tensor, shift: Tensor) -> None:
+        """Makes the values V of some rows scale * V + shift, (rows,) each, by their last layer."""
+        last = 2 * self.network.layer_parameters - 2
+        weight, bias = self.parameters[last : last + 2]
+        weight[rows] *= scale.view(-1, 1, 1)
+        bias[rows] = bias[rows] * scale.unsqueeze(-1) + shift.unsqueeze(-1)
 
     def named_parameters(self) -> dict[str, Tensor]:
         """Copies of the parameters by name, each (n, ...): what a saved phi holds."""

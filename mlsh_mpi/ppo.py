@@ -13,11 +13,17 @@ from torch.optim.adam import adam
 
 from mlsh_mpi.config import PPO
 from mlsh_mpi.gradients import Gradients, Minibatch
-from mlsh_mpi.policies import Stack
+from mlsh_mpi.policies import MEASURED, Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
 """Sums a flat tensor over the ranks that share the stack, in place."""
+OF_UPDATES = ("policy_loss", "value_loss", "approximate_kl", "clip_fraction", "gradient_norm", "learning_rate")
+"""What an update tells of each row: means over its last epoch, and the learning rate of that epoch."""
+DIAGNOSTICS = (*OF_UPDATES, "explained_variance", "entropy", "standard_deviation")
+"""The same, and what else is told of each row that learned; entropies, in nats, are estimated from the actions taken."""
+RATES = (1e-6, 1e-2)
+"""Within which an adaptive learning rate stays."""
 CALL = 1.4e6
 """Samples times parameters of a row that are computed in the time which the calls for one more row take: some 80 us."""
 
@@ -123,19 +129,27 @@ class Optimiser:
         """(n, P) running means of the gradient and of its square."""
         self.steps = torch.zeros(stack.n)
         """(n,) taken so far."""
+        self.adapted = torch.ones(stack.n)
+        """(n,) factors on the learning rate."""
         self._rows = list(zip(stack.flat, stack.gradient, self.mean, self.square, self.steps, strict=True))
 
     def reset(self, row: int) -> None:
-        """Forgets the moments of one row."""
+        """Forgets the moments and the adapted rate of one row."""
         for state in (self.mean, self.square, self.steps):
             state[row] = 0
+        self.adapted[row] = 1
 
-    def step(self, active: Sequence[bool], learning_rate: float) -> None:
-        """One step of the active rows along their gradients; the others keep parameters and moments."""
-        moving = [row for row, moves in zip(self._rows, active, strict=True) if moves]
-        if not moving:
-            return
-        parameters, gradients, means, squares, steps = map(list, zip(*moving, strict=True))
+    def step(self, active: Sequence[bool], learning_rates: Sequence[float]) -> None:
+        """One step of the active rows along their gradients, each at its own rate; the others keep parameters and moments."""
+        moving: dict[float, list[tuple[Tensor, ...]]] = {}
+        for row, moves, rate in zip(self._rows, active, learning_rates, strict=True):
+            if moves:
+                moving.setdefault(rate, []).append(row)
+        for rate, rows in moving.items():
+            self._step(rows, rate)
+
+    def _step(self, rows: Sequence[tuple[Tensor, ...]], learning_rate: float) -> None:
+        parameters, gradients, means, squares, steps = map(list, zip(*rows, strict=True))
         adam(
             *(parameters, gradients, means, squares, [], steps),
             lr=learning_rate,
@@ -183,23 +197,77 @@ class PPOUpdate:
         stack.gradient /= stack.counts.clamp(min=1).unsqueeze(-1)
         return counts
 
-    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> None:
+    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> Array:
         """One iteration's update: every minibatch of every epoch, one reduction each.
+
+        What is adaptive is decided after each epoch from sums over all ranks, so that all decide the same.
 
         Args:
             batch: samples of this rank; may be empty.
             plan: its minibatches.
             active: for each row whether it learns in this iteration, the same on every rank that shares the stack.
-            learning_rate: step size of Adam.
+            learning_rate: step size of Adam, before what :attr:`PPO.adaptive_kl` makes of it.
             reduce: see :data:`Reduce`.
+
+        Returns:
+            (n, 6) as :data:`OF_UPDATES`, NaN for rows that did not learn.
         """
-        for parts in minibatches_of(batch, plan):
+        config, learning = self._config, list(active)
+        deciding = config.adaptive_kl is not None or config.target_kl is not None
+        found = np.full((self._stack.n, len(OF_UPDATES)), np.nan)
+        for number, minibatches in enumerate(epochs_of(batch, plan), 1):
+            self._gradients.measures = deciding or number == len(plan.index)
+            rates = self._rates(learning_rate)
+            measured = self._epoch(minibatches, learning, rates, reduce)
+            if self._gradients.measures:
+                learned = np.array(learning) & (measured[:, -1] > 0)
+                means = measured[:, :-1] / np.maximum(measured[:, -1:], 1)
+                found[learned] = np.column_stack((means, rates))[learned]
+                self._adapt(found[:, 2], learned, rates)
+                learning = [on and not kl > (config.target_kl or np.inf) for on, kl in zip(learning, found[:, 2], strict=True)]
+                if not any(learning):
+                    break
+        return found
+
+    def _rates(self, learning_rate: float) -> list[float]:
+        """(n,) each row's step size now."""
+        if self._config.adaptive_kl is None:
+            return [learning_rate] * self._stack.n
+        return [learning_rate * factor for factor in self.optimiser.adapted.tolist()]
+
+    def _epoch(
+        self, minibatches: list[list[tuple[int, Minibatch]]], learning: Sequence[bool], rates: Sequence[float], reduce: Reduce
+    ) -> Array:
+        """Steps through one epoch.
+
+        Returns:
+            (n, 6) sums over the samples of all ranks: what was measured, the gradient's norm, and how many there were.
+        """
+        stack, config = self._stack, self._config
+        found = torch.zeros(stack.n, MEASURED + 2)
+        for parts in minibatches:
             counts = self.gradient(parts, reduce)
-            self.optimiser.step([on and count > 0 for on, count in zip(active, counts, strict=True)], learning_rate)
+            if config.max_gradient_norm is not None or self._gradients.measures:
+                norm = torch.linalg.vector_norm(stack.gradient, dim=1)
+                found += torch.column_stack((stack.measured, norm * stack.counts, stack.counts))
+            if config.max_gradient_norm is not None:
+                stack.gradient *= (config.max_gradient_norm / (norm + 1e-6)).clamp(max=1).unsqueeze(-1)
+            self.optimiser.step([on and count > 0 for on, count in zip(learning, counts, strict=True)], rates)
+        return found.numpy().astype(np.float64)
+
+    def _adapt(self, kl: Array, learned: Array, rates: Sequence[float]) -> None:
+        """Sets the learning rates of the rows that learned for the next epoch, from their divergence (n,) in this one."""
+        target = self._config.adaptive_kl
+        if target is None:
+            return
+        for row in np.flatnonzero(learned).tolist():
+            factor = 1 / 1.5 if kl[row] > 2 * target else 1.5 if kl[row] < target / 2 else 1.0
+            wanted = min(max(rates[row] * factor, RATES[0]), RATES[1])
+            self.optimiser.adapted[row] *= wanted / rates[row]
 
 
-def minibatches_of(batch: Batch, plan: Plan) -> Iterator[list[tuple[int, Minibatch]]]:
-    """The minibatches of every epoch by blocks of rows, gathered an epoch at a time; empty ones if this rank has no samples."""
+def epochs_of(batch: Batch, plan: Plan) -> Iterator[list[list[tuple[int, Minibatch]]]]:
+    """The minibatches of each epoch by blocks of rows; empty ones if this rank has no samples."""
     blocks = plan.blocks if len(batch.log_prob) else ()
     for index, weight in zip(plan.index, plan.weight, strict=True):
         parts: list[list[tuple[int, Minibatch]]] = [[] for _ in index]
@@ -208,4 +276,4 @@ def minibatches_of(batch: Batch, plan: Plan) -> Iterator[list[tuple[int, Minibat
             fields = [values[at] for values in vars(batch).values()]
             for part, *minibatch in zip(parts, *fields, weight[:, rows, :width], strict=True):
                 part.append((rows.start, Minibatch(*minibatch)))
-        yield from parts
+        yield parts

@@ -5,41 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mlsh_mpi import seeding
 from mlsh_mpi.acting import outputs_of
-from mlsh_mpi.errors import EnvironmentFault, Interrupted, as_words
+from mlsh_mpi.episodes import Episodes, RunningEpisodes, Step, Streams
 from mlsh_mpi.heads import Exploring, Head
-from mlsh_mpi.lanes import LaneFault, Lanes
+from mlsh_mpi.lanes import Lanes
 from mlsh_mpi.policies import Array, Stack
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.watch import Watch
-
-T = TypeVar("T")
-
-
-class Step(NamedTuple):
-    """What happened at one step in every lane, (L, ...); or, stacked, at every step, (T, L, ...)."""
-
-    raw_observation: Array
-    """(L, observation) as the environment gave it."""
-    observation: Array
-    """(L, observation) float32, filtered: what policies saw."""
-    action: Array
-    """(L,) int64 or (L, action) float32, before clipping."""
-    reward: Array
-    """(L,)."""
-    end: Array
-    """(L,) bool: the last step of its episode, by the task's own end or its own horizon."""
-    primitive: Array
-    """(L,) int64, which primitive acted."""
-    decides: Array
-    """(L,) bool: a macro-action starts here."""
-    explored: Array
-    """(L,) bool: the macro-action of this step was exploration's choice, not the master's."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +30,23 @@ class Rollout:
     """(T, L, ...)."""
     final_observation: Array
     """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
+    limits: tuple[TimeLimit, ...]
+    """Ends that were the time limit's alone, in order of time."""
     environment_seconds: float
     policy_seconds: float
+    earlier_return: Array
+    """(L,) what the episodes that were under way at the beginning had been paid before."""
+    earlier_length: Array
+    """(L,) steps of these before."""
+
+
+class TimeLimit(NamedTuple):
+    """An end that the task did not ask for."""
+
+    t: int
+    lane: int
+    observation: Array
+    """(observation,) after the last step, filtered."""
 
 
 class Decisions(NamedTuple):
@@ -93,15 +85,6 @@ def each_its_own(n: int, lanes_each: int) -> Master:
     return lambda *_: own
 
 
-@dataclass(frozen=True)
-class Streams:
-    """Whose randomness a collection uses."""
-
-    seed: int
-    iteration: int
-    workers: Sequence[int]
-
-
 def collect(
     lanes: Lanes,
     master: Master,
@@ -109,11 +92,12 @@ def collect(
     tasks: Sequence[Any],
     streams: Streams,
     *,
-    episode_length: int,
+    steps: int,
     macro_length: int,
     watch: Watch,
+    running: RunningEpisodes | None = None,
 ) -> Rollout:
-    """Runs every lane for `episode_length` steps from a fresh reset.
+    """Runs every lane for some steps, from a fresh reset or on from where the last collection left it.
 
     Args:
         lanes: as many for each worker of `streams`.
@@ -121,48 +105,63 @@ def collect(
         skills: the primitives, and how everyone observes.
         tasks: one for each worker.
         streams: names the random streams of each worker.
-        episode_length: T.
+        steps: of each lane; T for a whole episode.
         macro_length: N, steps between decisions; a new episode starts a new macro-action.
         watch: over the environments.
+        running: what the last collection left, changed to what this one leaves; None starts every lane anew and keeps nothing.
 
     Raises:
         EnvironmentFault: an environment raised, or observed or paid something that is no finite number.
     """
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
-    noise, decision_noise, seeds = _draw(skills.head, streams, episode_length, lanes_each)
+    noise, decision_noise, seeds = _draw(skills.head, streams, steps, lanes_each)
     episodes = Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
-    first = episodes.start(np.ones(lanes.count, np.bool_))
-    steps, raw, seen = _room(episode_length, first, skills)
-    actions = []
-    clock = np.zeros(lanes.count, np.int64)
-    primitive, explored = np.zeros(lanes.count, np.int64), np.zeros(lanes.count, np.bool_)
+    before = running or RunningEpisodes.none(lanes.count, 0)
+    first = episodes.begin(before)
+    at, raw, seen = _room(steps, first, skills)
+    actions, limits = [], []
+    clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
+    primitive, explored = before.primitive, before.explored
     t = 0
-    while t < episode_length:  # from one decision of any lane to the next
-        steps.decides[t] = decides = clock == 0
+    while t < steps:  # from one decision of any lane to the next
+        at.decides[t] = decides = clock == 0
         decisions = master(seen[t], decision_noise[t])
         primitive = np.where(decides, decisions.primitive, primitive)
         explored = np.where(decides, decisions.explored, explored)
         act = skills.acting(primitive)
-        begin, until = t, min(episode_length, t + macro_length - int(clock.max()))
-        steps.primitive[t:until], steps.explored[t:until] = primitive, explored
+        begin, until = t, min(steps, t + macro_length - int(clock.max()))
+        at.primitive[t:until], at.explored[t:until] = primitive, explored
         ended = False
         while t < until and not ended:
             actions.append(act(skills.shown(seen[t]), noise[t]))
-            following, steps.reward[t], steps.end[t] = episodes.step(actions[-1])
-            ended = bool(np.count_nonzero(steps.end[t]))  # a fraction of the time of any()
+            following, at.reward[t], at.end[t] = episodes.step(actions[-1])
+            ended = bool(np.count_nonzero(at.end[t]))  # a fraction of the time of any()
+            if ended:
+                cut = np.flatnonzero(at.end[t] & lanes.cut).tolist()
+                limits += [
+                    TimeLimit(t, lane, seen_last) for lane, seen_last in zip(cut, skills.observe(following)[cut], strict=True)
+                ]
             t += 1
-            raw[t] = episodes.start(steps.end[t - 1]) if ended and t < episode_length else following
+            raw[t] = episodes.start(at.end[t - 1]) if ended and t < steps else following
             seen[t] = skills.observe(raw[t])
-        clock = np.where(steps.end[t - 1], 0, (clock + t - begin) % macro_length)
+        clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
     episodes.refuse("observation", raw)
-    episodes.refuse("reward", steps.reward)
-    return Rollout(
-        steps=steps._replace(action=np.stack(actions)),
+    episodes.refuse("reward", at.reward)
+    at = at._replace(action=np.stack(actions))
+    earlier = [rewards if on else rewards[:0] for rewards, on in zip(before.rewards, before.started, strict=True)]
+    found = Rollout(
+        steps=at,
         final_observation=seen[-1],
+        limits=tuple(limits),
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
+        earlier_return=np.array([rewards.sum(dtype=np.float64) for rewards in earlier]),
+        earlier_length=np.array([len(rewards) for rewards in earlier]),
     )
+    if running is not None:
+        running.take(at, raw[-1], episodes.seeds, macro_length, clock)
+    return found
 
 
 def _room(length: int, first: Array, skills: Skills) -> tuple[Step, Array, Array]:
@@ -193,57 +192,6 @@ def _room(length: int, first: Array, skills: Skills) -> tuple[Step, Array, Array
         explored=np.empty((length, lanes), np.bool_),
     )
     return steps, raw, seen
-
-
-class Episodes:
-    """Lanes with their tasks and seeds; `seconds` is the time that environments took."""
-
-    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watch) -> None:
-        self._lanes, self._tasks, self._first, self._streams, self._watch = lanes, tasks, first_seeds, streams, watch
-        self._seeds = first_seeds.tolist()
-        self._count = np.zeros(lanes.count, np.int64)
-        self.seconds = 0.0
-
-    def start(self, which: Array) -> Array:
-        """Starts the next episode in some lanes, each from a seed of its own."""
-        for lane in np.flatnonzero(which & (self._count > 0)):
-            self._seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
-        self._count += which
-        return self._timed("a reset", self._lanes.reset, which, self._seeds, self._tasks)
-
-    def step(self, action: Array) -> tuple[Array, Array, Array]:
-        """Steps every lane."""
-        return self._timed("a step", self._lanes.step, action)
-
-    def refuse(self, name: str, values: Array) -> None:
-        """Raises EnvironmentFault if values (T, L, ...), or (T + 1, L, ...) of which the first came before a step, are not all
-        finite numbers."""
-        if not np.isfinite(values).all():
-            t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
-            value = values[t, lane]
-            raise EnvironmentFault(f"{self._place(lane)} has the {name} {value.tolist()} after {t} steps of the iteration")
-
-    def _timed(self, what: str, act: Callable[..., T], *arguments: Any) -> T:
-        entered = time.perf_counter()
-        self._watch.enter(lambda: f"{what} of {self._place(self._lanes.at_work)}")
-        try:
-            return act(*arguments)
-        except LaneFault as fault:
-            raise EnvironmentFault(f"{self._place(fault.lane)} {fault}") from fault.__cause__
-        except Interrupted:
-            raise
-        except BaseException as error:
-            raise EnvironmentFault(f"{self._place(self._lanes.at_work)} raised {as_words(error)}") from error
-        finally:
-            self._watch.leave()
-            self.seconds += time.perf_counter() - entered
-
-    def _place(self, lane: int | None) -> str:
-        workers = self._streams.workers
-        if lane is None:
-            return f"the environments of workers {min(workers)} to {max(workers)} in iteration {self._streams.iteration + 1}"
-        worker = workers[int(lane) * len(workers) // self._lanes.count]
-        return f"the environment of worker {worker}, with task {self._tasks[lane]!r}, in iteration {self._streams.iteration + 1}"
 
 
 def _draw(head: Head, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:

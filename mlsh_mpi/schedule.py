@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -43,6 +44,28 @@ def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> P
         return Phase(cycle=-1, new_task=iteration == 0, joint=False, updates=iteration)
     cycle, position = divmod(iteration - delay, length)
     return Phase(cycle=cycle, new_task=position == 0, joint=position >= warmup, updates=position)
+
+
+def turn(cycle: int, group: int, groups: int, length: int) -> int:
+    """How many tasks have begun before a group's cycle, over all groups in the order of time; those of one iteration in the order
+    of their groups.
+
+    Args:
+        cycle: -1 for the lead-in.
+        group: from 0 to `groups` - 1.
+        groups: number of groups.
+        length: W + U.
+    """
+    has_lead_in = _delay(group, groups, length) > 0
+    return (cycle + has_lead_in) * groups + _place_in_time(groups, length)[group]
+
+
+@cache
+def _place_in_time(groups: int, length: int) -> dict[int, int]:
+    """For each group, how many of the others begin their next task before it does, after iteration 0."""
+    delays = [_delay(group, groups, length) for group in range(groups)]
+    order = sorted(range(groups), key=lambda group: (delays[group] == 0, delays[group], group))
+    return {group: place for place, group in enumerate(order)}
 
 
 def staged(iteration: int, forming_iterations: int, forming: T, settled: T) -> T:

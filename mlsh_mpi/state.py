@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from mlsh_mpi.learner import Learner, private_masters, shared_primitives
 from mlsh_mpi.policies import Array, Stack
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Spec
+from mlsh_mpi.workers import Workers
 
 
 class Kept(Protocol):
@@ -45,6 +47,7 @@ class State:
     primitives: Learner
     masters: Learner
     skills: Skills
+    workers: Workers
 
     @classmethod
     def begin(cls, config: Config, world: Ranks, spec: Spec, saved: Mapping[str, Any] | None) -> State:
@@ -54,7 +57,8 @@ class State:
         primitives = shared_primitives(config, world, spec)
         observation_filter = ObservationFilter(spec.observation_size) if config.network.filter_observations else None
         skills = Skills(primitives.stack, spec.primitive_columns, observation_filter)
-        state = cls(groups, hosting, primitives, private_masters(config, world, spec, hosting), skills)
+        masters, workers = private_masters(config, world, spec, hosting), Workers.begin(config, spec, hosting)
+        state = cls(groups, hosting, primitives, masters, skills, workers)
         if saved is not None:
             state.restore(saved)
         return state
@@ -69,11 +73,11 @@ class State:
 
         Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
         """
-        parts = world.collect((self.hosting.groups, self.masters.tensors))
+        parts = world.collect((self.hosting.groups, self.masters.tensors, self.workers.kept))
         if parts is None:
             return None
         masters = {name: values.new_zeros(self.groups, *values.shape[1:]) for name, values in parts[0][1].items()}
-        for groups, part in parts:  # ranks that share a group hold the same bits
+        for groups, part, _ in parts:  # ranks that share a group hold the same bits
             for name, values in part.items():
                 masters[name][list(groups)] = values
         observation_filter = self.skills.observation_filter
@@ -81,15 +85,15 @@ class State:
             "groups": self.groups,
             "primitives": {name: values.clone() for name, values in self.primitives.tensors.items()},
             "masters": masters,
+            "workers": dict(ChainMap(*(workers for _, _, workers in parts))),
             "observation_filter": observation_filter and observation_filter.moments.tensors(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
-        for name, values in self.primitives.tensors.items():
-            values.copy_(saved["primitives"][name])
-        for name, values in self.masters.tensors.items():
-            values.copy_(saved["masters"][name][list(self.hosting.groups)])
+        self.primitives.restore(saved["primitives"])
+        self.masters.restore(saved["masters"], list(self.hosting.groups))
+        self.workers.restore(saved.get("workers", {}))
         if self.skills.observation_filter is not None:
             self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
 

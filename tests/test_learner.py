@@ -8,10 +8,11 @@ import textbook
 import torch
 
 from mlsh_mpi import learner
+from mlsh_mpi.episodes import Streams
 from mlsh_mpi.hosting import host
 from mlsh_mpi.options import with_options
 from mlsh_mpi.presets import PRESETS
-from mlsh_mpi.rollout import Streams, collect, masters_decide
+from mlsh_mpi.rollout import collect, masters_decide
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Maker
 from mlsh_mpi.watch import Watch

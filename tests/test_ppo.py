@@ -119,7 +119,7 @@ def test_rows_computed_apart_have_the_gradient_of_rows_computed_together(kind):
     update = ppo.PPOUpdate(stack, CONFIG)
     found = []
     for plan in (together, apart):
-        counts = [update.gradient(parts, lambda _: None) for parts in ppo.minibatches_of(batch, plan)]
+        counts = [update.gradient(parts, lambda _: None) for epoch in ppo.epochs_of(batch, plan) for parts in epoch]
         found.append((counts, stack.gradient.clone()))
     assert found[0][0] == found[1][0]
     assert np.sum(found[0][0], axis=0).tolist() == [2.0 * (rows == row).sum() for row in range(3)]

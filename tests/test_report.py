@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.adaptation import Adaptation
+from mlsh_mpi.episodes import Step
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
 from mlsh_mpi.metrics import Tally, Target, band, finished, iteration_metrics, shown
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
-from mlsh_mpi.rollout import Rollout, Step
+from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.schedule import Phase
 from mlsh_mpi.task_family import Maker
 

@@ -4,10 +4,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from mlsh_mpi.episodes import Streams
+from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.policies import Network, Stack
-from mlsh_mpi.rollout import Decisions, EnvironmentFault, Streams, collect
+from mlsh_mpi.rollout import Decisions, collect
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Maker
 from mlsh_mpi.watch import Watch
@@ -61,7 +63,7 @@ def collected(space, workers=3, filtered=False, **attributes):
     skills = Skills(stack, spec.primitive_columns, observation_filter)
     lanes = maker.lanes(workers * 2)
     tasks, streams = [0] * workers, Streams(0, 0, range(workers))
-    rollout = collect(lanes, master, skills, tasks, streams, episode_length=T, macro_length=N, watch=Watch())
+    rollout = collect(lanes, master, skills, tasks, streams, steps=T, macro_length=N, watch=Watch())
     return rollout, asked, skills
 
 

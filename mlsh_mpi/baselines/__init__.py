@@ -41,7 +41,7 @@ def can_be_forced(config: Config) -> bool:
 
 
 def steps_of_a_worker(config: Config, spec: Spec) -> int:
-    """Environment steps that a worker takes in an iteration of training: whole episodes.
+    """Environment steps that a worker takes in an iteration of training.
 
     Raises:
         UserError: its D steps do not hold what the algorithm needs.
@@ -55,7 +55,8 @@ def steps_of_a_worker(config: Config, spec: Spec) -> int:
         from mlsh_mpi.baselines.maml import lanes_before_and_after
 
         return 2 * lanes_before_and_after(config, spec) * length
-    return config.sampling.steps // length * length
+    lanes, steps = config.sampling.shape(length)
+    return lanes * steps
 
 
 def trainer(algorithm: str) -> Callable[..., Skills]:

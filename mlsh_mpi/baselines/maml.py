@@ -20,10 +20,11 @@ from mlsh_mpi.advantage import gae
 from mlsh_mpi.baselines.shared import SharedPolicy, run
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
+from mlsh_mpi.episodes import Streams
 from mlsh_mpi.heads import head_for
 from mlsh_mpi.learner import Learner, lanes_first, summed
 from mlsh_mpi.policies import Array, Network, Stack
-from mlsh_mpi.rollout import Rollout, Streams, collect, each_its_own
+from mlsh_mpi.rollout import Rollout, collect, each_its_own
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.state import OnIteration
 from mlsh_mpi.task_family import Maker, Spec
@@ -76,7 +77,8 @@ def train(
 ) -> Skills:
     """Trains the policy; arguments and result as of :func:`mlsh_mpi.mlsh.train`."""
     lanes_each = lanes_before_and_after(config, spec)
-    network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
+    head = head_for(spec.action_space, config.network.initial_std)
+    network = Network(len(spec.primitive_columns), head, config.network.hidden)
     state = SharedPolicy.begin(config, job.world, network, saved)
     workers, stack = state.hosting.workers, state.learner.stack
     lanes = maker.lanes(len(workers) * lanes_each)
@@ -87,7 +89,7 @@ def train(
         skills = Skills(each, spec.primitive_columns, None)
         streams = Streams(config.run.seed, 2 * iteration + half, workers)
         length = spec.episode_length
-        rollout = collect(lanes, own, skills, tasks, streams, episode_length=length, macro_length=length, watch=job.watch)
+        rollout = collect(lanes, own, skills, tasks, streams, steps=length, macro_length=length, watch=job.watch)
         rollout.steps.primitive[:] = 0
         return rollout, Data(rollout, len(workers), skills, config.primitive.gamma)
 
@@ -132,7 +134,7 @@ def learn(learner: Learner, each: Stack, first: Data, second: Data, config: Conf
         stack.counts += each.n
         summed(learner.ranks)(stack.buffer)
         stack.gradient /= stack.counts
-        learner.update.optimiser.step([True], settings.learning_rate)
+        learner.update.optimiser.step([True], [settings.learning_rate])
 
 
 class Steppers(Learners):

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from mlsh_mpi import seeding
 from mlsh_mpi.adaptation import Learners, Trial
+from mlsh_mpi.episodes import Episodes, Step, Streams
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import Categorical, head_for
 from mlsh_mpi.policies import Array
-from mlsh_mpi.rollout import Episodes, Rollout, Step, Streams
+from mlsh_mpi.rollout import Rollout
 
 GAMMA = 0.99
 CRITIC, ACTOR, TERMINATION = 0.2, 0.05, 0.01
@@ -84,7 +85,7 @@ class OptionCritics(Learners):
         none = np.zeros((length, here, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds
-        return Rollout(steps, none[0], episodes.seconds, policy_seconds)
+        return Rollout(steps, none[0], (), episodes.seconds, policy_seconds, np.zeros(here), np.zeros(here, np.int64))
 
     def learn(self, rollout: Rollout, update: int) -> None:
         """Done while collecting."""

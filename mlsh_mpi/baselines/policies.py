@@ -34,7 +34,8 @@ class OwnPolicies(Learners):
     def __init__(self, trial: Trial, skills: Skills | None) -> None:
         super().__init__(trial)
         config, spec, here = trial.config, trial.spec, trial.hosting.groups
-        network = Network(len(spec.primitive_columns), head_for(spec.action_space), config.network.hidden)
+        head = head_for(spec.action_space, config.network.initial_std)
+        network = Network(len(spec.primitive_columns), head, config.network.hidden)
         self._learner = Learner.of(Stack(len(here), network), config.primitive, trial.alone)
         self._filters = None
         if skills is None:

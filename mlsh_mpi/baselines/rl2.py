@@ -21,12 +21,13 @@ from mlsh_mpi.advantage import gae
 from mlsh_mpi.baselines.shared import SharedPolicy, run
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
+from mlsh_mpi.episodes import Streams
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import Head, head_for
 from mlsh_mpi.lanes import Lanes
 from mlsh_mpi.learner import Learner, normalise, samples, summed
 from mlsh_mpi.policies import Array, Network, Stack
-from mlsh_mpi.rollout import Rollout, Streams, always, collect
+from mlsh_mpi.rollout import Rollout, always, collect
 from mlsh_mpi.skills import Phi, Skills
 from mlsh_mpi.state import OnIteration
 from mlsh_mpi.task_family import Maker, Spec
@@ -99,6 +100,7 @@ class RememberingLanes(Lanes):
         observation, reward, end = self._lanes.step(action)
         self.trace[:, :-2] = action if self._head.free else np.equal.outer(action, np.arange(self._head.outputs))
         self.trace[:, -2], self.trace[:, -1] = reward, end
+        self.cut = self._lanes.cut
         return np.concatenate((observation, self.trace), axis=1), reward, end
 
     @property
@@ -154,7 +156,7 @@ def episodes_of_a_trial(config: Config, spec: Spec) -> int:
 
 def network_for(config: Config, spec: Spec) -> RecurrentNetwork:
     """The network; it sees all of an observation, for it is master and primitive in one."""
-    head = head_for(spec.action_space)
+    head = head_for(spec.action_space, config.network.initial_std)
     steps = episodes_of_a_trial(config, spec) * spec.episode_length
     return RecurrentNetwork(spec.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
@@ -196,7 +198,7 @@ def train(
             Remembering.empty(state.learner.stack, lanes.count),
             tasks,
             Streams(config.run.seed, iteration, workers),
-            episode_length=network.trial_steps,
+            steps=network.trial_steps,
             macro_length=network.trial_steps,
             watch=job.watch,
         )
@@ -220,7 +222,8 @@ def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration:
     carries = np.ones_like(steps.end)
     carries[-1] = False
     advantages = gae(settings.learned(steps.reward), value, following, carries, settings.gamma, settings.lam)
-    normalised, _ = normalise(advantages, np.zeros(advantages.shape, np.int64), 1, learner.ranks)
+    by_step, row = log_prob.view(lanes, length).T.numpy(), np.zeros(advantages.shape, np.int64)
+    normalised, _ = normalise(advantages, advantages + value, by_step, row, 1, learner.ranks)
     batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))
     lanes_each = lanes // len(workers)
     count = max(m for m in range(1, settings.minibatches + 1) if lanes_each % m == 0)

@@ -40,8 +40,8 @@ class SharedPolicy:
         hosting = host(groups, config.sampling.workers, world.size, world.rank)
         learner = Learner.of(Stack(1, network), config.primitive, world)
         learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
-        for name, values in learner.tensors.items() if saved is not None else ():
-            values.copy_(saved["primitives"][name])  # type: ignore[index]
+        if saved is not None:
+            learner.restore(saved["primitives"])
         return cls(groups, hosting, learner)
 
     @property

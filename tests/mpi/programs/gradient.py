@@ -71,7 +71,7 @@ def record(world, space, workers):
     dear = 10**7 * (world.rank % 2)  # so that odd ranks compute every row apart
     plan = ppo.plan(rows, stack.n, stacked, MINIBATCHES, parameters=dear)
     minibatches = []
-    for (epoch, number), parts in zip(np.ndindex(EPOCHS, MINIBATCHES), ppo.minibatches_of(batch, plan), strict=True):
+    for (epoch, number), parts in zip(np.ndindex(EPOCHS, MINIBATCHES), itertools.chain(*ppo.epochs_of(batch, plan)), strict=True):
         index, weight = plan.index[epoch, number], plan.weight[epoch, number]
         counts = learner.update.gradient(parts, lambda buffer: world.sum(buffer.numpy()))
         own = [[workers[i // SAMPLES] * SAMPLES + i % SAMPLES for i in index[k][weight[k] > 0].tolist()] for k in range(stack.n)]

@@ -11,6 +11,7 @@ import tyro
 from numpy.typing import NDArray
 
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.ranges import check_ranges
 
 flat = tyro.conf.arg(name="")
 """Options of a nested concern appear without its name: --groups, not --sampling.groups."""
@@ -220,7 +221,7 @@ class Config:
         """
         for name, concern in vars(self).items():
             if dataclasses.is_dataclass(concern):
-                _check_ranges(concern, f"{name}." if name in PREFIXED else "")
+                check_ranges(concern, f"{name}." if name in PREFIXED else "")
         if self.hierarchy.macro_length > episode_length:
             raise UserError(
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
@@ -275,48 +276,3 @@ class AdaptConfig(Config):
 
     source: tyro.conf.Suppress[str] = ""
     test: Annotated[Test, flat] = field(default_factory=Test)
-
-
-_POSITIVE = {
-    *("primitives", "macro_length", "joint", "groups", "workers", "steps", "epochs", "trial", "inner_rate"),
-    *(
-        "minibatch_size",
-        "minibatches",
-        "min_samples",
-        "iterations",
-        "test_masters",
-        "test_episodes",
-        "sync_interval",
-        "checkpoint_interval",
-        "time_limit",
-        "patience",
-        "learning_rate",
-        "memory",
-        "clip",
-        "reward_scale",
-        "updates",
-        "initial_std",
-        "max_gradient_norm",
-        "adaptive_kl",
-        "target_kl",
-    ),
-}
-_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay", "checkpoint_minutes"}
-_FRACTIONS = {"exploration", "gamma", "lam"}
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _check_ranges(concern: object, prefix: str) -> None:
-    for name, value in vars(concern).items():
-        option = _option(prefix + name)
-        if value is None or isinstance(value, (str, tuple, bool)):
-            continue
-        if name in _POSITIVE and not value > 0:
-            raise UserError(f"{option} must be greater than 0, but is {value}")
-        if name in _NOT_NEGATIVE and not value >= 0:
-            raise UserError(f"{option} must not be negative, but is {value}")
-        if name in _FRACTIONS and not 0 <= value <= 1:
-            raise UserError(f"{option} must be between 0 and 1, but is {value}")

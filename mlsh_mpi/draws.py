@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ class TaskDraws:
         self.dealt = len(self._tasks) > 1 and _equally_likely(spec, self._tasks)
         """Whether tasks are dealt."""
         self._deals = [seeding.stream(seed, "task").permutation(len(self._tasks))] if self.dealt else []
+
+    def tasks(self, phases: Sequence[Phase]) -> list[Any]:
+        """Of all groups, given their phases."""
+        return [self.task(group, phase) for group, phase in enumerate(phases)]
 
     def task(self, group: int, phase: Phase) -> Any:
         """Of a group's cycle."""

@@ -142,6 +142,12 @@ class RunningEpisodes:
         none = [np.zeros(0, np.float32)] * lanes
         return cls(np.zeros(lanes, np.bool_), observation, 0, clock, primitive, explored, seeds, none, list(none))
 
+    @property
+    def earlier(self) -> tuple[Array, Array]:
+        """(L,) what has been paid so far in the episodes under way, and (L,) their steps; 0 where there is none."""
+        paid = np.array([rewards.sum(dtype=np.float64) for rewards in self.rewards])
+        return paid * self.started, np.array([len(rewards) for rewards in self.rewards]) * self.started
+
     def take(self, steps: Step, last: Array, seeds: Sequence[int], macro_length: int, clock: Array) -> None:
         """Goes on after a collection.
 
@@ -196,6 +202,8 @@ class RunningEpisodes:
         Returns:
             How many episodes went otherwise than before; these are not under way any more.
         """
+        if not self.started.any():
+            return 0
         longest = max(len(actions) for actions in self.actions)
         begins = np.array([longest - len(actions) for actions in self.actions])
         example = self.actions[int(begins.argmin())][:1]

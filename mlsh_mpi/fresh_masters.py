@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from mlsh_mpi import health, seeding
@@ -11,6 +13,7 @@ from mlsh_mpi.memory import Memory
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Rollout, masters_decide
 from mlsh_mpi.skills import Skills
+from mlsh_mpi.workers import Workers
 
 
 class FreshMasters(Learners):
@@ -20,7 +23,9 @@ class FreshMasters(Learners):
         super().__init__(trial)
         self._skills, self.behaviours = skills, skills.primitives.n
         self.masters = private_masters(trial.config, trial.alone, trial.spec, trial.hosting)
-        self._memory = Memory(trial.config.master.memory, len(trial.hosting.workers), goes_on=False)
+        memory = Memory(trial.config.master.memory, len(trial.hosting.workers), goes_on=False)
+        self._workers = Workers(trial.hosting.workers, memory, None)
+        self._config = replace(trial.config, run=replace(trial.config.run, seed=trial.seed))
         for row, learner in enumerate(trial.hosting.groups):
             self.masters.restart(row, seeding.stream(trial.seed, "theta", 0, learner))
 
@@ -34,9 +39,7 @@ class FreshMasters(Learners):
         return self.rollout(decide, self._skills, update, hierarchy.macro_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
-        trial, length = self.trial, self.trial.config.hierarchy.macro_length
-        workers, config = trial.hosting.workers, trial.config.master
-        learn_masters(self.masters, rollout, workers, update, trial.seed, length, config, self._memory)
+        learn_masters(self.masters, rollout, self._workers, update, self._config.hierarchy.macro_length, self._config)
 
     def entropy(self, rollout: Rollout) -> Array:
         return choice_entropy(self.masters.stack, rollout.steps.observation)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
 from mlsh_mpi.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,10 @@ class Hosting:
     shares_group: bool
     """Other ranks host workers of the same group, so theta's gradients need communication."""
 
+    def of_workers(self, of_groups: Sequence[T]) -> list[T]:
+        """What every group has, for each worker here."""
+        return [of_groups[group] for group in self.groups for _ in range(self.workers_per_group)]
+
     @property
     def workers_per_group(self) -> int:
         """Workers of each group here hosted on this rank."""
@@ -29,6 +38,18 @@ class Hosting:
 def grown(groups: int, workers_per_group: int, ranks: int) -> int:
     """The number of groups: one worker a group grows to one group a rank; else what was asked for."""
     return max(groups, ranks) if workers_per_group == 1 else groups
+
+
+def ranks_with(groups: Sequence[bool], workers_per_group: int, ranks: int) -> list[int]:
+    """The ranks that host workers of at least one of the groups that are marked."""
+    hosted = _hosted(len(groups), workers_per_group, ranks)
+    return [rank for rank, here in enumerate(hosted) if any(groups[group] for group in here)]
+
+
+@cache
+def _hosted(groups: int, workers_per_group: int, ranks: int) -> list[tuple[int, ...]]:
+    """The groups of every rank."""
+    return [host(groups, workers_per_group, ranks, rank).groups for rank in range(ranks)]
 
 
 def host(groups: int, workers_per_group: int, ranks: int, rank: int) -> Hosting:

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 
 from mlsh_mpi import advantage, ppo, schedule, seeding
+from mlsh_mpi.batches import keys_of, lanes_first, normalise, samples
 from mlsh_mpi.comm import Ranks
-from mlsh_mpi.config import PPO, Config, MasterPPO, PrimitivePPO
+from mlsh_mpi.config import PPO, Config, PrimitivePPO
 from mlsh_mpi.episodes import Step
 from mlsh_mpi.heads import Exploring, head_for
 from mlsh_mpi.hosting import Hosting
-from mlsh_mpi.memory import Memory
 from mlsh_mpi.policies import Network, Stack, by_row
-from mlsh_mpi.returns import Pooled, ReturnScale
+from mlsh_mpi.returns import Pooled, ReturnScale, diagnostics
 from mlsh_mpi.rollout import Rollout
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Spec
+from mlsh_mpi.workers import Workers
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -110,30 +111,26 @@ def private_masters(config: Config, world: Ranks, spec: Spec, hosting: Hosting) 
 def learn_masters(
     learner: Learner,
     rollout: Rollout,
-    workers: Sequence[int],
+    here: Workers,
     iteration: int,
-    seed: int,
     macro_length: int,
-    config: MasterPPO,
-    memory: Memory,
+    run: Config,
 ) -> tuple[Array, Array]:
     """theta by PPO on the 1/N timescale.
 
     Args:
         learner: masters of the groups hosted here, one a row.
         rollout: of their workers.
-        workers: global numbers of the workers, as many for each master.
+        here: these workers, as many for each master; their memory takes in what they decide now.
         iteration: names the order of minibatches.
-        seed: the run's.
         macro_length: N of the rollout.
-        config: the learner's settings.
-        memory: what these workers decided before; takes in what they decide now.
+        run: configuration of the run.
 
     Returns:
         (groups here,) entropy in nats of each master's own choices before the update: mean of its workers here; and
         (groups here, 9) as :data:`mlsh_mpi.ppo.DIAGNOSTICS`.
     """
-    masters = learner.stack
+    masters, workers, memory, config = learner.stack, here.numbers, here.memory, run.master
     steps = rollout.steps
     lanes = steps.reward.shape[1]
     lanes_each = lanes // len(workers)
@@ -162,8 +159,8 @@ def learn_masters(
     expected = max(1, lanes_each * len(steps.reward) * config.memory // macro_length)
     count = max(1, round(expected / config.minibatch_size))
     regular = -(-expected // count) * (len(workers) // masters.n)
-    streams = [seeding.stream(seed, "master", iteration, worker) for worker in workers]
-    keys = _keys(streams, config.epochs, lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
+    streams = [seeding.stream(run.run.seed, "master", iteration, worker) for worker in workers]
+    keys = keys_of(streams, config.epochs, lanes_first(view.valid).reshape(len(workers), lanes_each, decisions))
     by_worker = lanes_first(rows).reshape(len(workers), -1)
     minibatches = ppo.plan(by_worker, masters.n, keys, count, regular, masters.flat.shape[1])
     active = [count > 0 for count in pooled.count]
@@ -191,7 +188,7 @@ def learn_primitives(
     learner: Learner,
     rollout: Rollout,
     skills: Skills,
-    joint: Array,
+    joint: Sequence[bool],
     workers: Sequence[int],
     iteration: int,
     config: Config,
@@ -202,7 +199,7 @@ def learn_primitives(
         learner: the primitives, and the ranks that have data for them.
         rollout: of this rank's workers.
         skills: tell what primitives see of an observation.
-        joint: (W,) bool, which of the workers' groups are in their joint phase; the others' data are left out.
+        joint: (W,) which of the workers' groups are in their joint phase; the others' data are left out.
         workers: global numbers of the W workers.
         iteration: names the order of minibatches.
         config: the run's.
@@ -218,14 +215,8 @@ def learn_primitives(
     value = _active_value(learner, observation, active)
     final_value = _active_value(learner, skills.shown(rollout.final_observation[mine][None]), active[-1:])[0]
     advantages = advantage.primitive_advantages(
-        *(
-            settings.learned(steps.reward),
-            steps.end,
-            steps.decides,
-            value,
-            final_value,
-            _after_limits(learner, rollout, skills, settings)[:, mine],
-        ),
+        *(settings.learned(steps.reward), steps.end, steps.decides, value, final_value),
+        _after_limits(learner, rollout, skills, settings)[:, mine],
         through_macro_actions=config.hierarchy.credit == "episode",
         gamma=settings.gamma,
         lam=settings.lam,
@@ -244,20 +235,13 @@ def learn_primitives(
     )
     joint_workers = [worker for worker, on in zip(workers, joint, strict=True) if on]
     streams = [seeding.stream(config.run.seed, "primitive", iteration, worker) for worker in joint_workers]
-    keys = _keys(streams, settings.epochs, np.ones((len(streams), lanes_each, len(active)), np.bool_))
+    keys = keys_of(streams, settings.epochs, np.ones((len(streams), lanes_each, len(active)), np.bool_))
     by_worker = lanes_first(rows).reshape(len(joint_workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
     rate = schedule.decayed(iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
     enough = [count >= settings.min_samples for count in pooled.count]
     found = learner.update(batch, minibatches, enough, rate, summed(learner.ranks))
     return pooled.count, diagnostics(found, primitives, pooled)
-
-
-def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
-    """(n, 9) as :data:`mlsh_mpi.ppo.DIAGNOSTICS`, from what an update returned; NaN where a row did not learn."""
-    free = stack.network.free(stack.parameters).exp().numpy()
-    deviation = free.mean(1) if free.shape[1] else np.full(stack.n, np.nan)
-    return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))
 
 
 def _after_limits(learner: Learner, rollout: Rollout, skills: Skills, config: PrimitivePPO) -> Array:
@@ -286,57 +270,6 @@ def _entropy(outputs: Tensor) -> Tensor:
 def summed(ranks: Ranks) -> ppo.Reduce:
     """Sums over ranks, for a learner's update."""
     return lambda buffer: ranks.sum(buffer.numpy())
-
-
-def _keys(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> Array:
-    """Sorting keys, (epochs, W, lanes of a worker * M), for (W, lanes of a worker, M) samples that may be valid.
-
-    A worker's stream is asked for as many as its own lanes need, whatever other workers here did.
-    """
-    keys = np.zeros((epochs, *valid.shape))
-    for w, stream in enumerate(streams):
-        some = np.flatnonzero(valid[w].any(0))
-        keys[:, w, :, some] = stream.random((epochs, valid.shape[1], len(some))).transpose(2, 0, 1)
-    return keys.reshape(epochs, len(streams), valid.shape[1] * valid.shape[2])
-
-
-def lanes_first(values: Array) -> Array:
-    """(T, L, ...) -> (L, T, ...): a worker's samples become neighbours."""
-    return np.ascontiguousarray(values.swapaxes(0, 1))
-
-
-def samples(values: Array) -> Tensor:
-    """(T, L, ...) -> (L * T, ...)."""
-    first = lanes_first(values)
-    return torch.from_numpy(first.reshape(-1, *first.shape[2:]))
-
-
-def normalise(advantages: Array, returns: Array, log_prob: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Pooled]:
-    """Zero mean and unit deviation for each row over the pooled samples of all ranks that share it.
-
-    Args:
-        advantages: of the samples.
-        returns: what their values should have been.
-        log_prob: of their actions.
-        rows: of the stack; -1 leaves a sample out.
-        n: rows of the stack.
-        ranks: that share it.
-
-    Returns:
-        Normalised advantages (0 where the row is -1), and what was pooled.
-    """
-    used = rows >= 0
-    row = rows[used]
-    values, targets, log_probs = (each[used].astype(np.float64) for each in (advantages, returns, log_prob))
-    sums = np.zeros((6, n))  # of a type of its own: bincount returns integers where there is nothing to count
-    for kind, each in enumerate((values**0, values, values**2, targets, targets**2, log_probs)):
-        sums[kind] = np.bincount(row, each, n)
-    ranks.sum(sums)
-    pooled = Pooled.of(sums)
-    mean, deviation = pooled.advantage
-    normalised = np.zeros_like(advantages)
-    normalised[used] = (values - mean[row]) / (deviation[row] + 1e-8)
-    return normalised, pooled
 
 
 def _active_value(learner: Learner, observation: Array, active: Array) -> Array:

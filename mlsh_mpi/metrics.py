@@ -56,8 +56,8 @@ class Tally:
         lanes_each = steps.reward.shape[1] // len(hosting.groups)
         for row, group in enumerate(hosting.groups):
             lanes = slice(row * lanes_each, (row + 1) * lanes_each)
-            earlier = (rollout.earlier_return[lanes], rollout.earlier_length[lanes])
-            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes], *earlier)
+            paid, taken = rollout.earlier
+            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes], paid[lanes], taken[lanes])
             self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
 
     def add_entropy(self, entropy: Array, hosting: Hosting, workers: int) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from mlsh_mpi import schedule, seeding
+from mlsh_mpi import schedule
 from mlsh_mpi.clock import Clock
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.draws import TaskDraws
 from mlsh_mpi.episodes import Streams
-from mlsh_mpi.hosting import host
+from mlsh_mpi.hosting import ranks_with
 from mlsh_mpi.learner import learn_masters, learn_primitives
 from mlsh_mpi.metrics import Tally, iteration_metrics
 from mlsh_mpi.rollout import collect, masters_decide
@@ -44,46 +42,38 @@ def train(
     seed, world, hierarchy = config.run.seed, job.world, config.hierarchy
     state = State.begin(config, world, spec, saved)
     groups, hosting, masters, skills = state.groups, state.hosting, state.masters, state.skills
-    hosted_by = [host(groups, config.sampling.workers, world.size, rank).groups for rank in range(world.size)]
-    group_of_worker = [worker // config.sampling.workers for worker in hosting.workers]
     draws = TaskDraws(spec, seed, groups, hierarchy.warmup + hierarchy.joint, deal=config.sampling.deal_tasks)
+    done = saved["iteration"] if saved else 0
+    last = draws.tasks(schedule.phases(max(0, done - 1), groups, hierarchy.warmup, hierarchy.joint))
     lanes_each, steps = config.sampling.shape(spec.episode_length)
     lanes = maker.lanes(len(hosting.workers) * lanes_each)
-    done = saved["iteration"] if saved else 0
-    if done:
-        last = [schedule.phase(done - 1, group, groups, hierarchy.warmup, hierarchy.joint) for group in range(groups)]
-        state.workers.run_again(lanes, [draws.task(group, last[group]) for group in group_of_worker], job)
+    state.workers.run_again(lanes, hosting.of_workers(last), job)
 
     for iteration in range(done, config.run.iterations):
         clock, tally = Clock(world.meter), Tally.empty(groups, hierarchy.primitives, world.size)
         macro_length = schedule.staged(iteration, hierarchy.forming_iterations, spec.episode_length, hierarchy.macro_length)
-        phases = [schedule.phase(iteration, g, groups, hierarchy.warmup, hierarchy.joint) for g in range(groups)]
-        tasks = [draws.task(group, phases[group]) for group in range(groups)]
-        for row, group in enumerate(hosting.groups):
-            if phases[group].new_task:
-                masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
-        state.workers.begin_tasks([phases[group].new_task for group in group_of_worker])
+        phases = schedule.phases(iteration, groups, hierarchy.warmup, hierarchy.joint)
+        tasks = draws.tasks(phases)
+        state.begin_cycles(phases, seed)
 
         rollout = collect(
             lanes,
             masters_decide(masters.stack, hierarchy.exploration),
             skills,
-            [tasks[group] for group in group_of_worker],
+            hosting.of_workers(tasks),
             Streams(seed, iteration, hosting.workers),
             steps=steps,
             macro_length=macro_length,
             watch=job.watch,
             running=state.workers.running,
         )
-        told = learn_masters(
-            masters, rollout, hosting.workers, iteration, seed, macro_length, config.master, state.workers.memory
-        )
-        joint = np.array([phase.joint for phase in phases])
-        busy = [rank for rank, hosted in enumerate(hosted_by) if joint[list(hosted)].any()]
+        told = learn_masters(masters, rollout, state.workers, iteration, macro_length, config)
+        joint = [phase.joint for phase in phases]
+        busy = ranks_with(joint, config.sampling.workers, world.size)
         with state.primitives.shared_by(busy) as phi:
             if phi is not None:
-                mine = joint[group_of_worker]
-                tally.add_primitives(*learn_primitives(phi, rollout, skills, mine, hosting.workers, iteration, config), len(busy))
+                found = learn_primitives(phi, rollout, skills, hosting.of_workers(joint), hosting.workers, iteration, config)
+                tally.add_primitives(*found, len(busy))
         state.merge(rollout.steps.raw_observation, world)
         state.check(iteration)
 
@@ -91,8 +81,7 @@ def train(
         tally.add_masters(*told, hosting, config.sampling.workers)
         tally.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
         world.sum(tally.flat)
-        labels = [spec.label(task) for task in tasks] if spec.tasks else []
-        metrics = iteration_metrics(tally, phases, labels, config.primitive.min_samples)
+        metrics = iteration_metrics(tally, phases, spec.labels(tasks), config.primitive.min_samples)
         if on_iteration({"iteration": iteration + 1, "schedule/macro_length": macro_length} | metrics, state):
             break
     lanes.close()

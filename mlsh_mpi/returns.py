@@ -81,3 +81,10 @@ class ReturnScale:
         moved = [row for row in rows.tolist() if deviation[row] > 0]
         scale, shift = deviation[moved] / now_deviation[moved], (mean[moved] - now_mean[moved]) / now_deviation[moved]
         self._stack.rescale_values(moved, torch.from_numpy(scale), torch.from_numpy(shift))
+
+
+def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
+    """(n, 9) as :data:`mlsh_mpi.ppo.DIAGNOSTICS`, from what an update returned; NaN where a row did not learn."""
+    free = stack.network.free(stack.parameters).exp().numpy()
+    deviation = free.mean(1) if free.shape[1] else np.full(stack.n, np.nan)
+    return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))

@@ -32,12 +32,10 @@ class Rollout:
     """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
     limits: tuple[TimeLimit, ...]
     """Ends that were the time limit's alone, in order of time."""
+    earlier: tuple[Array, Array]
+    """(L,) what the episodes that were under way at the beginning had been paid before, and (L,) their steps before."""
     environment_seconds: float
     policy_seconds: float
-    earlier_return: Array
-    """(L,) what the episodes that were under way at the beginning had been paid before."""
-    earlier_length: Array
-    """(L,) steps of these before."""
 
 
 class TimeLimit(NamedTuple):
@@ -118,8 +116,7 @@ def collect(
     noise, decision_noise, seeds = _draw(skills.head, streams, steps, lanes_each)
     episodes = Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
     before = running or RunningEpisodes.none(lanes.count, 0)
-    first = episodes.begin(before)
-    at, raw, seen = _room(steps, first, skills)
+    at, raw, seen = _room(steps, episodes.begin(before), skills)
     actions, limits = [], []
     clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
     primitive, explored = before.primitive, before.explored
@@ -138,30 +135,26 @@ def collect(
             following, at.reward[t], at.end[t] = episodes.step(actions[-1])
             ended = bool(np.count_nonzero(at.end[t]))  # a fraction of the time of any()
             if ended:
-                cut = np.flatnonzero(at.end[t] & lanes.cut).tolist()
-                limits += [
-                    TimeLimit(t, lane, seen_last) for lane, seen_last in zip(cut, skills.observe(following)[cut], strict=True)
-                ]
+                limits += _time_limits(t, at.end[t] & lanes.cut, following, skills)
             t += 1
             raw[t] = episodes.start(at.end[t - 1]) if ended and t < steps else following
             seen[t] = skills.observe(raw[t])
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
     episodes.refuse("observation", raw)
     episodes.refuse("reward", at.reward)
-    at = at._replace(action=np.stack(actions))
-    earlier = [rewards if on else rewards[:0] for rewards, on in zip(before.rewards, before.started, strict=True)]
-    found = Rollout(
-        steps=at,
-        final_observation=seen[-1],
-        limits=tuple(limits),
-        environment_seconds=episodes.seconds,
-        policy_seconds=time.perf_counter() - started - episodes.seconds,
-        earlier_return=np.array([rewards.sum(dtype=np.float64) for rewards in earlier]),
-        earlier_length=np.array([len(rewards) for rewards in earlier]),
-    )
+    at, earlier = at._replace(action=np.stack(actions)), before.earlier
     if running is not None:
         running.take(at, raw[-1], episodes.seeds, macro_length, clock)
-    return found
+    policy_seconds = time.perf_counter() - started - episodes.seconds
+    return Rollout(at, seen[-1], tuple(limits), earlier, episodes.seconds, policy_seconds)
+
+
+def _time_limits(t: int, limited: Array, observation: Array, skills: Skills) -> list[TimeLimit]:
+    """Of the lanes (L,) that ended only by it, having observed (L, observation) at last, as the environment gave it."""
+    if not limited.any():
+        return []
+    last = skills.observe(observation)
+    return [TimeLimit(t, lane, last[lane].copy()) for lane in np.flatnonzero(limited).tolist()]
 
 
 def _room(length: int, first: Array, skills: Skills) -> tuple[Step, Array, Array]:

@@ -46,6 +46,11 @@ def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> P
     return Phase(cycle=cycle, new_task=position == 0, joint=position >= warmup, updates=position)
 
 
+def phases(iteration: int, groups: int, warmup: int, joint: int) -> list[Phase]:
+    """The phase of every group."""
+    return [phase(iteration, group, groups, warmup, joint) for group in range(groups)]
+
+
 def turn(cycle: int, group: int, groups: int, length: int) -> int:
     """How many tasks have begun before a group's cycle, over all groups in the order of time; those of one iteration in the order
     of their groups.

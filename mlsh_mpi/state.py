@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from mlsh_mpi import seeding
 from mlsh_mpi.comm import Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.filters import Moments, ObservationFilter
 from mlsh_mpi.hosting import Hosting, grown, host
 from mlsh_mpi.learner import Learner, private_masters, shared_primitives
 from mlsh_mpi.policies import Array, Stack
+from mlsh_mpi.schedule import Phase
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Spec
 from mlsh_mpi.workers import Workers
@@ -62,6 +64,13 @@ class State:
         if saved is not None:
             state.restore(saved)
         return state
+
+    def begin_cycles(self, phases: Sequence[Phase], seed: int) -> None:
+        """Gives every group here that begins on a new task a fresh master, which knows nothing of the last one."""
+        for row, group in enumerate(self.hosting.groups):
+            if phases[group].new_task:
+                self.masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
+        self.workers.begin_tasks(self.hosting.of_workers([phase.new_task for phase in phases]))
 
     @property
     def shared(self) -> Array:

@@ -93,6 +93,10 @@ class Spec:
         """What the outermost wrapper that has an attribute of this name has, or the environment itself; else the default."""
         return outermost(self.env, name, default)
 
+    def labels(self, tasks: Sequence[Any]) -> list[str]:
+        """Those of several; none where tasks are too many to be told apart."""
+        return [self.label(task) for task in tasks] if self.tasks else []
+
     def label(self, task: Any) -> str:
         """A task as short text, for tables and metric names: ``goal=1``, or its JSON form."""
         to_json = self.attribute("task_to_json")

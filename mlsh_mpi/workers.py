@@ -60,7 +60,7 @@ class Workers:
         """Brings fresh lanes to where their episodes were, and tells of environments that do not repeat themselves."""
         if self.running is None:
             return
-        odd = np.array([float(self.running.run_again(lanes, tasks, job.watch))])
+        odd = np.array([float(self.running.run_again(lanes, tasks, job.watch))])  # every rank takes part in the sum
         job.world.sum(odd)
         if odd[0] and job.world.rank == 0:
             warn(

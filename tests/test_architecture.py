@@ -68,7 +68,10 @@ def test_one_module_imports_mpi4py():
             for leaf in "schedule seeding advantage hosting launchers output software crowd".split()
         ),
         ("mlsh_mpi/errors.py", {"output"}),
-        ("mlsh_mpi/config.py", {"errors"}),
+        ("mlsh_mpi/config.py", {"errors", "ranges"}),
+        ("mlsh_mpi/ranges.py", {"errors"}),
+        ("mlsh_mpi/returns.py", {"policies"}),
+        ("mlsh_mpi/memory.py", {"advantage"}),
         ("mlsh_mpi/watch.py", {"launchers"}),
         ("mlsh_mpi/filters.py", set()),
         ("mlsh_mpi/actions.py", {"errors"}),

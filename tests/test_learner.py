@@ -10,12 +10,15 @@ import torch
 from mlsh_mpi import learner
 from mlsh_mpi.episodes import Streams
 from mlsh_mpi.hosting import host
+from mlsh_mpi.memory import Memory
 from mlsh_mpi.options import with_options
+from mlsh_mpi.ppo import OF_UPDATES
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.rollout import collect, masters_decide
 from mlsh_mpi.skills import Skills
 from mlsh_mpi.task_family import Maker
 from mlsh_mpi.watch import Watch
+from mlsh_mpi.workers import Workers
 
 SPEC = Maker("mlsh/MovingBandits-v0", None).spec()
 WORKERS = 4
@@ -48,7 +51,7 @@ def setting(**options):
         Skills(primitives.stack, SPEC.primitive_columns, None),
         [SPEC.tasks[g % 2] for g in hosting.groups],
         Streams(0, 0, hosting.workers),
-        episode_length=50,
+        steps=50,
         macro_length=10,
         watch=Watch(),
     )
@@ -60,12 +63,19 @@ class Spy:
 
     def __call__(self, batch, plan, active, learning_rate, reduce):
         self.batch, self.plan, self.active, self.learning_rate, self.reduce = batch, plan, active, learning_rate, reduce
+        return np.zeros((len(active), len(OF_UPDATES)))
+
+
+def master_told(config, masters, rollout, workers=range(WORKERS), iteration=0, memory=None, macro_length=10):
+    """What a learner of masters returns, for workers that know nothing yet."""
+    here = Workers(tuple(workers), memory or Memory(config.master.memory, len(workers), goes_on=False), None)
+    return learner.learn_masters(masters, rollout, here, iteration, macro_length, config)
 
 
 def primitives_given(config, primitives, rollout, joint, iteration=0):
     spy = Spy()
     spied, skills = dataclasses.replace(primitives, update=spy), Skills(primitives.stack, SPEC.primitive_columns, None)
-    counts = learner.learn_primitives(spied, rollout, skills, np.array(joint), range(WORKERS), iteration, config)
+    counts, _ = learner.learn_primitives(spied, rollout, skills, joint, range(WORKERS), iteration, config)
     return spy, counts
 
 
@@ -128,7 +138,7 @@ def test_primitives_step_more_carefully_once_they_have_formed():
 def test_masters_learn_from_one_sample_a_decision_normalised_within_their_group():
     config, _, masters, rollout = setting()
     spy = Spy()
-    learner.learn_masters(dataclasses.replace(masters, update=spy), rollout, range(WORKERS), 0, 0, 10, config.master)
+    master_told(config, dataclasses.replace(masters, update=spy), rollout)
     assert len(spy.batch.advantage) == WORKERS * 20
     rewards = rollout.steps.reward.reshape(5, 10, -1).sum(1)
     decisions = rollout.steps.primitive[::10]
@@ -145,12 +155,12 @@ def test_a_restarted_master_owes_nothing_to_the_last_one():
     """Parameters, moments and so the first step are those of a master that never learned anything else."""
     config, _, masters, rollout = setting()
     used, fresh = masters, setting()[2]
-    learner.learn_masters(used, rollout, range(WORKERS), 0, 0, 10, config.master)
+    master_told(config, used, rollout)
     for row in range(WORKERS):
         used.restart(row, np.random.default_rng(100 + row))
         fresh.restart(row, np.random.default_rng(100 + row))
     for either in (used, fresh):
-        learner.learn_masters(either, rollout, range(WORKERS), 1, 0, 10, config.master)
+        master_told(config, either, rollout, iteration=1)
     torch.testing.assert_close(used.stack.flat, fresh.stack.flat, rtol=0, atol=0)
 
 
@@ -159,7 +169,7 @@ def test_a_master_learns_to_run_the_primitive_that_pays():
     paid = dataclasses.replace(rollout, steps=rollout.steps._replace(reward=(rollout.steps.primitive == 1).astype(np.float32)))
     observation = torch.from_numpy(rollout.steps.observation.swapaxes(0, 1).copy()).view(WORKERS, -1, 6)
     before = torch.softmax(masters.stack.policy(observation), -1)[..., 1].mean()
-    learner.learn_masters(masters, paid, range(WORKERS), 0, 0, 10, config.master)
+    master_told(config, masters, paid)
     after = torch.softmax(masters.stack.policy(observation), -1)[..., 1].mean()
     assert before == pytest.approx(0.5, abs=0.05)
     assert after > before + 0.1
@@ -194,7 +204,7 @@ def test_masters_aim_at_the_return_and_remember_the_probability_of_the_mixture()
     perfect = dataclasses.replace(PRESETS["moving-bandits"].config.master, gamma=1.0, lam=1.0)
     config, _, masters, rollout = setting(master=perfect, exploration=0.3)
     spy = Spy()
-    learner.learn_masters(dataclasses.replace(masters, update=spy), rollout, range(WORKERS), 0, 0, 10, config.master)
+    master_told(config, dataclasses.replace(masters, update=spy), rollout)
     returns = rollout.steps.reward.reshape(5, 10, -1).sum(1)[::-1].cumsum(0)[::-1]
     np.testing.assert_allclose(spy.batch.target.view(-1, 5).numpy(), returns.T, atol=1e-4)
     for group in range(WORKERS):
@@ -216,8 +226,8 @@ def with_early_ends(rollout, lane, ends):
 def meetings(config, masters, rollout, workers):
     """For each worker here, which of its (lane, decision) pairs each minibatch takes, and its entropy."""
     spy = Spy()
-    spread = dataclasses.replace(config.master, minibatch_size=7)
-    entropy = learner.learn_masters(dataclasses.replace(masters, update=spy), rollout, workers, 0, 0, 10, spread)
+    spread = dataclasses.replace(config, master=dataclasses.replace(config.master, minibatch_size=7))
+    entropy, _ = master_told(spread, dataclasses.replace(masters, update=spy), rollout, workers)
     lanes = rollout.steps.end.shape[1]
     decisions = len(spy.batch.log_prob) // lanes
     found = {}
@@ -263,7 +273,7 @@ def test_shift_and_scale_are_as_if_rewards_were_so():
 
     def target_of_masters(settings, seen):
         spy = Spy()
-        learner.learn_masters(dataclasses.replace(masters, update=spy), seen, range(WORKERS), 0, 0, 10, settings)
+        master_told(dataclasses.replace(config, master=settings), dataclasses.replace(masters, update=spy), seen)
         return spy.batch.target
 
     scaled_master = dataclasses.replace(config.master, **changed)

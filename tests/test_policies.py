@@ -101,7 +101,7 @@ def test_parameters_and_gradients_are_views_of_flat_tensors(head):
         for part in parts:
             assert [row.unique().tolist() for row in part] == [[1], [7], [1]]
     stack.counts.fill_(3)
-    assert stack.buffer.tolist() == [*stack.gradient.reshape(-1).tolist(), 3, 3, 3]
+    assert stack.buffer.tolist() == [*stack.gradient.reshape(-1).tolist(), 3, 3, 3, *stack.measured.reshape(-1).tolist()]
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -228,7 +228,7 @@ def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
     for step in range(6):
         stack.gradient.copy_(torch.randn(stack.gradient.shape, generator=generator))
         active = [True, step % 2 == 0, step > 3]
-        optimiser.step(active, 0.01)
+        optimiser.step(active, [0.01] * 3)
         for row, moves in enumerate(active):
             if moves:
                 lone[row].grad = stack.gradient[row].clone()
@@ -237,7 +237,7 @@ def test_rows_step_as_under_adam_alone_and_rest_with_their_moments():
     optimiser.reset(0)
     adams[0] = torch.optim.Adam([lone[0]], lr=0.01)
     stack.gradient.fill_(0.5)
-    optimiser.step([True, False, False], 0.01)
+    optimiser.step([True, False, False], [0.01] * 3)
     lone[0].grad = stack.gradient[0].clone()
     adams[0].step()
     torch.testing.assert_close(stack.flat, torch.stack(lone), rtol=1e-5, atol=1e-6)

@@ -8,6 +8,7 @@ from mlsh_mpi.episodes import Step
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.hosting import host
 from mlsh_mpi.metrics import Tally, Target, band, finished, iteration_metrics, shown
+from mlsh_mpi.ppo import DIAGNOSTICS
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.report import separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.rollout import Rollout
@@ -19,7 +20,8 @@ def rollout(reward, end, primitive):
     """A rollout of which only what is counted is filled in."""
     nothing = np.zeros(reward.shape, np.bool_)
     steps = Step(nothing, nothing, nothing, reward, end, primitive, nothing, nothing)
-    return Rollout(steps, nothing[0], environment_seconds=0, policy_seconds=0)
+    none = np.zeros(reward.shape[1])
+    return Rollout(steps, nothing[0], limits=(), earlier=(none, none), environment_seconds=0, policy_seconds=0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -92,11 +94,14 @@ def test_a_primitive_that_sits_an_update_out_is_counted():
     """Two ranks learned from 30 and 200 samples together; the third had none."""
     tally = Tally.empty(groups=3, primitives=2, ranks=3)
     tally.groups[:], tally.costs[:] = 1.0, 1.0
+    told = np.array([[np.nan] * len(DIAGNOSTICS), range(len(DIAGNOSTICS))])
     for _ in range(2):
-        tally.add_samples(np.array([30, 200]), ranks=2)
+        tally.add_primitives(np.array([30, 200]), told, ranks=2)
     joint, warm = Phase(0, False, True, 9), Phase(0, False, False, 3)
     metrics = iteration_metrics(tally, [joint, warm, warm], [], min_samples=64)
     assert [metrics[f"primitive/{name}"] for name in ("samples_0", "samples_1", "sat_out")] == [30, 200, 1]
+    assert [metrics[f"primitive/{name}_1"] for name in DIAGNOSTICS] == list(range(len(DIAGNOSTICS)))
+    assert not [name for name in metrics if name.startswith("primitive/") and name.endswith("loss_0")]
     assert "primitive/sat_out" not in iteration_metrics(tally, [warm] * 3, [], min_samples=64)
 
 

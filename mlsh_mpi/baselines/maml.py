@@ -18,11 +18,12 @@ from torch import Tensor
 from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.advantage import gae
 from mlsh_mpi.baselines.shared import SharedPolicy, run
+from mlsh_mpi.batches import lanes_first
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.episodes import Streams
 from mlsh_mpi.heads import head_for
-from mlsh_mpi.learner import Learner, lanes_first, summed
+from mlsh_mpi.learner import Learner, summed
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Rollout, collect, each_its_own
 from mlsh_mpi.skills import Skills

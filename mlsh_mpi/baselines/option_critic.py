@@ -85,7 +85,7 @@ class OptionCritics(Learners):
         none = np.zeros((length, here, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds
-        return Rollout(steps, none[0], (), episodes.seconds, policy_seconds, np.zeros(here), np.zeros(here, np.int64))
+        return Rollout(steps, none[0], (), (np.zeros(here), np.zeros(here)), episodes.seconds, policy_seconds)
 
     def learn(self, rollout: Rollout, update: int) -> None:
         """Done while collecting."""

@@ -63,7 +63,7 @@ class OwnPolicies(Learners):
         here = self.trial.hosting.groups
         rows = np.broadcast_to(self._rows, rollout.steps.primitive.shape)
         by_row = replace(rollout, steps=rollout.steps._replace(primitive=rows))
-        learn_primitives(self._learner, by_row, self._skills, np.ones(len(here), np.bool_), here, update, self._config)
+        learn_primitives(self._learner, by_row, self._skills, [True] * len(here), here, update, self._config)
         if self._filters is not None:
             self._filters.take(rollout.steps.raw_observation)
 

@@ -19,13 +19,14 @@ from mlsh_mpi.acting import Act
 from mlsh_mpi.adaptation import Learners, Trial
 from mlsh_mpi.advantage import gae
 from mlsh_mpi.baselines.shared import SharedPolicy, run
+from mlsh_mpi.batches import normalise, samples
 from mlsh_mpi.comm import Job
 from mlsh_mpi.config import Config
 from mlsh_mpi.episodes import Streams
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.heads import Head, head_for
 from mlsh_mpi.lanes import Lanes
-from mlsh_mpi.learner import Learner, normalise, samples, summed
+from mlsh_mpi.learner import Learner, summed
 from mlsh_mpi.policies import Array, Network, Stack
 from mlsh_mpi.rollout import Rollout, always, collect
 from mlsh_mpi.skills import Phi, Skills

@@ -20,6 +20,9 @@ BRIEF = "--primitive.epochs 2 --primitive.minibatches 3 --master.epochs 2".split
 RUN = ["--steps", "100", *"--forming-iterations 3 --warmup 3 --groups 4 --test-masters 2 --checkpoint-interval 1".split(), *BRIEF]
 LASTING = [*RUN, "--folder", "run", "--iterations", "100000"]
 CONTINUE = 75
+ADAPTIVE = "--primitive.adaptive-kl 0.01 --primitive.standardise-values --primitive.max-gradient-norm 0.5".split()
+SHORT = [*"--steps 7 --master.memory 3 --master.target-kl 0.001 --master.standardise-values --deal-tasks".split(), *ADAPTIVE]
+"""Episodes and macro-actions go on over iterations."""
 
 
 def last_checkpoint(folder):
@@ -42,7 +45,14 @@ def logged(folder):
 
 @pytest.mark.parametrize(
     ("ranks", "more"),
-    [(1, []), (2, "--env small_envs:Push --episode-length 20 --macro-length 5 --filter-observations".split()), (4, [])],
+    [
+        (1, []),
+        (2, "--env small_envs:Push --episode-length 20 --macro-length 5 --filter-observations".split()),
+        (4, []),
+        (1, [*SHORT, *"--env mlsh/AntTwowalk-v0 --episode-length 20 --macro-length 5 --filter-observations".split()]),
+        (2, [*SHORT, *"--env small_envs:Walk --episode-length 20 --macro-length 5".split()]),
+        (3, SHORT),
+    ],
 )
 def test_a_run_cut_twice_equals_one_in_one_go_bit_for_bit(tmp_path, ranks, more):
     run = [*TRAIN, *RUN, *more, "--iterations", "9"]
@@ -61,9 +71,10 @@ def test_a_run_cut_twice_equals_one_in_one_go_bit_for_bit(tmp_path, ranks, more)
     assert whole == cut
 
 
-def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_path):
+@pytest.mark.parametrize("more", [[], [*SHORT, "--steps", "30"]], ids=["whole episodes", "short"])
+def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_path, more):
     """Ranks 2 -> 4 -> 1, with one worker a group: four ranks would have grown nothing here, nor does one take any away."""
-    run = [*TRAIN, *RUN, "--iterations", "6"]
+    run = [*TRAIN, *RUN, *more, "--iterations", "6"]
     cut = (*run, "--folder", "cut", "--stop-when")
     for result in mpirun_each(2, (*run, "--folder", "whole"), (*cut, "iteration>3"), cwd=tmp_path):
         result.succeeded()
@@ -71,7 +82,8 @@ def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_p
         mpirun(ranks, *cut, target, cwd=tmp_path).succeeded()
     whole, cut = logged(tmp_path / "whole"), logged(tmp_path / "cut")
     assert whole[:3] == cut[:3]
-    assert cut[3]["return/mean"] == pytest.approx(whole[3]["return/mean"], rel=1e-5)
+    assert cut[3]["primitive/usage_0"] == pytest.approx(whole[3]["primitive/usage_0"], rel=1e-5)
+    assert cut[3].get("return/mean") == pytest.approx(whole[3].get("return/mean"), rel=1e-5)
     assert cut[3]["master/entropy"] == pytest.approx(whole[3]["master/entropy"], rel=1e-5)
     refused = mpirun(5, *TRAIN, *RUN, "--iterations", "7", "--folder", "cut", cwd=tmp_path)
     assert refused.code == 2

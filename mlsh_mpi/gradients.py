@@ -17,8 +17,8 @@ from torch import Tensor
 from mlsh_mpi.config import PPO
 from mlsh_mpi.policies import Network, Stack, tanh_layer
 
-AGREEMENT = 1e-3
-"""By which share of its largest entry a parameter's gradient may differ from autograd's: float32 sums in another order."""
+AGREEMENT = 1e-6
+"""By which share of its largest entry a parameter's gradient may differ from autograd's: sums in another order."""
 COMPARISONS = 10
 """Minibatches that are compared at most, until one gives every parameter a gradient."""
 
@@ -133,17 +133,20 @@ class Gradients:
         return torch.bmm(weight.unsqueeze(1), each).squeeze(1)
 
     def _compare(self, minibatch: Minibatch, first: int) -> None:
-        """Goes back to autograd if the two ways differ in the gradient of any parameter. Leaves the buffer as it is."""
-        stack = self._stack
-        kept = stack.buffer.clone()
+        """Goes back to autograd if the two ways differ in the gradient of any parameter, in double precision: in single precision
+        sums of which little is left may differ by more than a mistake would make."""
+        rows = len(minibatch.weight)
+        twin = Stack(rows, self._stack.network, torch.float64)
+        twin.flat.copy_(self._stack.flat[first : first + rows])
+        of_twin = Gradients(twin, self._config)
+        double = Minibatch(*(values.double() if values.is_floating_point() else values for values in minibatch))
 
-        def found(add: Callable[[Minibatch, int], None]) -> list[Tensor]:
-            stack.buffer.zero_()
-            add(minibatch, first)
-            return [values.clone() for values in (*stack.gradients, stack.counts)]
+        def found(add: Callable[[Minibatch], None]) -> list[Tensor]:
+            twin.buffer.zero_()
+            add(double)
+            return [values.clone() for values in (*twin.gradients, twin.counts)]
 
-        known, new = found(self.add_by_autograd), found(self.add_written_out)
-        stack.buffer.copy_(kept)
+        known, new = found(of_twin.add_by_autograd), found(of_twin.add_written_out)
         self._to_compare -= 1
         if all(values.any() and values.isfinite().all() for values in known):
             self._to_compare = 0

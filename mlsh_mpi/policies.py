@@ -78,12 +78,12 @@ class Stack:
     and copies nothing.
     """
 
-    def __init__(self, n: int, network: Network) -> None:
+    def __init__(self, n: int, network: Network, dtype: torch.dtype = torch.float32) -> None:
         sizes = [math.prod(shape) for shape in network.shapes.values()]
         row = sum(sizes)
         self.n, self.network = n, network
-        self.flat = torch.zeros(n, row)
-        self.buffer = torch.zeros(n * (row + 1 + MEASURED))
+        self.flat = torch.zeros(n, row, dtype=dtype)
+        self.buffer = torch.zeros(n * (row + 1 + MEASURED), dtype=dtype)
         self.gradient = self.buffer[: n * row].view(n, row)
         self.counts = self.buffer[n * row : n * (row + 1)]
         self.measured = self.buffer[n * (row + 1) :].view(n, MEASURED)

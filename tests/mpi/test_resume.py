@@ -85,7 +85,7 @@ def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_p
     assert cut[3]["primitive/usage_0"] == pytest.approx(whole[3]["primitive/usage_0"], rel=1e-5)
     assert cut[3].get("return/mean") == pytest.approx(whole[3].get("return/mean"), rel=1e-5)
     assert cut[3]["master/entropy"] == pytest.approx(whole[3]["master/entropy"], rel=1e-5)
-    refused = mpirun(5, *TRAIN, *RUN, "--iterations", "7", "--folder", "cut", cwd=tmp_path)
+    refused = mpirun(5, *TRAIN, *RUN, *more, "--iterations", "7", "--folder", "cut", cwd=tmp_path)
     assert refused.code == 2
     assert "5 ranks and 4 workers" in refused.stderr
 

@@ -1,5 +1,6 @@
 """Proximal policy optimisation of stacks: which samples, which gradient, which step."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlsh_mpi import ppo
 from mlsh_mpi.config import PrimitivePPO
+from mlsh_mpi.gradients import Gradients
 from mlsh_mpi.heads import Categorical, Exploring, Gaussian
 from mlsh_mpi.policies import Network, Stack
 
@@ -254,3 +256,80 @@ def test_values_far_from_zero_are_learned_within_a_warm_up():
         keys = np.random.default_rng(epoch).random((10, 1, 200))
         update(batch, ppo.plan(np.zeros((1, 200), int), 1, keys, 3), [True], 0.01, lambda _: None)
     assert (stack.value(observation[None]) - 30).abs().mean() < 3
+
+
+def update_of(head, **settings):
+    """An update of two rows, and a batch with a plan of three epochs of four minibatches."""
+    stack = stack_of(head)
+    samples = minibatch_of(stack, 40)
+    fresh = stack.log_prob(samples.observation, samples.action)
+    batch = ppo.Batch(*(values.flatten(0, 1) for values in samples._replace(log_prob=fresh)[:5]))
+    rows = np.repeat([0, 1], 40)[None]
+    plan = ppo.plan(rows, 2, np.random.default_rng(0).random((3, 1, 80)), 4)
+    return ppo.PPOUpdate(stack, dataclasses.replace(CONFIG, **settings)), batch, plan
+
+
+@pytest.mark.parametrize("by_autograd", [False, True])
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_is_measured_is_what_its_name_says(kind, by_autograd):
+    stack = stack_of(HEADS[kind][0])
+    minibatch = minibatch_of(stack, 60)
+    gradients = Gradients(stack, CONFIG)
+    gradients.measures = True
+    stack.buffer.zero_()
+    (gradients.add_by_autograd if by_autograd else gradients.add_written_out)(minibatch)
+    weight, advantage = minibatch.weight, minibatch.advantage
+    log_ratio = stack.log_prob(minibatch.observation, minibatch.action) - minibatch.log_prob
+    ratio = log_ratio.exp()
+    policy_loss = -torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+    value_loss = (stack.value(minibatch.observation) - minibatch.target) ** 2
+    each = (policy_loss, value_loss, ratio - 1 - log_ratio, (ratio - 1).abs() > 0.2)
+    expected = torch.stack([(values * weight).sum(1) for values in each], dim=1)
+    torch.testing.assert_close(stack.measured, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("learning_rate", "factor"), [(0.05, 1.5**-3), (1e-6, 1.5**3), (5e-3, None)])
+def test_the_learning_rate_follows_the_divergence_within_its_bounds(learning_rate, factor):
+    update, batch, plan = update_of(Gaussian(2), adaptive_kl=1e-4 if learning_rate > 1e-2 else 1.0)
+    found = update(batch, plan, [True, False], learning_rate, lambda _: None)
+    rate = update.optimiser.adapted[0].item() * learning_rate
+    if factor is None:
+        assert rate == pytest.approx(1e-2)
+    else:
+        assert rate == pytest.approx(max(min(learning_rate, 1e-2), 1e-6) * (factor if factor > 1 else factor * 1.5), rel=1e-5)
+    assert update.optimiser.adapted[1] == 1
+    assert np.isnan(found[1]).all()
+    assert found[0, 5] == pytest.approx(rate / 1.5 if learning_rate < 5e-3 else found[0, 5])
+    update.optimiser.reset(0)
+    assert update.optimiser.adapted[0] == 1
+
+
+def test_a_row_whose_policy_has_gone_far_enough_rests_and_when_all_have_the_epochs_end():
+    for target, calls_expected in ((1e-9, 4), (1e9, 3 * 4)):
+        update, batch, plan = update_of(Categorical(3), target_kl=target)
+        calls = []
+        update(batch, plan, [True, True], 0.01, calls.append)
+        assert len(calls) == calls_expected
+    update, batch, plan = update_of(Categorical(3), target_kl=1e-9)
+    batch.advantage[:40] = 0  # row 0 does not move
+    update(batch, plan, [True, True], 0.01, lambda _: None)
+    assert update.optimiser.steps.tolist() == [12, 4]
+
+
+def test_no_step_follows_a_gradient_longer_than_its_limit():
+    update, batch, plan = update_of(Categorical(3), max_gradient_norm=0.25)
+    seen, stack = [], update._stack
+    update.optimiser.step = lambda *_: seen.append(stack.gradient.norm(dim=1).tolist())
+    found = update(batch, plan, [True, True], 0.01, lambda _: None)
+    assert np.max(seen) == pytest.approx(0.25, rel=1e-4)
+    assert (found[:, ppo.OF_UPDATES.index("gradient_norm")] > 0.25).all()
+    free, _, _ = update_of(Categorical(3))
+    before = {name: values.clone() for name, values in vars(free.optimiser).items() if torch.is_tensor(values)}
+    assert {"mean", "square", "steps", "adapted"} == set(before)
+
+
+def test_a_fresh_policy_draws_with_the_deviation_that_was_asked_for():
+    stack = Stack(2, Network(4, Gaussian(3, 0.5), (8,)))
+    stack.initialise(1, np.random.default_rng(0))
+    free = stack.network.free(stack.parameters)
+    torch.testing.assert_close(free.exp(), torch.tensor([[1.0] * 3, [0.5] * 3]))

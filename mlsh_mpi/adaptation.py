@@ -5,6 +5,7 @@ fresh_masters.py is the paper's own, baselines/ what it is compared with.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mlsh_mpi.comm import Job, Ranks
 from mlsh_mpi.config import Config
 from mlsh_mpi.episodes import Streams
 from mlsh_mpi.hosting import Hosting, host
+from mlsh_mpi.memory import Memory
 from mlsh_mpi.metrics import COSTS, Tally, costs_of_a_rank
 from mlsh_mpi.policies import Array
 from mlsh_mpi.rollout import Master, Rollout, collect
@@ -82,6 +84,8 @@ class Learners(ABC):
     """Whether it acts otherwise than it would if nothing were to be learned."""
     remembers = False
     """Whether what it does depends on what it has done before, beside what it has learned."""
+    memory: Memory | None = None
+    """What the learners here know of their tasks, where they learn from more than they have just collected."""
 
     def __init__(self, trial: Trial, lanes_each: int | None = None) -> None:
         self.trial = trial
@@ -189,16 +193,23 @@ class Progress:
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
         """Of all learners, on rank 0."""
-        parts = world.collect(self.learners.tensors)  # ranks host learners in order
+        memory = self.learners.memory
+        parts = world.collect((self.learners.tensors, memory.of_workers if memory else []))  # ranks host learners in order
         if parts is None:
             return None
-        learners = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return {"learners": learners, "curves": {name: torch.from_numpy(v) for name, v in self.adaptation.curves.items()}}
+        learners = {name: torch.cat([part[name] for part, _ in parts]) for name in parts[0][0]}
+        memories = list(itertools.chain(*(part for _, part in parts)))
+        curves = {name: torch.from_numpy(values) for name, values in self.adaptation.curves.items()}
+        return {"learners": learners, "memories": memories, "curves": curves}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        here = list(self.learners.trial.hosting.groups)
         for name, values in self.learners.tensors.items():
-            values.copy_(saved["learners"][name][list(self.learners.trial.hosting.groups)])
+            if name in saved["learners"]:
+                values.copy_(saved["learners"][name][here])
+        if self.learners.memory is not None and "memories" in saved:
+            self.learners.memory.restore([saved["memories"][learner] for learner in here])
         curves = {name: values.numpy() for name, values in saved["curves"].items()}
         self.adaptation = Adaptation(self.adaptation.tasks, self.adaptation.steps, **curves)
 

@@ -23,8 +23,8 @@ class FreshMasters(Learners):
         super().__init__(trial)
         self._skills, self.behaviours = skills, skills.primitives.n
         self.masters = private_masters(trial.config, trial.alone, trial.spec, trial.hosting)
-        memory = Memory(trial.config.master.memory, len(trial.hosting.workers), goes_on=False)
-        self._workers = Workers(trial.hosting.workers, memory, None)
+        self.memory = Memory(trial.config.master.memory, len(trial.hosting.workers), goes_on=False)
+        self._workers = Workers(trial.hosting.workers, self.memory, None)
         self._config = replace(trial.config, run=replace(trial.config.run, seed=trial.seed))
         for row, learner in enumerate(trial.hosting.groups):
             self.masters.restart(row, seeding.stream(trial.seed, "theta", 0, learner))

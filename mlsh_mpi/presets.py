@@ -116,6 +116,11 @@ PRESETS: dict[str, Preset] = dict(
             **_tuned("mlsh/AntObstacleCourse-v0", iterations=240, forming=0),
         ),
         _preset(
+            "ant-obstacle-course-paper",
+            "the obstacle course from nothing, the paper's settings",
+            **_paper("mlsh/AntObstacleCourse-v0", iterations=240),
+        ),
+        _preset(
             "humanoid-walk-crawl",
             "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
             **_tuned("mlsh/HumanoidWalkCrawl-v0", iterations=600, forming=400),
@@ -129,6 +134,11 @@ PRESETS: dict[str, Preset] = dict(
             "humanoid-combination",
             "the humanoid's walk there and crawl back from nothing",
             **_tuned("mlsh/HumanoidCombination-v0", iterations=240, forming=0),
+        ),
+        _preset(
+            "humanoid-combination-paper",
+            "the combination from nothing, the paper's settings",
+            **_paper("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
         ),
     ]
 )

@@ -15,7 +15,7 @@ from mpi.launcher import PROGRAMS, mpirun, mpirun_each, python
 pytestmark = pytest.mark.mpi
 ADAPT = ("-m", "mlsh_mpi.adapt")
 REPLAY = ("-m", "mlsh_mpi.replay")
-SMALL = "--steps 250 --updates 3 --test-masters 5 --test-episodes 2".split()
+SMALL = "--steps 250 --updates 3 --test-masters 5 --test-episodes 2 --master.memory 3".split()
 TRAIN = "--groups 2 --steps 100 --iterations 2 --warmup 1 --forming-iterations 0 --test-masters 2 --test-episodes 2".split()
 BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
 

@@ -5,7 +5,7 @@
     mpirun -np 2 python tests/bench/single_task.py maze groups=64 steps=200
 
 A run writes FOLDER/NAME-seedS.jsonl, a line an iteration, and is not repeated if it is there. The return is that of the episodes
-that ended in an iteration, exploring as the policy learns; a level counts as reached where the mean over the last 50,000 steps is.
+that ended in an iteration, exploring as the policy learns; a level is reached where the mean over the last 50,000 steps is.
 
 --ablation leaves out, one at a time, what the preset has and the paper's PPO has not, and adds what it could have; the last row
 is the paper's PPO with its 80,000 steps an update.

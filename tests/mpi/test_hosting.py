@@ -10,7 +10,7 @@ from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, mpirun
 
 pytestmark = pytest.mark.mpi
-LAYOUTS = {"private": (1, 2, 3, 4), "shared": (1, 2, 3, 4, 6), "early ends": (1, 2, 4)}
+LAYOUTS = {"private": (1, 2, 3, 4), "shared": (1, 2, 3, 4, 6), "early ends": (1, 2, 4), "short": (1, 2, 3, 4)}
 """Numbers of ranks that host each case. The first has 4 groups of 1 worker; the others have 2 of 3, split from 3 ranks on."""
 EVERY = [(case, ranks) for case, layouts in LAYOUTS.items() for ranks in layouts]
 ACROSS = [(case, ranks) for case, ranks in EVERY if ranks > 1]

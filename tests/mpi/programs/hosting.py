@@ -30,6 +30,22 @@ CASES = {
     "shared": SHARED | {"steps": 200},
     "early ends": SHARED
     | {"env": "small_envs:Walk", "episode_length": 30, "macro_length": 4, "steps": 180, "filter_observations": True},
+    "short": SHARED
+    | {"env": "small_envs:Push", "episode_length": 30, "macro_length": 4, "steps": 13, "filter_observations": True}
+    | {"iterations": 6, "deal_tasks": True, "initial_std": 0.5}
+    | {
+        "master": MasterPPO(epochs=4, minibatch_size=20, memory=3, standardise_values=True, target_kl=0.5),
+        "primitive": PrimitivePPO(
+            epochs=3,
+            minibatches=3,
+            min_samples=1,
+            learning_rate=1e-3,
+            adaptive_kl=0.01,
+            standardise_values=True,
+            max_gradient_norm=0.5,
+            bootstrap_time_limits=True,
+        ),
+    },
 }
 
 

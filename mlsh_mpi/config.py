@@ -118,8 +118,9 @@ class PPO:
     max_gradient_norm: float | None = None
     """Shrinks the gradient of a minibatch to this norm where it is longer (CleanRL and Stable-Baselines3: 0.5, rl_games: 1)."""
     adaptive_kl: float | None = None
-    """The learning rate follows the divergence between the policy that collected and the one after an epoch: 1.5 times lower
-    above twice this many nats, 1.5 times higher below half of it, within 1e-6 and 1e-2 (rl_games: 0.008, rsl_rl: 0.01)."""
+    """The learning rate follows the divergence between the policy that collected and the one in the last epoch: 1.5 times lower
+    after an update with more than twice this many nats, 1.5 times higher after less than half, within 1e-6 and 1e-2 (rl_games:
+    0.008, rsl_rl: 0.01, both by the minibatch)."""
     target_kl: float | None = None
     """Ends the epochs of an iteration once that divergence is larger (Spinning Up: 0.015; Stable-Baselines3: often 0.03)."""
 

@@ -200,7 +200,7 @@ class PPOUpdate:
     def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> Array:
         """One iteration's update: every minibatch of every epoch, one reduction each.
 
-        What is adaptive is decided after each epoch from sums over all ranks, so that all decide the same.
+        What is adaptive is decided from sums over all ranks, so that all decide the same.
 
         Args:
             batch: samples of this rank; may be empty.
@@ -213,20 +213,19 @@ class PPOUpdate:
             (n, 6) as :data:`OF_UPDATES`, NaN for rows that did not learn.
         """
         config, learning = self._config, list(active)
-        deciding = config.adaptive_kl is not None or config.target_kl is not None
         found = np.full((self._stack.n, len(OF_UPDATES)), np.nan)
+        rates = self._rates(learning_rate)
         for number, minibatches in enumerate(epochs_of(batch, plan), 1):
-            self._gradients.measures = deciding or number == len(plan.index)
-            rates = self._rates(learning_rate)
+            self._gradients.measures = config.target_kl is not None or number == len(plan.index)
             measured = self._epoch(minibatches, learning, rates, reduce)
             if self._gradients.measures:
                 learned = np.array(learning) & (measured[:, -1] > 0)
                 means = measured[:, :-1] / np.maximum(measured[:, -1:], 1)
                 found[learned] = np.column_stack((means, rates))[learned]
-                self._adapt(found[:, 2], learned, rates)
                 learning = [on and not kl > (config.target_kl or np.inf) for on, kl in zip(learning, found[:, 2], strict=True)]
                 if not any(learning):
                     break
+        self._adapt(found[:, 2], rates)
         return found
 
     def _rates(self, learning_rate: float) -> list[float]:
@@ -255,12 +254,12 @@ class PPOUpdate:
             self.optimiser.step([on and count > 0 for on, count in zip(learning, counts, strict=True)], rates)
         return found.numpy().astype(np.float64)
 
-    def _adapt(self, kl: Array, learned: Array, rates: Sequence[float]) -> None:
-        """Sets the learning rates of the rows that learned for the next epoch, from their divergence (n,) in this one."""
+    def _adapt(self, kl: Array, rates: Sequence[float]) -> None:
+        """Sets the rows' learning rates for the next update, from their divergence (n,) in the last epoch of this one."""
         target = self._config.adaptive_kl
         if target is None:
             return
-        for row in np.flatnonzero(learned).tolist():
+        for row in np.flatnonzero(~np.isnan(kl)).tolist():
             factor = 1 / 1.5 if kl[row] > 2 * target else 1.5 if kl[row] < target / 2 else 1.0
             wanted = min(max(rates[row] * factor, RATES[0]), RATES[1])
             self.optimiser.adapted[row] *= wanted / rates[row]

@@ -1,4 +1,6 @@
-"""What checkpoints and in-sync checks cost the default preset, as parts of the time of a run at their default intervals.
+"""What checkpoints, in-sync checks and diagnostics cost the default preset, as parts of the time of a run.
+
+Diagnostics are measured in the last of an update's epochs: what that takes longer than the one before it is their cost.
 
 python tests/bench/upkeep.py [--check] [--quick]
 """
@@ -12,10 +14,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-GOALS = {"checkpoints": 0.01, "in-sync checks": 0.001}
+GOALS = {"checkpoints": 0.01, "in-sync checks": 0.001, "diagnostics": 0.01}
 
 
 def measure(folder: Path, repeats: int) -> None:
@@ -26,6 +29,7 @@ def measure(folder: Path, repeats: int) -> None:
     from mlsh_mpi.comm import job
     from mlsh_mpi.mlsh import train
     from mlsh_mpi.options import with_options
+    from mlsh_mpi.ppo import PPOUpdate
     from mlsh_mpi.presets import PRESETS
     from mlsh_mpi.state import State
     from mlsh_mpi.task_family import Maker
@@ -34,12 +38,25 @@ def measure(folder: Path, repeats: int) -> None:
     with job() as current:
         world, config = current.world, with_options(PRESETS["moving-bandits"].config, {"iterations": 40, "forming_iterations": 0})
         maker = Maker(config.environment.env, None)
-        seconds: dict[str, list[float]] = {"iteration": [], "checkpoints": [], "in-sync checks": []}
+        seconds: dict[str, list[float]] = {"iteration": [], "checkpoints": [], "in-sync checks": [], "diagnostics": []}
+        epochs: list[float] = []
+        plain = PPOUpdate._epoch
+
+        def timed(self: PPOUpdate, *arguments: Any) -> Any:
+            begun = time.perf_counter()
+            found = plain(self, *arguments)
+            epochs.append(time.perf_counter() - begun)
+            return found
+
+        PPOUpdate._epoch = timed  # type: ignore[method-assign]
         entered = time.perf_counter()
 
         def on_iteration(metrics: dict[str, float], state: State) -> bool:
             nonlocal entered
             seconds["iteration"].append(time.perf_counter() - entered)
+            updates = np.array(epochs).reshape(-1, config.master.epochs)  # masters and primitives have as many
+            seconds["diagnostics"].append(float((updates[:, -1] - updates[:, -2]).sum()))
+            epochs.clear()
             if metrics["iteration"] == config.run.iterations:
                 for repeat in range(repeats):
                     begun = time.perf_counter()
@@ -71,7 +88,7 @@ def main() -> None:
         command = ["mpirun", "-np", "2", sys.executable, __file__, "--measure", folder]
         subprocess.run([*command, "--quick"] if arguments.quick else command, check=True)
         seconds = json.loads((Path(folder) / "seconds.json").read_text())
-    every = {"checkpoints": 60.0, "in-sync checks": 10 * seconds["iteration"]}
+    every = {"checkpoints": 60.0, "in-sync checks": 10 * seconds["iteration"], "diagnostics": seconds["iteration"]}
     shares = {name: seconds[name] / every[name] for name in GOALS}
     print(json.dumps({"seconds": seconds, "shares": {name: f"{share:.4%}" for name, share in shares.items()}}))
     sys.exit(1 if arguments.check and any(shares[name] > goal for name, goal in GOALS.items()) else 0)

@@ -149,7 +149,7 @@ def primitive_advantages(
     decides: Array,
     value: Array,
     final_value: Array,
-    ended_value: Array,
+    ended_value: Array | float = 0.0,
     *,
     through_macro_actions: bool,
     gamma: float,

@@ -201,8 +201,8 @@ def read_config(path: Path) -> Config:
 
 def listing() -> str:
     """Presets and environments."""
-    presets = [f"  {name:24}{preset.summary}" for name, preset in PRESETS.items()]
-    baselines = [f"  -{name:23}{baseline.summary}" for name, baseline in BASELINES.items()]
+    presets = [f"  {name:28}{preset.summary}" for name, preset in PRESETS.items()]
+    baselines = [f"  -{name:27}{baseline.summary}" for name, baseline in BASELINES.items()]
     environments = [f"  {name}" for name in known_environments()]
     behind = "Baselines (behind any preset's name, as in moving-bandits-shared):"
     yours = "Environments (or any --env module:Class of yours):"

@@ -11,6 +11,8 @@ from mlsh_mpi.errors import UserError, nearest
 
 RIVALS_RATE = 1e-3
 """Learning rate of Adam for RL² and MAML; no other was tried."""
+LONGEST = 3000
+"""Steps of the longest episode of any preset."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +162,16 @@ def _without_hierarchy(config: Config) -> Config:
 
 
 def _rival(config: Config, algorithm: Literal["rl2", "maml"], minibatches: int) -> Config:
-    """Another algorithm for one policy, which takes observations as they are."""
+    """Another algorithm for one policy, which takes observations and values as they are, and whole episodes."""
+    whole = config.sampling.steps if config.sampling.steps >= 2000 else 2 * LONGEST
     return replace(
         _without_hierarchy(config),
+        sampling=replace(config.sampling, steps=whole),
         algorithm=replace(config.algorithm, algorithm=algorithm),
         network=replace(config.network, filter_observations=False),
-        primitive=replace(config.primitive, learning_rate=RIVALS_RATE, decay=0.0, minibatches=minibatches),
+        primitive=replace(
+            config.primitive, learning_rate=RIVALS_RATE, decay=0.0, minibatches=minibatches, standardise_values=False
+        ),
     )
 
 

@@ -29,7 +29,8 @@ def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> P
 
     Groups start their first cycle evenly staggered over the W + U iterations of a cycle, so that phi receives gradients at
     every iteration once the first warm-ups are over, if groups * U >= W + U. Until its first cycle starts, a group
-    practises on a lead-in task whose data never reach phi: every cycle has exactly W warm-up and U joint iterations.
+    practises on a lead-in task whose data never reach phi: every cycle has exactly W warm-up and U joint iterations. Without a
+    warm-up the lead-in is joint as well: phi learns from all groups in every iteration.
 
     Args:
         iteration: from 0.
@@ -41,7 +42,7 @@ def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> P
     length = warmup + joint
     delay = _delay(group, groups, length)
     if iteration < delay:
-        return Phase(cycle=-1, new_task=iteration == 0, joint=False, updates=iteration)
+        return Phase(cycle=-1, new_task=iteration == 0, joint=warmup == 0, updates=iteration)
     cycle, position = divmod(iteration - delay, length)
     return Phase(cycle=cycle, new_task=position == 0, joint=position >= warmup, updates=position)
 

@@ -122,10 +122,8 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
     spec = OneTask.of(maker.spec(), goal.task)
     lanes, stretch = config.sampling.shape(spec.episode_length)
     an_iteration = config.sampling.groups * config.sampling.workers * lanes * stretch
-    whole = max(1, spec.episode_length // stretch)  # so that a group's next "task" begins where its episodes end
-    config = with_options(
-        config, {"iterations": -(-steps // an_iteration), "joint": whole, "macro_length": spec.episode_length, "exploration": 0.0}
-    )
+    alone = {"joint": 10**6, "macro_length": spec.episode_length, "exploration": 0.0}
+    config = with_options(config, {"iterations": -(-steps // an_iteration), **alone})
     rows: list[dict[str, float]] = []
     began = time.process_time()
 

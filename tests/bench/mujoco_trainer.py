@@ -30,7 +30,7 @@ from mlsh_mpi.options import with_options
 from mlsh_mpi.presets import PRESETS
 from mlsh_mpi.task_family import Maker
 
-GOALS = {"ant-twowalk-paper": 0.80, "humanoid-walk-crawl": 0.85}
+GOALS = {"ant-twowalk-paper": 0.80, "humanoid-walk-crawl-paper": 0.85}
 
 
 class Recorder(Lanes):

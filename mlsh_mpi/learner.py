@@ -88,7 +88,7 @@ class Learner:
             return returns
         self.return_scale.take(pooled)
         mean, deviation = self.return_scale.moments
-        return (returns - mean[row]) / np.maximum(deviation[row], 1e-4)
+        return (returns - mean[row]) / np.maximum(deviation[row], 1e-8)
 
 
 def shared_primitives(config: Config, world: Ranks, spec: Spec) -> Learner:

@@ -165,7 +165,7 @@ def learn_masters(
     minibatches = ppo.plan(by_worker, masters.n, keys, count, regular, masters.flat.shape[1])
     active = [count > 0 for count in pooled.count]
     found = learner.update(batch, minibatches, active, config.learning_rate, summed(learner.ranks))
-    weight = lanes_first(new.valid)
+    weight = lanes_first(new.length > 0)
     of_worker = [(values * weight).reshape(len(workers), -1).sum(1) for values in (lanes_first(entropy), np.ones(weight.shape))]
     means = of_worker[0] / np.maximum(of_worker[1], 1)
     return means.reshape(masters.n, -1).mean(1), diagnostics(found, masters, pooled)

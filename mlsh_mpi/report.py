@@ -55,6 +55,8 @@ def header(config: Config, job: Job, spec: Spec, groups: int, folder: Path, done
         "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
         "folder": str(folder),
     }
+    if config.sampling.steps < spec.episode_length:
+        lines["episodes"] = f"{config.sampling.steps} of their {spec.episode_length} steps an iteration; they go on in the next"
     if config.algorithm.algorithm != "mlsh":
         lines |= {"workers": f"{workers}; each has a task of its own, another one every time", "hierarchy": ""}
     if done:

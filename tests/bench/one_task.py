@@ -39,3 +39,9 @@ class Ant(_OneTask):
     """Run ahead for up to 1000 steps."""
 
     name = "Ant-v5"
+
+
+class Humanoid(_OneTask):
+    """Walk ahead for up to 1000 steps."""
+
+    name = "Humanoid-v5"

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlsh_mpi.comm import Job, job
-from mlsh_mpi.config import Config
+from mlsh_mpi.config import Config, Environment
 from mlsh_mpi.mlsh import train
 from mlsh_mpi.options import with_options
 from mlsh_mpi.presets import preset_config
@@ -42,9 +42,12 @@ class Goal:
     """A level to be reached."""
 
     preset: str
-    task: str
+    task: str | None
+    """By its label; None where there is one."""
     level: float
     steps: int
+    env: str | None = None
+    """Another environment than the preset's, with RK4."""
 
 
 GOALS = {
@@ -52,6 +55,7 @@ GOALS = {
     "twowalk": Goal("ant-twowalk", "target=0", -0.386, 1_000_000),
     "walk": Goal("humanoid-walk-crawl", "gait=walk", 4500, 2_000_000),
     "crawl": Goal("humanoid-walk-crawl", "gait=crawl", 5000, 4_000_000),
+    "humanoid-v5": Goal("humanoid-walk-crawl", None, 2500, 2_000_000, "one_task:Humanoid"),
 }
 SMOOTHED = 50_000
 """Steps over which returns are averaged."""
@@ -118,8 +122,10 @@ def configured(preset: str, seed: int, changes: Mapping[str, Any]) -> Config:
 def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Mapping[str, Any]) -> None:
     """One training, written to a file on rank 0 once it is whole."""
     config = configured(goal.preset, seed, changes)
+    if goal.env is not None:
+        config = replace(config, environment=Environment(goal.env, episode_length=1000))
     maker = Maker.of(config.environment)
-    spec = OneTask.of(maker.spec(), goal.task)
+    spec = maker.spec() if goal.task is None else OneTask.of(maker.spec(), goal.task)
     lanes, stretch = config.sampling.shape(spec.episode_length)
     an_iteration = config.sampling.groups * config.sampling.workers * lanes * stretch
     alone = {"joint": 10**6, "macro_length": spec.episode_length, "exploration": 0.0}

@@ -61,6 +61,15 @@ SMOOTHED = 50_000
 """Steps over which returns are averaged."""
 PARTS = (0.25, 0.5, 0.75, 1.0)
 """Of a run, at which the table shows returns."""
+SMALL_UPDATES = {
+    "groups": 10,
+    "workers": 1,
+    "steps": 500,
+    "primitive.minibatches": 8,
+    "primitive.lam": 0.8,
+    "primitive.decay": 0.0,
+}
+"""What one policy differs in from the presets' hierarchies: 5,000 steps an update."""
 PAPER = {
     "groups": 10,
     "workers": 4,
@@ -80,7 +89,8 @@ ABLATION: dict[str, dict[str, Any]] = {
     "values not standardised, rewards times 0.05": {"primitive.standardise_values": False, "primitive.reward_scale": 0.05},
     "gradient not clipped": {"primitive.max_gradient_norm": None},
     "time limit is an end": {"primitive.bootstrap_time_limits": False},
-    "lambda 0.98": {"primitive.lam": 0.98},
+    "lambda 0.95": {"primitive.lam": 0.95},
+    "lambda 0.6": {"primitive.lam": 0.6},
     "whole episodes, D = 1000": {"steps": 1000, "primitive.minibatches": 16},
     "D = 200": {"steps": 200, "primitive.minibatches": 4},
     "learning rate 0.0003": {"primitive.learning_rate": 3e-4},
@@ -112,7 +122,7 @@ class OneTask(Spec):
 
 
 def configured(preset: str, seed: int, changes: Mapping[str, Any]) -> Config:
-    """One policy, learning in every iteration, from the settings of a preset and changes as on the command line."""
+    """One policy, learning in every iteration: a preset's settings with changes, as on the command line."""
     config = with_options(preset_config(preset), {"primitives": 1, "warmup": 0, "forming_iterations": 0, "seed": seed})
     mine = {name.removeprefix("primitive."): value for name, value in changes.items() if name.startswith("primitive.")}
     config = with_options(config, {name: value for name, value in changes.items() if not name.startswith("primitive.")})
@@ -121,7 +131,7 @@ def configured(preset: str, seed: int, changes: Mapping[str, Any]) -> Config:
 
 def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Mapping[str, Any]) -> None:
     """One training, written to a file on rank 0 once it is whole."""
-    config = configured(goal.preset, seed, changes)
+    config = configured(goal.preset, seed, SMALL_UPDATES | dict(changes))
     if goal.env is not None:
         config = replace(config, environment=Environment(goal.env, episode_length=1000))
     maker = Maker.of(config.environment)

@@ -12,8 +12,8 @@ A row, about every 20,000 steps: steps and CPU-seconds since training began (imp
 and the mean return of the training episodes that ended since the last row, as Gymnasium has it: not discounted, not normalised.
 The policies explore as they train; none is tested apart.
 
-Not the same: lambda (0.5) and the size of an update of this trainer were chosen on this ant, with seeds of their own; EnvPool has a
-MuJoCo of its own (3.6.0) and counts the step that restarts an episode.
+Not the same: lambda (0.5) and the size of an update of this trainer were chosen on this ant, over half a million steps of seed 1;
+EnvPool has a MuJoCo of its own (3.6.0) and counts the step that restarts an episode.
 
 Prints the interquartile mean over the seeds, each seed's curve interpolated on a common grid, and draws it with its 95 % band.
 """

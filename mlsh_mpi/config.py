@@ -228,7 +228,12 @@ class Config:
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
                 f"has {episode_length} steps: use --macro-length {episode_length} or less"
             )
-        algorithm = self.algorithm.algorithm
+        algorithm, cycle = self.algorithm.algorithm, self.hierarchy.warmup + self.hierarchy.joint
+        if cycle * self.sampling.steps < episode_length:
+            raise UserError(
+                f"a group must see an episode of its task to the end, but --warmup and --joint are {cycle} iterations of --steps "
+                f"{self.sampling.steps}, and an episode has {episode_length} steps: use --steps {-(-episode_length // cycle)} or more"
+            )
         if algorithm != "mlsh" and self.sampling.steps < episode_length:
             raise UserError(
                 f"an iteration of --algorithm {algorithm} must hold a whole episode, but --steps is {self.sampling.steps} and an "

@@ -56,6 +56,10 @@ def test_the_default_preset_ends_at_the_papers_macro_length():
             {"steps": 49, "algorithm": "maml", "primitives": 1},
             ["a whole episode", "--steps is 49", "50 steps", "--steps 50 or more"],
         ),
+        (
+            {"steps": 4, "warmup": 9, "joint": 1},
+            ["to the end", "10 iterations of --steps 4", "50 steps", "--steps 5 or more"],
+        ),
         ({"macro_length": 51}, ["fit into an episode", "is 51", "50 steps", "--macro-length 50 or less"]),
         (
             {"forming_iterations": 125, "iterations": 125},

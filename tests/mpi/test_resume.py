@@ -21,7 +21,7 @@ RUN = ["--steps", "100", *"--forming-iterations 3 --warmup 3 --groups 4 --test-m
 LASTING = [*RUN, "--folder", "run", "--iterations", "100000"]
 CONTINUE = 75
 ADAPTIVE = "--primitive.adaptive-kl 0.01 --primitive.standardise-values --primitive.max-gradient-norm 0.5".split()
-SHORT = [*"--steps 7 --master.memory 3 --master.target-kl 0.001 --master.standardise-values --deal-tasks".split(), *ADAPTIVE]
+SHORT = [*"--steps 13 --master.memory 3 --master.target-kl 0.001 --master.standardise-values --deal-tasks".split(), *ADAPTIVE]
 """Episodes and macro-actions go on over iterations."""
 
 

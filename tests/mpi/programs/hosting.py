@@ -31,7 +31,7 @@ CASES = {
     "early ends": SHARED
     | {"env": "small_envs:Walk", "episode_length": 30, "macro_length": 4, "steps": 180, "filter_observations": True},
     "short": SHARED
-    | {"env": "small_envs:Push", "episode_length": 30, "macro_length": 4, "steps": 13, "filter_observations": True}
+    | {"env": "small_envs:Push", "episode_length": 30, "macro_length": 4, "steps": 17, "filter_observations": True}
     | {"iterations": 6, "deal_tasks": True, "initial_std": 0.5}
     | {
         "master": MasterPPO(epochs=4, minibatch_size=20, memory=3, standardise_values=True, target_kl=0.5),

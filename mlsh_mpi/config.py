@@ -232,7 +232,8 @@ class Config:
         if cycle * self.sampling.steps < episode_length:
             raise UserError(
                 f"a group must see an episode of its task to the end, but --warmup and --joint are {cycle} iterations of --steps "
-                f"{self.sampling.steps}, and an episode has {episode_length} steps: use --steps {-(-episode_length // cycle)} or more"
+                f"{self.sampling.steps}, and an episode has {episode_length} steps: use --steps {-(-episode_length // cycle)} or "
+                "more"
             )
         if algorithm != "mlsh" and self.sampling.steps < episode_length:
             raise UserError(

@@ -36,9 +36,9 @@ GOALS = {"ant-twowalk-paper": 0.80, "humanoid-walk-crawl-paper": 0.85}
 class Recorder(Lanes):
     """Lanes that keep what a bare loop needs to do the same: for each lane's episodes, the first state and the actions."""
 
-    def __init__(self, vector: object) -> None:
-        super().__init__(vector)
-        self.world = vector.world
+    def __init__(self, lanes: Lanes) -> None:
+        super().__init__(lanes._vector, lanes._actions)
+        self.world = lanes._vector.world
         self.episodes: list[tuple[mujoco.MjModel, np.ndarray, list[np.ndarray]]] = []
         self._now: list[list[np.ndarray]] = [[] for _ in range(self.count)]
 
@@ -66,7 +66,7 @@ class RecordingMaker(Maker):
     """Makes one :class:`Recorder`."""
 
     def lanes(self, count: int) -> Lanes:
-        self.recorder = Recorder(super().lanes(count)._vector)
+        self.recorder = Recorder(super().lanes(count))
         return self.recorder
 
 

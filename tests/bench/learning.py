@@ -33,7 +33,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learning_peers import ROW_STEPS, Write, record
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -42,6 +41,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ant_v5 import ID, check
+from learning_peers import ROW_STEPS, Write, record
 from mlsh_mpi.comm import job
 from mlsh_mpi.config import Config, Hierarchy, Network, Sampling
 from mlsh_mpi.figures.interval import interquartile_band

@@ -42,10 +42,10 @@ def test_one_policy_from_scratch_solves_cartpole(tmp_path):
 
 def test_a_quarter_of_an_episode_an_iteration_solves_cartpole_too(tmp_path):
     """8 lanes of 125 steps, with what tuned PPOs have: 40,000 steps in all."""
-    more = "--env small_envs:CartPole --episode-length 500 --macro-length 500 --steps 125 --groups 8 --iterations 40 --test-masters 2"
+    more = "--env small_envs:CartPole --episode-length 500 --macro-length 500 --steps 125 --groups 8 --iterations 40"
     tuned = "learning-rate=0.001 minibatches=4 lam=0.9 adaptive-kl=0.02 max-gradient-norm=1".split()
     tuned = [f"--primitive.{setting}" for setting in (*tuned, "standardise-values", "bootstrap-time-limits")]
-    learned(tmp_path, "mlsh_mpi.train", "moving-bandits-shared", *more.split(), *tuned)
+    learned(tmp_path, "mlsh_mpi.train", "moving-bandits-shared", *more.split(), "--test-masters", "2", *tuned)
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     returns = [row["return/mean"] for row in rows if "return/mean" in row]
     assert returns[0] < 60

@@ -31,7 +31,7 @@ def refused(result, parts):
         ("moving-bandit", ["no preset 'moving-bandit'", "moving-bandits?", "moving-bandits-paper"]),
         ("--env mlsh/MovingBandit-v0", ["no environment 'mlsh/MovingBandit-v0'", "mlsh/MovingBandits-v0?"]),
         ("--groups 1 --workers 2", ["3 ranks", "2 workers", "1 groups of 2", "--groups or --workers"]),
-        ("--steps 24", ["2 iterations of --steps 24", "50 steps", "--steps 25 or more"]),
+        ("--steps 4", ["10 iterations of --steps 4", "50 steps", "--steps 5 or more"]),
     ],
     ids=["preset", "environment", "more ranks than workers", "steps"],
 )

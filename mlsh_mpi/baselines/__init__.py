@@ -29,11 +29,10 @@ def method_of(config: Config) -> Method:
 
 
 def usual_updates(config: Config) -> int:
-    """As many as warm-up has; without one, as many as a cycle has before its last iteration. At most the paper's 20: a warm-up of
-    short collections has more iterations, and a test's are whole episodes."""
+    """As many as warm-up has; without one, as many as a cycle has before its last iteration."""
     if method_of(config) == "rl2":
         return max(1, (config.algorithm.trial or 10) - 1)
-    return min(max(1, config.hierarchy.warmup or config.hierarchy.joint - 1), 20)
+    return max(1, config.hierarchy.warmup or config.hierarchy.joint - 1)
 
 
 def can_be_forced(config: Config) -> bool:

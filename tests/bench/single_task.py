@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--folder", type=Path, default=Path("build/single"))
     parser.add_argument("--ablation", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     goal = GOALS[given.goal]
     steps = given.steps or goal.steps

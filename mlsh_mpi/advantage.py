@@ -35,6 +35,11 @@ def gae(reward: Array, value: Array, next_value: Array, carries: Array, gamma: f
     return advantage
 
 
+def one_longer(values: Array) -> Array:
+    """(M, ...) -> (M + 1, ...), the last row zero: where a :class:`MasterView` has an observation and no decision."""
+    return np.concatenate((values, np.zeros_like(values[:1])))
+
+
 @dataclass(frozen=True)
 class PendingDecision:
     """The macro-action of each lane that a collection cut, to be gone on with in the next."""
@@ -97,8 +102,7 @@ class MasterView:
         joined = {"observation": np.concatenate([view.observation for view in views])}
         for name in ("choice", "reward", "end", "valid", "length"):
             each = [getattr(view, name) for view in views]
-            padded = [np.concatenate((values, np.zeros_like(values[:1]))) for values in each[:-1]]
-            joined[name] = np.concatenate([*padded, each[-1]])
+            joined[name] = np.concatenate([*map(one_longer, each[:-1]), each[-1]])
         return cls(**joined)
 
 

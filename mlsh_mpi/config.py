@@ -80,7 +80,6 @@ class Sampling:
     steps: int = 2000
     """D, environment steps a worker collects in an iteration: as many whole episodes as fit. Where that is none, episodes go on
     in the next iteration."""
-
     deal_tasks: bool = False
     """Where the environment lists its tasks, deals them to the groups without replacement, so that the groups of one time have
     tasks as different as can be."""

@@ -74,6 +74,10 @@ class Episodes:
         for lane in np.flatnonzero(which & (self._count > 0)):
             self.seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
         self._count += which
+        return self.start_again(which)
+
+    def start_again(self, which: Array) -> Array:
+        """Starts the episode of some lanes from the seed that it has."""
         return self._timed("a reset", self._lanes.reset, which, self.seeds, self._tasks)
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
@@ -208,12 +212,11 @@ class RunningEpisodes:
         begins = np.array([longest - len(actions) for actions in self.actions])
         example = self.actions[int(begins.argmin())][:1]
         rewards = np.zeros((longest, lanes.count), np.float32)
-        streams = Streams(0, 0, range(lanes.count))
+        episodes = Episodes(lanes, tasks, self.seeds, Streams(0, 0, range(lanes.count)), watch)
         start = np.ones(lanes.count, np.bool_)
         for t in range(longest):  # all end together; until its turn comes a lane does whatever doing nothing does
-            episodes = Episodes(lanes, tasks, self.seeds, streams, watch)
             if start.any():
-                episodes.start(start)
+                episodes.start_again(start)
             acting = begins <= t
             taken = np.zeros((lanes.count, *example.shape[1:]), example.dtype)
             for lane in np.flatnonzero(acting).tolist():

@@ -174,14 +174,14 @@ def learn_masters(
 def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
     """(M, L) log-probabilities of the choices of a view, and entropies in nats of what the masters themselves would choose."""
     decisions, lanes = view.choice.shape
-    choice = np.concatenate((view.choice, np.zeros_like(view.choice[:1])))
+    choice = advantage.one_longer(view.choice)
     with torch.no_grad():
         outputs = masters.policy(torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1]))
         log_prob = masters.network.head.log_prob(
             outputs, masters.network.free(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
         )
-        found = (values.view(lanes, decisions + 1).T[:-1].numpy() for values in (log_prob, _entropy(outputs)))
-    return tuple(found)  # type: ignore[return-value]
+        by_lane = (lanes, decisions + 1)
+        return log_prob.view(by_lane).T[:-1].numpy(), _entropy(outputs).view(by_lane).T[:-1].numpy()
 
 
 def learn_primitives(
@@ -223,12 +223,13 @@ def learn_primitives(
     )
     learns = config.hierarchy.learn_from_explored | ~steps.explored
     rows = np.where(learns, active, -1)
-    log_prob = _active_log_prob(primitives, samples(observation), samples(steps.action), lanes_first(active).reshape(-1))
+    seen, action = samples(observation), samples(steps.action)
+    log_prob = _active_log_prob(primitives, seen, action, lanes_first(active).reshape(-1))
     by_step = log_prob.view(active.shape[::-1]).T.numpy()
     normalised, pooled = normalise(advantages, advantages + value, by_step, rows, primitives.n, learner.ranks)
     batch = ppo.Batch(
-        observation=samples(observation),
-        action=samples(steps.action),
+        observation=seen,
+        action=action,
         log_prob=log_prob,
         advantage=samples(normalised),
         target=samples(learner.targets(advantages + value, active, pooled)),
@@ -247,10 +248,9 @@ def learn_primitives(
 def _after_limits(learner: Learner, rollout: Rollout, skills: Skills, config: PrimitivePPO) -> Array:
     """(T, L) values of what followed the ends that were the time limit's alone (Pardo et al. 2018); else 0."""
     found = np.zeros(rollout.steps.reward.shape, np.float32)
-    if rollout.limits and config.bootstrap_time_limits:
-        t, lane, observation = zip(*rollout.limits, strict=True)
-        active = rollout.steps.primitive[t, lane]
-        found[t, lane] = _active_value(learner, skills.shown(np.stack(observation))[None], active[None])[0]
+    for t, lanes, observation in rollout.limits if config.bootstrap_time_limits else ():
+        active = rollout.steps.primitive[t, lanes]
+        found[t, lanes] = _active_value(learner, skills.shown(observation)[None], active[None])[0]
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi.advantage import MasterView, PendingDecision
+from mlsh_mpi.advantage import MasterView, PendingDecision, one_longer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,8 +53,7 @@ class Memory:
         self.pending = view.cut(log_prob) if self._goes_on else None
         self._views = [*self._views, view][-self._iterations :]
         self._log_probs = [*self._log_probs, log_prob][-self._iterations :]
-        gaps = [_one_longer(values) for values in self._log_probs[:-1]]
-        return MasterView.joined(self._views), np.concatenate([*gaps, log_prob])
+        return MasterView.joined(self._views), np.concatenate([*map(one_longer, self._log_probs[:-1]), log_prob])
 
     @property
     def of_workers(self) -> list[dict[str, Any]]:
@@ -86,10 +85,6 @@ class Memory:
         if self._goes_on and all(pending):
             joined = {name: np.concatenate([part[name].numpy() for part in pending]) for name in pending[0]}
             self.pending = PendingDecision(**joined)
-
-
-def _one_longer(values: Array) -> Array:
-    return np.concatenate((values, np.zeros_like(values[:1])))
 
 
 def _side_by_side(parts: Sequence[Array]) -> Array:

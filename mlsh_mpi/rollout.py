@@ -39,12 +39,13 @@ class Rollout:
 
 
 class TimeLimit(NamedTuple):
-    """An end that the task did not ask for."""
+    """Ends of one step that the tasks did not ask for."""
 
     t: int
-    lane: int
+    lanes: Array
+    """(n,) which of the lanes."""
     observation: Array
-    """(observation,) after the last step, filtered."""
+    """(n, observation) after the last step, filtered."""
 
 
 class Decisions(NamedTuple):
@@ -135,7 +136,8 @@ def collect(
             following, at.reward[t], at.end[t] = episodes.step(actions[-1])
             ended = bool(np.count_nonzero(at.end[t]))  # a fraction of the time of any()
             if ended:
-                limits += _time_limits(t, at.end[t] & lanes.cut, following, skills)
+                limited = np.flatnonzero(at.end[t] & lanes.cut)
+                limits += [TimeLimit(t, limited, skills.observe(following)[limited])] if len(limited) else []
             t += 1
             raw[t] = episodes.start(at.end[t - 1]) if ended and t < steps else following
             seen[t] = skills.observe(raw[t])
@@ -147,14 +149,6 @@ def collect(
         running.take(at, raw[-1], episodes.seeds, macro_length, clock)
     policy_seconds = time.perf_counter() - started - episodes.seconds
     return Rollout(at, seen[-1], tuple(limits), earlier, episodes.seconds, policy_seconds)
-
-
-def _time_limits(t: int, limited: Array, observation: Array, skills: Skills) -> list[TimeLimit]:
-    """Of the lanes (L,) that ended only by it, having observed (L, observation) at last, as the environment gave it."""
-    if not limited.any():
-        return []
-    last = skills.observe(observation)
-    return [TimeLimit(t, lane, last[lane].copy()) for lane in np.flatnonzero(limited).tolist()]
 
 
 def _room(length: int, first: Array, skills: Skills) -> tuple[Step, Array, Array]:

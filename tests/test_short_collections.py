@@ -159,8 +159,8 @@ def test_what_is_remembered_of_a_task_is_forgotten_with_it_and_bootstraps_where_
 def test_values_stand_for_what_follows_a_time_limit():
     rollouts, _, _ = together([T], env=type("Slow", (Walk,), {"step": lambda self, _: Walk.step(self, 0)}))
     rollout = rollouts[0]
-    assert [(limit.t, limit.lane) for limit in rollout.limits] == [(T - 1, lane) for lane in range(LANES)]
-    assert [limit.observation[0] for limit in rollout.limits] == [T] * LANES
+    assert [(limit.t, lane) for limit in rollout.limits for lane in limit.lanes] == [(T - 1, lane) for lane in range(LANES)]
+    assert [observation[0] for limit in rollout.limits for observation in limit.observation] == [T] * LANES
     reward, end = rollout.steps.reward, rollout.steps.end
     ended_value = np.where(end, 7.0, 0.0)
     found = primitive_advantages(

@@ -74,7 +74,7 @@ lacks() { echo "lacks $1"; exit; }
 [[ -x $venv/bin/python ]] || lacks "the environment $venv: run $root/launch/setup.sh there"
 cd "$here" 2>/dev/null || lacks "the folder $here: make it there, or start where all hosts have one"
 echo "cores $(env -u OMP_NUM_THREADS nproc)"
-exec "$venv/bin/python" -m mlsh_mpi.software'
+exec "$venv/bin/python" -m mlsh_mpi.mpi.software'
 is_here() { [[ " localhost 127.0.0.1 $(hostname) $(hostname -f 2>/dev/null) $(hostname -I 2>/dev/null) " == *" $1 "* ]]; }
 for name in "${names[@]}"; do
     reach=("${ssh[@]}" "$name" bash -s)
@@ -82,7 +82,7 @@ for name in "${names[@]}"; do
     "${reach[@]}" <<<"$question" >"$answers/$name" 2>"$answers/$name.error" || touch "$answers/$name.failed" &
 done
 wait
-python -m mlsh_mpi.software >"$answers/.mine"
+python -m mlsh_mpi.mpi.software >"$answers/.mine"
 ready=yes ranks=0 list=
 for i in "${!names[@]}"; do
     name=${names[i]} said=$answers/${names[i]}

@@ -3,7 +3,7 @@
 #
 #   launch/test.sh            everything: a quarter of an hour on two cores
 #   launch/test.sh --quick    static checks, unit tests and an ordinary job: a minute, without SLURM, ssh or other hosts
-#   launch/test.sh tests/test_ppo.py -k clip
+#   launch/test.sh tests/unit/algorithm/test_ppo.py -k clip
 #                             all other arguments go to pytest, which then runs alone
 #   launch/test.sh --lowest   the unit tests and a few jobs with the lowest versions that setup.py allows, in .venv-lowest; more
 #                             arguments go to pytest. In CI it follows what is run without arguments.
@@ -18,7 +18,7 @@ with_lowest_versions() {
 
 # Everything that starts no MPI jobs, and a few jobs.
 test_lowest() {
-    local few=(tests/test_*.py tests/mpi/test_lowest.py tests/mpi/test_gradient.py tests/mpi/test_finished_job.py)
+    local few=(tests/unit tests/mpi/test_lowest.py tests/mpi/test_gradient.py tests/mpi/test_finished_job.py)
     few+=("tests/mpi/test_script.py::test_what_a_script_passes_reaches_every_rank[class on rank 0 only]")
     (($# > 0)) || set -- -n 2 --dist loadfile "${few[@]}" -m "not slow"
     exec python -m pytest "$@"
@@ -37,7 +37,7 @@ pytest=(pytest -n 3 --dist loadfile --no-loadscope-reorder)
 if [[ ${1:-} == --lowest ]]; then
     test_lowest "${@:2}"
 elif [[ $* == --quick ]]; then
-    pytest+=(tests/mpi/test_finished_job.py tests/test_*.py)
+    pytest+=(tests/mpi/test_finished_job.py tests/unit)
 elif (($# > 0)); then
     exec python -m pytest "$@"
 fi

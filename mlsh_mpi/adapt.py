@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mlsh_mpi import baselines, runs
-from mlsh_mpi.adaptation import Adaptation, Learners, Trial, adapt
-from mlsh_mpi.comm import Job, job
-from mlsh_mpi.config import AdaptConfig
+from mlsh_mpi import registry
+from mlsh_mpi.adaptation.diagnostics import forced_returns
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
+from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
+from mlsh_mpi.algorithm.saved_primitives import PHI, load_phi
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.settings import AdaptConfig
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
-from mlsh_mpi.health import forced_returns
-from mlsh_mpi.probe import probed
-from mlsh_mpi.skills import PHI, Skills, load_phi
-from mlsh_mpi.task_family import SCRIPTED, Maker, Spec
-from mlsh_mpi.tasks import chosen_tasks, different_tasks
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.environment_check import probed
+from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvironmentMaker
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
 
 FORCED_TASKS = 16
 """Up to so many different tasks, the tables tell what each primitive earns alone on each."""
@@ -32,15 +35,15 @@ FORCED_TASKS = 16
 def main() -> None:
     """``python -m mlsh_mpi.adapt``: see there."""
     with job() as current:
-        wanted = first_rank_asks(current, _asked)
+        wanted = parse_on_rank0(current, _asked)
         if wanted is not None:
             adapt_job(current, *wanted)
 
 
 def _asked(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
-    from mlsh_mpi.cli import asked_to_adapt  # only rank 0 pays for importing it
+    from mlsh_mpi.cli import parse_adapt_args  # only rank 0 pays for importing it
 
-    return asked_to_adapt(arguments)
+    return parse_adapt_args(arguments)
 
 
 def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
@@ -58,37 +61,37 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
         UserError: on every rank, for whatever does not fit.
     """
     torch.set_num_threads(1)
-    world, method = current.world, baselines.method_of(config)
-    trial, skills, learners = ready_to_learn(config, current, lambda spec: chosen_tasks(config, spec, world.size))
+    world, method = current.world, methods.method_of(config)
+    adaptation_set, skills, learners = ready_to_learn(config, current, lambda family: chosen_tasks(config, family, world.size))
     updates = config.run.iterations - 1
-    path = world.first(default_folder(config) if world.rank == 0 else Path())
-    opened, saved, done = opened_by_all(current, path, config, lambda: _identity(config, trial), fresh, "--updates")
+    path = world.bcast(default_folder(config) if world.rank == 0 else Path())
+    opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, "--updates")
     if done:
         return path
-    report = _Report(config, trial, learners, opened) if opened else None
+    reporter = AdaptationReporter(config, adaptation_set, learners, opened) if opened else None
 
-    keeper = Keeper(config, current, report, updates + 1)
-    adaptation = adapt(learners, updates, keeper, look=lambda _: True, saved=saved)
+    hook = IterationHook(config, current, reporter, updates + 1)
+    adaptation = adapt(learners, updates, hook, look=lambda _: True, saved=saved)
 
     def advance(note: str) -> None:
         current.leave_if_asked()
-        if report is not None:
-            report.testing.advance(note)
+        if reporter is not None:
+            reporter.testing.advance(note)
 
-    tasks = _forced_tasks(trial) if method == "master" and skills is not None else ()
-    if report is not None:
-        report.adapted(learners.behaviours * len(tasks))
+    tasks = _forced_tasks(adaptation_set) if method == "master" and skills is not None else ()
+    if reporter is not None:
+        reporter.adapted(learners.behaviours * len(tasks))
     matrix = None
     if skills is not None and tasks:
-        matrix = forced_returns(config, current, trial.maker, trial.spec, skills, tasks, trial.seed, advance)
-    if report is not None:
-        report.finished(adaptation, matrix)
+        matrix = forced_returns(adaptation_set, skills, tasks, adaptation_set.seed, advance)
+    if reporter is not None:
+        reporter.finished(adaptation, matrix)
     return path
 
 
 def ready_to_learn(
-    config: AdaptConfig, current: Job, tasks: Callable[[Spec], tuple[Any, ...]]
-) -> tuple[Trial, Skills | None, Learners]:
+    config: AdaptConfig, current: Job, tasks: Callable[[TaskFamily], tuple[Any, ...]]
+) -> tuple[AdaptationSet, Skills | None, AdaptationMethod]:
     """Environment, phi and learners.
 
     Args:
@@ -99,36 +102,23 @@ def ready_to_learn(
     Raises:
         UserError: they do not fit one another.
     """
-    world, method = current.world, baselines.method_of(config)
+    world, method = current.world, methods.method_of(config)
 
-    def made() -> Maker:
+    def made() -> EnvironmentMaker:
         if config.environment.env.startswith(SCRIPTED):
             name = config.environment.env.removeprefix(SCRIPTED)
             raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
-        return Maker.of(config.environment)
+        return EnvironmentMaker.of(config.environment)
 
-    maker = world.agreed(made)
-    spec = probed(maker, current)
+    family = probed(world.agreed(made), current)
 
-    def found() -> tuple[Trial, Skills | None]:
-        config.check(spec.episode_length)
-        skills = None if method in baselines.UNTRAINED else baselines.skills_of(load_phi(Path(config.source)), spec)
-        return Trial(config, current, maker, spec, tasks(spec)), skills
+    def found() -> tuple[AdaptationSet, Skills | None]:
+        config.check(family.episode_length)
+        skills = None if method in methods.UNTRAINED else registry.skills_of(load_phi(Path(config.source)), family)
+        return AdaptationSet(config, current, family, tasks(family)), skills
 
-    trial, skills = world.agreed(found)  # before learners, who may split the ranks, all have what they need
-    return trial, skills, world.agreed(lambda: baselines.learners(method, trial, skills))
-
-
-def resolved(config: AdaptConfig) -> AdaptConfig:
-    """With as many iterations as updates ask for: one more, because the last update's effect is to be seen.
-
-    Raises:
-        UserError: it asks for no update.
-    """
-    updates = config.test.updates if config.test.updates is not None else baselines.usual_updates(config)
-    if updates < 1:
-        raise UserError(f"--updates must be greater than 0, but is {updates}")
-    return replace(config, run=replace(config.run, iterations=updates + 1))
+    adaptation_set, skills = world.agreed(found)  # before learners, who may split the ranks, all have what they need
+    return adaptation_set, skills, world.agreed(lambda: registry.learners(method, adaptation_set, skills))
 
 
 def default_folder(config: AdaptConfig) -> Path:
@@ -136,10 +126,10 @@ def default_folder(config: AdaptConfig) -> Path:
     file that is no run's phi.pt is not written beside: runs/FILE/adapt/METHOD-seedSEED."""
     if config.run.folder is not None:
         return Path(config.run.folder)
-    method, source = baselines.method_of(config), Path(config.source)
+    method, source = methods.method_of(config), Path(config.source)
     name = method + ("-held-out" if config.test.held_out else "")
     name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
-    if method in baselines.UNTRAINED:
+    if method in methods.UNTRAINED:
         return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
     trained_in = load_phi(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
@@ -147,16 +137,16 @@ def default_folder(config: AdaptConfig) -> Path:
     return run / "adapt" / f"{name}-seed{config.run.seed}"
 
 
-def _forced_tasks(trial: Trial) -> tuple[Any, ...]:
+def _forced_tasks(adaptation_set: AdaptationSet) -> tuple[Any, ...]:
     """Those on which primitives are tried alone: where several learners share few tasks."""
-    different = different_tasks(trial.tasks, trial.spec)
-    return different if len(different) < len(trial.tasks) and len(different) <= FORCED_TASKS else ()
+    different = different_tasks(adaptation_set.tasks, adaptation_set.family)
+    return different if len(different) < len(adaptation_set.tasks) and len(different) <= FORCED_TASKS else ()
 
 
-def _identity(config: AdaptConfig, trial: Trial) -> dict[str, dict[str, str]]:
+def _identity(config: AdaptConfig, adaptation_set: AdaptationSet) -> dict[str, dict[str, str]]:
     """What a checkpoint is good for: the same tasks over the same phi."""
-    identity = runs.identity(trial.spec, trial.job.library)
-    labels = [trial.spec.label(task) for task in trial.tasks]
+    identity = run_folder.identity(adaptation_set.family, adaptation_set.job.library)
+    labels = [adaptation_set.family.label(task) for task in adaptation_set.tasks]
     tasks = f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
     identity["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
     return identity
@@ -164,22 +154,23 @@ def _identity(config: AdaptConfig, trial: Trial) -> dict[str, dict[str, str]]:
 
 def _fingerprint(config: AdaptConfig) -> str:
     """What a checkpoint was learned over."""
-    if baselines.method_of(config) in baselines.UNTRAINED:
+    if methods.method_of(config) in methods.UNTRAINED:
         return "none"
     source = Path(config.source)
     return f"{zlib.crc32((source / PHI if source.is_dir() else source).read_bytes()):08x}"
 
 
-class _Report(Report):
-    """Of a test."""
+class AdaptationReporter(RunReporter):
+    """What a test shows and writes, on rank 0."""
 
-    def __init__(self, config: AdaptConfig, trial: Trial, learners: Learners, opened: Opened) -> None:
-        from mlsh_mpi import logs, report  # only what every rank needs is imported by every rank
+    def __init__(self, config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, opened: OpenRun) -> None:
+        from mlsh_mpi.reporting import tables  # only what every rank needs is imported by every rank
+        from mlsh_mpi.tracking import logs
 
-        self._trial, self._report, self._logs = trial, report, logs
+        self._adaptation_set, self._tables, self._logs = adaptation_set, tables, logs
         done = opened.saved["iteration"] if opened.saved else 0
-        header = report.adapt_header(config, trial, learners, opened.folder.path, done)
-        super().__init__(trial.job, config, opened, header, "adapting", len(trial.tasks) * learners.collected)
+        header = tables.adapt_header(config, adaptation_set, learners, opened.folder.path, done)
+        super().__init__(adaptation_set.job, config, opened, header, "adapting", len(adaptation_set.tasks) * learners.collected)
 
     def adapted(self, forced: int) -> None:
         """Closes the log; so many primitives are still to be run alone."""
@@ -190,14 +181,14 @@ class _Report(Report):
 
     def finished(self, adaptation: Adaptation, matrix: Any) -> None:
         """Tables, picture, and every learner's curve."""
-        from mlsh_mpi.figures.curves import draw_adaptation
+        from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
 
         if matrix is not None:
             self.testing.close()
-        summary = self._report.summarise(self.log.rows, adaptation, matrix, self._trial.spec, self.config)
-        text = self._report.curve_table(summary) + self._report.tables(summary)
+        summary = self._tables.summarise(self.log.rows, adaptation, matrix, self._adaptation_set.family, self.config)
+        text = self._tables.curve_table(summary) + self._tables.tables(summary)
         curves = {name: values for name, values in adaptation.curves.items() if name != "divergence"}
-        tasks = [self._trial.spec.label(task) for task in adaptation.tasks]
+        tasks = [self._adaptation_set.family.label(task) for task in adaptation.tasks]
         with self.writing():
             self.folder.write_json("adaptation.json", self._logs.jsonable({"tasks": tasks, "steps": adaptation.steps} | curves))
         title = f"{self.config.preset}, {summary['method']}"

@@ -16,16 +16,14 @@ from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
 
-from mlsh_mpi import baselines
-from mlsh_mpi.adapt import resolved
-from mlsh_mpi.config import PREFIXED, AdaptConfig, Config
+from mlsh_mpi.algorithm.saved_primitives import load_phi
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.overrides import from_dict
+from mlsh_mpi.config.presets import BASELINES, PRESETS, preset_config
+from mlsh_mpi.config.settings import PREFIXED, AdaptConfig, Config, Film
 from mlsh_mpi.errors import UserError, nearest
-from mlsh_mpi.options import from_dict
 from mlsh_mpi.output import say
-from mlsh_mpi.presets import BASELINES, PRESETS, preset_config
-from mlsh_mpi.replay import Film
-from mlsh_mpi.skills import load_phi
-from mlsh_mpi.task_family import known_environments
+from mlsh_mpi.sampling.environment_maker import known_environments
 
 DEFAULT_PRESET = "moving-bandits"
 MEANINGLESS: dict[str, tuple[str, ...]] = {
@@ -79,7 +77,7 @@ class ReplayCommandLine:
 Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
-def asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
     """What a command line wants to be run: a configuration, and whether to start over. None if it wants to see something; it has.
 
     Raises:
@@ -108,7 +106,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     return _parsed(CommandLine(base), rest, "python -m mlsh_mpi.train [PRESET]", listing())
 
 
-def asked_to_adapt(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
+def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
     """RUN_OR_PHI [--options], or PRESET --method [--options] where nothing has to be trained before -> what to test.
 
     Raises:
@@ -120,7 +118,7 @@ def asked_to_adapt(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
     return _checked(default, command.settings), command.fresh
 
 
-def asked_to_replay(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
+def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
     """The same for a film.
 
     Raises:
@@ -150,7 +148,7 @@ def _is_path(source: str) -> bool:
 
 
 def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
-    untrained = baselines.method_of(config) in baselines.UNTRAINED
+    untrained = methods.method_of(config) in methods.UNTRAINED
     for concern, names in MEANINGLESS.items():
         if untrained and concern in ("network", "environment"):
             continue
@@ -163,9 +161,9 @@ def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
     if not _is_path(config.source) and not untrained:
         raise UserError(
             f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, or add --method "
-            f"{' or '.join(baselines.UNTRAINED)}"
+            f"{' or '.join(methods.UNTRAINED)}"
         )
-    return resolved(config)
+    return methods.resolved(config)
 
 
 def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:

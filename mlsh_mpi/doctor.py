@@ -22,9 +22,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from mlsh_mpi.comm import Job, job, promised_ranks
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.mpi.library import promised_ranks
+from mlsh_mpi.mpi.software import PACKAGES, software
 from mlsh_mpi.output import say
-from mlsh_mpi.software import PACKAGES, software
 
 T = TypeVar("T")
 OK, NOTE, WRONG = "ok", "note", "WRONG"
@@ -114,7 +115,7 @@ def versions(_: Job) -> Verdict:
 
 def clocks(current: Job) -> Verdict:
     """How far clocks are apart; far too much has been refused before."""
-    found = current.world.gather(time.time())
+    found = current.world.allgather(time.time())
     apart = max(found) - min(found)
     return Verdict(OK if apart < 1 else NOTE, "clocks", f"{apart * 1e3:.1f} ms apart{'' if apart < 1 else ': set them (NTP)'}")
 
@@ -129,7 +130,7 @@ def network(current: Job) -> Verdict:
         times = []
         for _ in range(20 if size < 1_000_000 else 5):
             began = time.perf_counter()
-            current.world.sum(values)
+            current.world.allreduce(values)
             times.append(time.perf_counter() - began)
             values[:] = 1
         seconds[size] = statistics.median(times)
@@ -148,7 +149,7 @@ def network(current: Job) -> Verdict:
 def filesystem(current: Job) -> Verdict:
     """Whether a new file, a rename and a lock in the current folder are seen by the other hosts."""
     here, world = Path.cwd(), current.world
-    name = world.first(f".doctor-{uuid.uuid4().hex}")
+    name = world.bcast(f".doctor-{uuid.uuid4().hex}")
     draft, final = here / f"{name}.tmp", here / name
     mistake = None
     with contextlib.ExitStack() as held:
@@ -161,10 +162,10 @@ def filesystem(current: Job) -> Verdict:
             except OSError as error:
                 mistake = error.strerror
         began = time.perf_counter()
-        mistake = world.first(mistake)
+        mistake = world.bcast(mistake)
         seen_by = current.seen_by(final) if mistake is None else []
         milliseconds = (time.perf_counter() - began) * 1e3
-        refused = world.gather(world.rank == 0 or _is_locked(final)) if seen_by else []
+        refused = world.allgather(world.rank == 0 or _is_locked(final)) if seen_by else []
         if world.rank == 0:
             for path in (draft, final):
                 path.unlink(missing_ok=True)
@@ -198,7 +199,7 @@ def pictures(current: Job) -> Verdict:
                 [sys.executable, "-c", PICTURE], capture_output=True, env=environment, timeout=PATIENCE, check=False
             )
             text = f"MuJoCo draws an ant ({time.perf_counter() - began:.1f} s with its start)" if tried.returncode == 0 else None
-    text = current.world.first(text)
+    text = current.world.bcast(text)
     if text is None:
         return Verdict(
             NOTE,
@@ -229,7 +230,7 @@ def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], st
 
 def _by_host(current: Job, mine: T) -> list[tuple[str, list[T]]]:
     """What each rank of each host has found."""
-    found = current.world.gather(mine)
+    found = current.world.allgather(mine)
     return [(host, [one for one, name in zip(found, current.host_of, strict=True) if name == host]) for host in current.hosts]
 
 

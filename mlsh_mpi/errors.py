@@ -46,7 +46,7 @@ def as_words(error: BaseException) -> str:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """Around a command that is no MPI job: a UserError ends it with its sentence and exit code 2."""
     try:
         yield

@@ -13,23 +13,28 @@ from typing import Any
 import cloudpickle
 import torch
 
-from mlsh_mpi import baselines, runs
-from mlsh_mpi.adaptation import Adaptation, Trial, adapt
-from mlsh_mpi.comm import Job, job
-from mlsh_mpi.config import Config
+from mlsh_mpi import registry
+from mlsh_mpi.adaptation.diagnostics import forced_returns
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationSet, adapt
+from mlsh_mpi.adaptation.task_selection import TEST_SEED, final_tasks
+from mlsh_mpi.algorithm.metrics import format_value
+from mlsh_mpi.algorithm.saved_primitives import PHI, save_phi
+from mlsh_mpi.algorithm.training_state import groups_of
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.presets import preset_config
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.frame import Keeper, Opened, Report, first_rank_asks, opened_by_all
-from mlsh_mpi.health import forced_returns
-from mlsh_mpi.hosting import host
-from mlsh_mpi.metrics import Target, shown
-from mlsh_mpi.options import with_options
-from mlsh_mpi.policies import Array
-from mlsh_mpi.presets import preset_config
-from mlsh_mpi.probe import probed, refuse_too_much_memory, unpicklable_part
-from mlsh_mpi.skills import PHI, Skills, save_phi
-from mlsh_mpi.state import groups_of
-from mlsh_mpi.task_family import SCRIPTED, EnvFactory, Maker, Spec
-from mlsh_mpi.tasks import TEST_SEED, final_tasks
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.mpi.placement import place
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.environment_check import probed, refuse_too_much_memory, unpicklable_part
+from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Target, open_on_all_ranks, parse_on_rank0
 
 
 def run(
@@ -65,11 +70,11 @@ def run(
             name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
             return dataclasses.replace(config, environment=dataclasses.replace(config.environment, env=name))
 
-        config = world.first(world.agreed(resolved))
+        config = world.bcast(world.agreed(resolved))
         factory = None if isinstance(env, str) else env
         if world.size > 1:
             world.agreed(lambda: _refuse_unpicklable(factory) if world.rank == 0 else None)
-            factory = world.first(factory)
+            factory = world.bcast(factory)
         return run_job(current, config, factory or config.environment.env, fresh)
 
 
@@ -87,16 +92,16 @@ def _refuse_unpicklable(env: EnvFactory | None) -> None:
 def main() -> None:
     """``python -m mlsh_mpi.train``: see there."""
     with job() as current:
-        wanted = first_rank_asks(current, _asked)
+        wanted = parse_on_rank0(current, _asked)
         if wanted is not None:
             config, fresh = wanted
             run_job(current, config, config.environment.env, fresh)
 
 
 def _asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
-    from mlsh_mpi.cli import asked  # only rank 0 pays for importing it
+    from mlsh_mpi.cli import parse_train_args  # only rank 0 pays for importing it
 
-    return asked(arguments)
+    return parse_train_args(arguments)
 
 
 def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) -> Path:
@@ -113,92 +118,97 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     """
     torch.set_num_threads(1)
     world = current.world
-    maker = world.agreed(lambda: Maker.of(config.environment, env))
-    spec = probed(maker, current)
-    world.agreed(lambda: _check(config, spec, current))
-    if not spec.name.startswith(SCRIPTED):
-        current.same_everywhere(runs.environment_source(spec))
-    path = runs.default_folder(config)
-    opened, saved, done = opened_by_all(
-        current, path, config, lambda: runs.identity(spec, current.library), fresh, "--iterations"
+    family = probed(world.agreed(lambda: EnvironmentMaker.of(config.environment, env)), current)
+    world.agreed(lambda: _check(config, family, current))
+    if not family.name.startswith(SCRIPTED):
+        current.same_everywhere(run_folder.environment_source(family))
+    path = run_folder.default_folder(config)
+    opened, saved, done = open_on_all_ranks(
+        current, path, config, lambda: run_folder.identity(family, current.library), fresh, "--iterations"
     )
     if done:
         return path
-    if saved and runs.stopped(saved, config):  # trained, and left while it was tested
+    if saved and run_folder.stopped(saved, config):  # trained, and left while it was tested
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved["iteration"]))
     groups = groups_of(config, world, saved)
-    world.agreed(lambda: host(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
-    report = _Report(config, current, spec, groups, opened) if opened else None
+    world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
+    experiment = Experiment(config, current, family)
+    reporter = TrainingReporter(experiment, groups, opened) if opened else None
 
     cycle = config.hierarchy.warmup + config.hierarchy.joint
-    train = baselines.trainer(config.algorithm.algorithm)
-    skills = train(config, current, maker, spec, saved, Keeper(config, current, report, cycle))
-    if report is not None:
-        report.trained(skills)
-    _test(config, current, maker, spec, skills, report)
+    train = registry.trainer(config.algorithm.algorithm)
+    skills = train(experiment, saved, IterationHook(config, current, reporter, cycle))
+    if reporter is not None:
+        reporter.trained(skills)
+    _test(experiment, skills, reporter)
     return path
 
 
-def _test(config: Config, current: Job, maker: Maker, spec: Spec, skills: Skills, report: _Report | None) -> None:
+def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | None) -> None:
     """What has been learned: each primitive alone on each task, and how fast new tasks are learned."""
+    config, current, family = experiment.config, experiment.job, experiment.family
+    seed = config.run.seed + TEST_SEED
 
     def advance(note: str) -> None:
         current.leave_if_asked()
-        if report is not None:
-            report.test_advance(note)
+        if reporter is not None:
+            reporter.test_advance(note)
 
-    tasks = _forced_tasks(config, spec)
-    matrix = forced_returns(config, current, maker, spec, skills, tasks, config.run.seed + TEST_SEED, advance)
-    count = max(config.run.test_masters, current.world.size, len(spec.tasks))
-    trial = Trial(config, current, maker, spec, final_tasks(spec, config.run.seed + TEST_SEED, count))
-    learners = baselines.learners(baselines.usual_method(config), trial, skills)
-    updates = baselines.usual_updates(config)
+    tasks = _forced_tasks(config, family)
+    matrix = forced_returns(experiment, skills, tasks, seed, advance)
+    count = max(config.run.test_masters, current.world.size, len(family.tasks))
+    adaptation_set = AdaptationSet(config, current, family, final_tasks(family, seed, count))
+    learners = registry.learners(methods.default_method(config), adaptation_set, skills)
+    updates = methods.default_updates(config)
     adaptation = adapt(
         learners,
         updates,
-        lambda metrics, _: advance(f"after {metrics['updates']:.0f} updates: return {shown(metrics['return/mean'])}"),
+        lambda metrics, _: advance(f"after {metrics['updates']:.0f} updates: return {format_value(metrics['return/mean'])}"),
         look=lambda update: update == updates,
     )
-    if report is not None:
-        report.finished(skills, matrix, adaptation)
+    if reporter is not None:
+        reporter.finished(skills, matrix, adaptation)
 
 
-def _forced_tasks(config: Config, spec: Spec) -> tuple[Any, ...]:
+def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
     """On which each primitive is tried alone."""
-    return spec.tasks if baselines.can_be_forced(config) else ()
+    return family.tasks if methods.supports_forcing(config) else ()
 
 
-def _check(config: Config, spec: Spec, current: Job) -> None:
+def _check(config: Config, family: TaskFamily, current: Job) -> None:
     """Refuses what does not fit.
 
     Raises:
         UserError: configuration, environment and ranks do not fit one another.
     """
-    config.check(spec.episode_length)
+    config.check(family.episode_length)
     world, groups = current.world, groups_of(config, current.world, None)
-    refuse_too_much_memory(groups * config.sampling.workers, baselines.steps_of_a_worker(config, spec), spec, current)
-    host(groups, config.sampling.workers, world.size, world.rank)
+    steps = methods.steps_of_a_worker(config, family.episode_length)
+    refuse_too_much_memory(groups * config.sampling.workers, steps, family, current)
+    place(groups, config.sampling.workers, world.size, world.rank)
     if config.run.stop_when is not None:
         Target.parse(config.run.stop_when)
 
 
-class _Report(Report):
-    """Of a training run."""
+class TrainingReporter(RunReporter):
+    """What a training run shows and writes, on rank 0."""
 
-    def __init__(self, config: Config, current: Job, spec: Spec, groups: int, opened: Opened) -> None:
-        from mlsh_mpi import logs, report  # only what every rank needs is imported by every rank
+    def __init__(self, experiment: Experiment, groups: int, opened: OpenRun) -> None:
+        from mlsh_mpi.reporting import tables  # only what every rank needs is imported by every rank
+        from mlsh_mpi.tracking import logs
 
-        self._spec, self._report, self._logs = spec, report, logs
+        config, current, family = experiment.config, experiment.job, experiment.family
+        self._family, self._tables, self._logs = family, tables, logs
         done = opened.saved["iteration"] if opened.saved else 0
-        header = report.header(config, current, spec, groups, opened.folder.path, done)
-        super().__init__(current, config, opened, header, "training", report.steps_per_iteration(config, spec, groups))
+        header = tables.header(config, current, family, groups, opened.folder.path, done)
+        super().__init__(current, config, opened, header, "training", tables.steps_per_iteration(config, family, groups))
 
     def trained(self, skills: Skills) -> None:
         """Closes the log, keeps phi, and announces the test."""
         with self.writing():
             self.log.close()
-            save_phi(self.folder.path / PHI, skills, self.config, self._spec)
-        steps = skills.primitives.n * len(_forced_tasks(self.config, self._spec)) + baselines.usual_updates(self.config) + 1
+            save_phi(self.folder.path / PHI, skills, self.config, self._family)
+        steps = skills.primitives.n * len(_forced_tasks(self.config, self._family)) + methods.default_updates(self.config) + 1
         self._test = self._logs.Bar("testing", steps)
 
     def test_advance(self, note: str) -> None:
@@ -207,17 +217,17 @@ class _Report(Report):
 
     def finished(self, skills: Skills, matrix: Array, adaptation: Adaptation) -> None:
         """Tables and picture."""
-        from mlsh_mpi.figures.picture import draw
+        from mlsh_mpi.reporting.run_plot import draw
 
         self._test.close()
-        config, spec = self.config, self._spec
-        summary = self._report.summarise(self.log.rows, adaptation, matrix, spec, config)
-        shown_skills = skills if baselines.can_be_forced(config) else None
+        config, family = self.config, self._family
+        summary = self._tables.summarise(self.log.rows, adaptation, matrix, family, config)
+        shown_skills = skills if methods.supports_forcing(config) else None
         title = f"{config.preset}, seed {config.run.seed}"
         self.finish(
-            self._report.tables(summary),
+            self._tables.tables(summary),
             summary,
-            lambda path: draw(path, self.log.rows, matrix, spec, shown_skills, title),
+            lambda path: draw(path, self.log.rows, matrix, family, shown_skills, title),
             ", phi.pt",
         )
 

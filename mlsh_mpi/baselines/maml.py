@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi.adaptation import Learners, Trial
-from mlsh_mpi.advantage import gae
-from mlsh_mpi.baselines.shared import SharedPolicy, run
-from mlsh_mpi.batches import lanes_first
-from mlsh_mpi.comm import Job
-from mlsh_mpi.config import Config
-from mlsh_mpi.episodes import Streams
-from mlsh_mpi.heads import head_for
-from mlsh_mpi.learner import Learner, summed
-from mlsh_mpi.policies import Array, Network, Stack
-from mlsh_mpi.rollout import Rollout, collect, each_its_own
-from mlsh_mpi.skills import Skills
-from mlsh_mpi.state import OnIteration
-from mlsh_mpi.task_family import Maker, Spec
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.algorithm.advantage import gae
+from mlsh_mpi.algorithm.batches import lanes_first
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.algorithm.training_state import OnIteration
+from mlsh_mpi.baselines.training_loop import SharedPolicy, run
+from mlsh_mpi.config.methods import lanes_before_and_after
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.episodes import Streams
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.rollout import Rollout, collect, one_per_block
 
 
 class Data:
@@ -48,7 +48,7 @@ class Data:
         many = by_policy.shape[-1] > 1
         advantage = by_policy - by_policy.mean(-1 if many else 0, keepdims=True)
         deviation = advantage.std((0, 2), keepdims=True)
-        self.observation = self._blocks(skills.shown(steps.observation), n)
+        self.observation = self._blocks(skills.primitive_view(steps.observation), n)
         self.action = self._blocks(steps.action, n)
         self.advantage = self._blocks((advantage / (deviation + 1e-8)).reshape(to_go.shape), n)
 
@@ -68,28 +68,22 @@ def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: fl
     return [values - rate * gradient for values, gradient in zip(leaves, gradients, strict=True)]
 
 
-def lanes_before_and_after(config: Config, spec: Spec) -> int:
-    """Lanes of a worker before its step, and as many after it: half of what D holds, but at least one."""
-    return max(1, config.sampling.steps // 2 // spec.episode_length)
-
-
-def train(
-    config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
-) -> Skills:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.mlsh.train`."""
-    lanes_each = lanes_before_and_after(config, spec)
-    head = head_for(spec.action_space, config.network.initial_std)
-    network = Network(len(spec.primitive_columns), head, config.network.hidden)
+def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration: OnIteration) -> Skills:
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.algorithm.mlsh.train`."""
+    config, job, family = experiment.config, experiment.job, experiment.family
+    lanes_each = lanes_before_and_after(config, family.episode_length)
+    head = head_for(family.action_space, config.network.initial_std)
+    network = Network(len(family.primitive_columns), head, config.network.hidden)
     state = SharedPolicy.begin(config, job.world, network, saved)
-    workers, stack = state.hosting.workers, state.learner.stack
-    lanes = maker.lanes(len(workers) * lanes_each)
+    workers, stack = state.placement.workers, state.learner.stack
+    lanes = family.maker.lanes(len(workers) * lanes_each)
     each = Stack(len(workers), network)
-    own = each_its_own(len(workers), lanes_each)
+    own = one_per_block(len(workers), lanes_each)
 
     def collected(iteration: int, tasks: Sequence[Any], half: int) -> tuple[Rollout, Data]:
-        skills = Skills(each, spec.primitive_columns, None)
+        skills = Skills(each, family.primitive_columns, None)
         streams = Streams(config.run.seed, 2 * iteration + half, workers)
-        length = spec.episode_length
+        length = family.episode_length
         rollout = collect(lanes, own, skills, tasks, streams, steps=length, macro_length=length, watch=job.watch)
         rollout.steps.primitive[:] = 0
         return rollout, Data(rollout, len(workers), skills, config.primitive.gamma)
@@ -103,12 +97,12 @@ def train(
         learn(state.learner, each, first, second, config)
         return [before, after]
 
-    run(config, job, spec, saved, on_iteration, state, iterate)
+    run(experiment, saved, on_iteration, state, iterate)
     lanes.close()
-    return Skills(stack, spec.primitive_columns, None)
+    return Skills(stack, family.primitive_columns, None)
 
 
-def learn(learner: Learner, each: Stack, first: Data, second: Data, config: Config) -> None:
+def learn(learner: StackTrainer, each: Stack, first: Data, second: Data, config: Config) -> None:
     """PPO on what came after the step, through the step.
 
     Args:
@@ -133,35 +127,35 @@ def learn(learner: Learner, each: Stack, first: Data, second: Data, config: Conf
         for gradient, new in zip(stack.gradients, found, strict=True):
             gradient.add_(new)
         stack.counts += each.n
-        summed(learner.ranks)(stack.buffer)
+        learner.allreduce(stack.buffer)
         stack.gradient /= stack.counts
         learner.update.optimiser.step([True], [settings.learning_rate])
 
 
-class Steppers(Learners):
+class MAMLAdaptation(AdaptationMethod):
     """A copy of the trained policy each, that takes a gradient step at each update."""
 
     explores = False
 
-    def __init__(self, trial: Trial, skills: Skills) -> None:
-        super().__init__(trial)
-        here = len(trial.hosting.groups)
+    def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
+        super().__init__(adaptation_set)
+        here = len(adaptation_set.placement.groups)
         self._stack = Stack(here, skills.primitives.network)
         self._stack.flat.copy_(skills.primitives.flat.expand(here, -1))
         self._skills = Skills(self._stack, skills.columns, None)
-        self._own = each_its_own(here, trial.lanes_each)
+        self._own = one_per_block(here, adaptation_set.lanes_each)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         return {"parameters": self._stack.flat}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        rollout = self.rollout(self._own, self._skills, update, self.trial.spec.episode_length)
+        rollout = self.rollout(self._own, self._skills, update, self.adaptation_set.family.episode_length)
         rollout.steps.primitive[:] = 0
         return rollout
 
     def learn(self, rollout: Rollout, update: int) -> None:
-        config, stack = self.trial.config, self._stack
+        config, stack = self.adaptation_set.config, self._stack
         data = Data(rollout, stack.n, self._skills, config.primitive.gamma)
         put(stack, stepped(stack.network, stack.parameters, data, config.algorithm.inner_rate, differentiable=False))
 

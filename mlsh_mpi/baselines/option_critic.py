@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi import seeding
-from mlsh_mpi.adaptation import Learners, Trial
-from mlsh_mpi.episodes import Episodes, Step, Streams
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.heads import Categorical, head_for
-from mlsh_mpi.policies import Array
-from mlsh_mpi.rollout import Rollout
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.networks.distributions import Categorical, head_for
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.episodes import Episodes, Step, Streams
+from mlsh_mpi.sampling.rollout import Rollout
 
 GAMMA = 0.99
 CRITIC, ACTOR, TERMINATION = 0.2, 0.05, 0.01
@@ -29,22 +29,26 @@ EPSILON = 0.05
 """Probability of a uniformly random option where one is chosen."""
 
 
-class OptionCritics(Learners):
+class OptionCritics(AdaptationMethod):
     """A table of options each.
 
     Args:
-        trial: who is here, and on which tasks.
+        adaptation_set: who is here, and on which tasks.
         options: K; one never ends, which is Actor-Critic.
 
     Raises:
         UserError: actions are not discrete.
     """
 
-    def __init__(self, trial: Trial, options: int) -> None:
-        super().__init__(trial, lanes_each=1)
-        head, cells, here = head_for(trial.spec.action_space), trial.spec.observation_size, len(trial.hosting.groups)
+    def __init__(self, adaptation_set: AdaptationSet, options: int) -> None:
+        super().__init__(adaptation_set, lanes_each=1)
+        head, cells, here = (
+            head_for(adaptation_set.family.action_space),
+            adaptation_set.family.observation_size,
+            len(adaptation_set.placement.groups),
+        )
         if not isinstance(head, Categorical):
-            raise UserError(f"Option-Critic here chooses among actions, and {trial.spec.name} has continuous ones")
+            raise UserError(f"Option-Critic here chooses among actions, and {adaptation_set.family.name} has continuous ones")
         self.behaviours = options
         self._tables = {
             "option_value": np.zeros((here, options, cells)),
@@ -59,12 +63,14 @@ class OptionCritics(Learners):
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
         """D steps; with exploration, each of them is learned from at once."""
-        trial, started = self.trial, time.perf_counter()
-        here, length = len(trial.hosting.groups), trial.lanes_each * trial.spec.episode_length
-        streams = Streams(trial.seed, update, trial.hosting.groups)
-        first = np.concatenate([seeding.episode_seeds(trial.seed, update, worker, 1) for worker in streams.workers])
-        noise = np.stack([seeding.stream(trial.seed, "action", update, w).random((length, 4)) for w in streams.workers], axis=1)
-        episodes = Episodes(self.lanes, trial.tasks_here, first, streams, trial.job.watch)
+        adaptation_set, started = self.adaptation_set, time.perf_counter()
+        here, length = len(adaptation_set.placement.groups), adaptation_set.lanes_each * adaptation_set.family.episode_length
+        streams = Streams(adaptation_set.seed, update, adaptation_set.placement.groups)
+        first = np.concatenate([seeding.episode_seeds(adaptation_set.seed, update, worker, 1) for worker in streams.workers])
+        noise = np.stack(
+            [seeding.stream(adaptation_set.seed, "action", update, w).random((length, 4)) for w in streams.workers], axis=1
+        )
+        episodes = Episodes(self.lanes, adaptation_set.tasks_here, first, streams, adaptation_set.job.watch)
         cell = self._cells(episodes.start(np.ones(here, np.bool_)))
         option = self._chosen(cell, noise[0, :, 2:], explore)
         reward, end = np.zeros((length, here), np.float32), np.zeros((length, here), np.bool_)
@@ -85,7 +91,17 @@ class OptionCritics(Learners):
         none = np.zeros((length, here, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds
-        return Rollout(steps, none[0], (), (np.zeros(here), np.zeros(here)), episodes.seconds, policy_seconds)
+        return Rollout(
+            steps=steps,
+            final_observation=none[0],
+            streams=streams,
+            skills=None,
+            macro_length=length,
+            limits=(),
+            earlier=(np.zeros(here), np.zeros(here)),
+            environment_seconds=episodes.seconds,
+            policy_seconds=policy_seconds,
+        )
 
     def learn(self, rollout: Rollout, update: int) -> None:
         """Done while collecting."""
@@ -132,7 +148,9 @@ class OptionCritics(Learners):
         """
         cell = observation.argmax(-1)
         if not (observation.sum(-1) == 1).all() or not (observation[np.arange(len(cell)), cell] == 1).all():
-            raise UserError(f"Option-Critic here has tables, for one-hot observations; those of {self.trial.spec.name} are not")
+            raise UserError(
+                f"Option-Critic here has tables, for one-hot observations; those of {self.adaptation_set.family.name} are not"
+            )
         return cell
 
 

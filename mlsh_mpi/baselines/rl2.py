@@ -14,24 +14,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsh_mpi import ppo, seeding
-from mlsh_mpi.acting import Act
-from mlsh_mpi.adaptation import Learners, Trial
-from mlsh_mpi.advantage import gae
-from mlsh_mpi.baselines.shared import SharedPolicy, run
-from mlsh_mpi.batches import normalise, samples
-from mlsh_mpi.comm import Job
-from mlsh_mpi.config import Config
-from mlsh_mpi.episodes import Streams
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.algorithm import ppo
+from mlsh_mpi.algorithm.advantage import gae
+from mlsh_mpi.algorithm.batches import normalise, samples
+from mlsh_mpi.algorithm.saved_primitives import Phi
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.algorithm.training_state import OnIteration
+from mlsh_mpi.baselines.training_loop import SharedPolicy, run
+from mlsh_mpi.config.methods import episodes_of_a_trial
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.heads import Head, head_for
-from mlsh_mpi.lanes import Lanes
-from mlsh_mpi.learner import Learner, summed
-from mlsh_mpi.policies import Array, Network, Stack
-from mlsh_mpi.rollout import Rollout, always, collect
-from mlsh_mpi.skills import Phi, Skills
-from mlsh_mpi.state import OnIteration
-from mlsh_mpi.task_family import Maker, Spec
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.distributions import Head, head_for
+from mlsh_mpi.networks.inference import Act, Skills
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.episodes import Streams
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.lanes import Lanes
+from mlsh_mpi.sampling.rollout import Rollout, collect, constant_primitive
+from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 @dataclass(frozen=True)
@@ -140,62 +142,46 @@ class Remembering(Skills):
         return act
 
 
-def episodes_of_a_trial(config: Config, spec: Spec) -> int:
-    """As asked for, else as many as D holds, up to ten.
-
-    Raises:
-        UserError: D does not hold them.
-    """
-    most = config.sampling.steps // spec.episode_length
-    if config.algorithm.trial is not None and config.algorithm.trial > most:
-        raise UserError(
-            f"a trial of RL² has --trial {config.algorithm.trial} episodes of {spec.episode_length} steps, but --steps is "
-            f"{config.sampling.steps}: use --steps {config.algorithm.trial * spec.episode_length} or more, or a shorter --trial"
-        )
-    return config.algorithm.trial or min(10, most)
-
-
-def network_for(config: Config, spec: Spec) -> RecurrentNetwork:
+def network_for(config: Config, family: TaskFamily) -> RecurrentNetwork:
     """The network; it sees all of an observation, for it is master and primitive in one."""
-    head = head_for(spec.action_space, config.network.initial_std)
-    steps = episodes_of_a_trial(config, spec) * spec.episode_length
-    return RecurrentNetwork(spec.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
+    head = head_for(family.action_space, config.network.initial_std)
+    steps = episodes_of_a_trial(config, family.episode_length) * family.episode_length
+    return RecurrentNetwork(family.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
 
-def skills_of(phi: Phi, spec: Spec) -> Remembering:
+def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
     """What training left, in the environment.
 
     Raises:
         UserError: it does not fit there.
     """
-    network = network_for(phi.config, spec)
+    network = network_for(phi.config, family)
     known, offered = phi.parameters["memory.input.weight"].shape[1], network.observation_size
     outputs = phi.parameters["policy.1.weight"].shape[2]
     if (known, outputs, "policy.free" in phi.parameters) != (offered, network.head.outputs, network.head.free > 0):
         raise UserError(
-            f"this recurrent policy does not fit {spec.name}: trained in {phi.environment} it sees {known} numbers (its last "
+            f"this recurrent policy does not fit {family.name}: trained in {phi.environment} it sees {known} numbers (its last "
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
         )
     stack = Stack(1, network)
-    phi.fill(stack, spec.actions)
+    phi.fill(stack, family.actions)
     return Remembering.empty(stack, 0)
 
 
-def train(
-    config: Config, job: Job, maker: Maker, spec: Spec, saved: Mapping[str, Any] | None, on_iteration: OnIteration
-) -> Remembering:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.mlsh.train`."""
-    network = network_for(config, spec)
+def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration: OnIteration) -> Remembering:
+    """Trains the policy; arguments and result as of :func:`mlsh_mpi.algorithm.mlsh.train`."""
+    config, job, family = experiment.config, experiment.job, experiment.family
+    network = network_for(config, family)
     lanes_each = config.sampling.steps // network.trial_steps
     state = SharedPolicy.begin(config, job.world, network, saved)
-    workers = state.hosting.workers
-    lanes = RememberingLanes(maker.lanes(len(workers) * lanes_each), network.head)
+    workers = state.placement.workers
+    lanes = RememberingLanes(family.maker.lanes(len(workers) * lanes_each), network.head)
 
     def iterate(iteration: int, tasks: Sequence[Any]) -> Sequence[Rollout]:
         lanes.trace[:] = 0
         rollout = collect(
             lanes,
-            always(0),
+            constant_primitive(0),
             Remembering.empty(state.learner.stack, lanes.count),
             tasks,
             Streams(config.run.seed, iteration, workers),
@@ -203,15 +189,15 @@ def train(
             macro_length=network.trial_steps,
             watch=job.watch,
         )
-        learn(state.learner, rollout, workers, iteration, config)
+        learn(state.learner, rollout, config)
         return [rollout]
 
-    run(config, job, spec, saved, on_iteration, state, iterate)
+    run(experiment, saved, on_iteration, state, iterate)
     lanes.close()
     return Remembering.empty(state.learner.stack, 0)
 
 
-def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration: int, config: Config) -> None:
+def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
     """PPO on whole trials. The end of a trial is an end (V = 0); ends of episodes within it are not."""
     settings, steps, stack = config.primitive, rollout.steps, learner.stack
     length, lanes = steps.reward.shape
@@ -226,10 +212,12 @@ def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration:
     by_step, row = log_prob.view(lanes, length).T.numpy(), np.zeros(advantages.shape, np.int64)
     normalised, _ = normalise(advantages, advantages + value, by_step, row, 1, learner.ranks)
     batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))
+    streams = rollout.streams
+    workers = streams.workers
     lanes_each = lanes // len(workers)
     count = max(m for m in range(1, settings.minibatches + 1) if lanes_each % m == 0)
     orders = [
-        seeding.stream(config.run.seed, "primitive", iteration, worker).random((settings.epochs, lanes_each)).argsort(-1)
+        seeding.stream(streams.seed, "primitive", streams.iteration, worker).random((settings.epochs, lanes_each)).argsort(-1)
         for worker in workers
     ]
     trial = np.stack([order + w * lanes_each for w, order in enumerate(orders)], axis=1)  # (E, W, lanes of a worker)
@@ -237,33 +225,33 @@ def learn(learner: Learner, rollout: Rollout, workers: Sequence[int], iteration:
     index = torch.from_numpy((parts[..., None] * length + np.arange(length)).reshape(settings.epochs, count, 1, -1))
     block = ppo.Block(slice(0, 1), index.shape[-1])
     plan = ppo.Plan(index, torch.ones(index.shape), (block,))
-    learner.update(batch, plan, [True], settings.learning_rate, summed(learner.ranks))
+    learner.update(batch, plan, [True], settings.learning_rate, learner.allreduce)
 
 
-class Rememberers(Learners):
+class RL2Adaptation(AdaptationMethod):
     """The same policy on each task, in as many trials as D holds episodes; an "update" is one more episode of each."""
 
     explores, remembers = False, True
 
-    def __init__(self, trial: Trial, skills: Skills) -> None:
-        super().__init__(trial)
+    def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
+        super().__init__(adaptation_set)
         self.lanes = self._remembering = RememberingLanes(self.lanes, skills.head)
         self._skills = Remembering.empty(skills.primitives, self.lanes.count)
 
     @property
     def steps(self) -> int:
-        return self.trial.spec.episode_length
+        return self.adaptation_set.family.episode_length
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        rows = len(self.trial.hosting.groups)
+        rows = len(self.adaptation_set.placement.groups)
         return {
             name: torch.from_numpy(values).view(rows, -1)
             for name, values in (("state", self._skills.state), ("trace", self._remembering.trace))
         }
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        return self.rollout(always(0), self._skills, update, self.trial.spec.episode_length)
+        return self.rollout(constant_primitive(0), self._skills, update, self.adaptation_set.family.episode_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
         """Nothing is: it remembers."""

@@ -15,12 +15,12 @@ from typing import Annotated
 
 import tyro
 
-from mlsh_mpi.errors import UserError, nearest, told
-from mlsh_mpi.figures import making
+from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
+from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES
-from mlsh_mpi.figures.points import read_points, read_run, renewed, write_points
 from mlsh_mpi.output import say, warn
+from mlsh_mpi.tracking.curves import read_points, read_run, renewed, write_points
 
 HOME = Path(__file__).resolve().parents[2] / "launch" / "paper"
 
@@ -54,23 +54,23 @@ def figures(
             raise UserError(f"{unfinished} runs of {name} are not finished; the same command continues them")
 
 
-def _made(name: str, only: str) -> list[making.Command]:
+def _made(name: str, only: str) -> list[runner.Command]:
     """Says how long it will take, makes the runs, and keeps what they cost. Returns all that were to be there."""
     file, cores = HOME / name / "cost.json", len(os.sched_getaffinity(0))
-    listed = making.read_commands(HOME / name)
+    listed = runner.read_commands(HOME / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
     wanted = [run for stage in stages for run in stage]
     missing = [run for run in wanted if not run.finished]
     if not missing:
         return wanted
     cost = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    speed = making.speed_here(listed[0][0])
+    speed = runner.speed_here(listed[0][0])
     known = [cost[run.name] for run in missing if run.name in cost]
     hours = sum(seconds * there / speed for seconds, there in known) / 3600
     about = f"{len(known)} of them about {hours / cores:.1f} hours on {cores} cores here" if known else "for the first time"
     say(f"{name}: {len(missing)} runs to make, {about}")
-    making.make(stages, name)
-    cost |= {run.name: (round(making.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
+    runner.make(stages, name)
+    cost |= {run.name: (round(runner.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
     file.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     return wanted
@@ -99,7 +99,7 @@ def _draw(name: str, folders: Sequence[Path]) -> None:
 
 def main() -> None:
     """The command."""
-    with told():
+    with exit_on_user_error():
         tyro.cli(figures, prog="python -m mlsh_mpi.figures")
 
 

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
-from mlsh_mpi import seeding
-from mlsh_mpi.figures.interval import interquartile_band
 from mlsh_mpi.figures.paper import PaperFigure, Series
-from mlsh_mpi.figures.points import Curve, together
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.tracking.curves import Curve, together
+from mlsh_mpi.tracking.statistics import interquartile_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))

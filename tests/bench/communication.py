@@ -164,7 +164,7 @@ def sums_program(setting: Figures) -> None:
     """Median seconds of a sum of each size, of the slowest rank."""
     import numpy as np
 
-    from mlsh_mpi.comm import job
+    from mlsh_mpi.mpi.job import job
 
     with job() as current:
         world, medians = current.world, {}
@@ -172,9 +172,9 @@ def sums_program(setting: Figures) -> None:
             values, times = np.zeros(count, np.float32), []
             for _ in range(max(setting["repeats"], 10)):
                 entered = time.perf_counter()
-                world.sum(values)
+                world.allreduce(values)
                 times.append(time.perf_counter() - entered)
-            medians[name] = max(world.gather(statistics.median(times)))
+            medians[name] = max(world.allgather(statistics.median(times)))
         if world.rank == 0:
             print(json.dumps(medians))
 

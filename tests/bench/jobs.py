@@ -61,12 +61,13 @@ def train_program(setting: Figures) -> None:
     Args:
         setting: options of the trainer, with "preset", and "in_step" if all groups are to be in the same phase.
     """
-    from mlsh_mpi import schedule
-    from mlsh_mpi.comm import job
-    from mlsh_mpi.mlsh import train
-    from mlsh_mpi.options import with_options
-    from mlsh_mpi.presets import PRESETS
-    from mlsh_mpi.task_family import Maker
+    from mlsh_mpi.algorithm import schedule
+    from mlsh_mpi.algorithm.mlsh import train
+    from mlsh_mpi.config.overrides import with_options
+    from mlsh_mpi.config.presets import PRESETS
+    from mlsh_mpi.mpi.job import job
+    from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+    from mlsh_mpi.sampling.task_family import TaskFamily
 
     preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
     if in_step:
@@ -75,7 +76,7 @@ def train_program(setting: Figures) -> None:
     seconds, rows = [], []
     with job() as current:
         config = with_options(PRESETS[preset].config, {"workers": 1, "groups": current.world.size, **setting})
-        maker = Maker(config.environment.env, None)
+        maker = EnvironmentMaker(config.environment.env, None)
 
         def on_iteration(metrics: dict[str, float], _: object) -> bool:
             seconds.append(time.perf_counter())
@@ -83,8 +84,8 @@ def train_program(setting: Figures) -> None:
             return False
 
         wall, cpu = time.perf_counter(), time.process_time()
-        train(config, current, maker, maker.spec(), None, on_iteration)
-        used = current.world.gather((time.process_time() - cpu) / (time.perf_counter() - wall))
+        train(config, current, maker, TaskFamily.of(maker), None, on_iteration)
+        used = current.world.allgather((time.process_time() - cpu) / (time.perf_counter() - wall))
         if current.world.rank == 0:
             steps = current.world.size * config.sampling.steps
             print(json.dumps({"seconds": seconds, "rows": rows, "steps": steps, "awake": sum(used) / current.cores}))

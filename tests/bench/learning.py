@@ -42,14 +42,15 @@ from rich.table import Table
 
 from ant_v5 import ID, check
 from learning_peers import ROW_STEPS, Write, record
-from mlsh_mpi.comm import job
-from mlsh_mpi.config import Config, Hierarchy, Network, Sampling
-from mlsh_mpi.figures.interval import interquartile_band
-from mlsh_mpi.lanes import Lanes
-from mlsh_mpi.mlsh import train
-from mlsh_mpi.options import with_options
-from mlsh_mpi.presets import TUNED
-from mlsh_mpi.task_family import Maker
+from mlsh_mpi.algorithm.mlsh import train
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.presets import TUNED
+from mlsh_mpi.config.settings import Config, Hierarchy, Network, Sampling
+from mlsh_mpi.mpi.job import job
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.lanes import Lanes
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.statistics import interquartile_band
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Counted(Lanes):
         return observation, reward, end
 
 
-class CountingMaker(Maker):
+class CountingMaker(EnvironmentMaker):
     """Makes one :class:`Counted`."""
 
     def lanes(self, count: int) -> Lanes:
@@ -125,7 +126,7 @@ def run_mlsh_mpi(seed: int, steps: int, write: Write) -> None:
     torch.set_num_threads(1)
     with job() as current:
         config = with_options(Config(), OURS | {"seed": seed, "iterations": -(-steps // each)})
-        train(config, current, maker, maker.spec(), None, after_iteration)
+        train(config, current, maker, TaskFamily.of(maker), None, after_iteration)
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bare import seconds_of, state_of
-from mlsh_mpi.comm import job
-from mlsh_mpi.lanes import Lanes
-from mlsh_mpi.mlsh import train
-from mlsh_mpi.options import with_options
-from mlsh_mpi.presets import PRESETS
-from mlsh_mpi.task_family import Maker
+from mlsh_mpi.algorithm.mlsh import train
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.presets import PRESETS
+from mlsh_mpi.mpi.job import job
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.lanes import Lanes
+from mlsh_mpi.sampling.task_family import TaskFamily
 
 GOALS = {"ant-twowalk-paper": 0.80, "humanoid-walk-crawl-paper": 0.85}
 
@@ -62,7 +63,7 @@ class Recorder(Lanes):
         return seconds
 
 
-class RecordingMaker(Maker):
+class RecordingMaker(EnvironmentMaker):
     """Makes one :class:`Recorder`."""
 
     def lanes(self, count: int) -> Lanes:
@@ -91,7 +92,7 @@ def main() -> None:
             return False
 
         entered = time.perf_counter()
-        train(config, current, maker, maker.spec(), None, on_iteration)
+        train(config, current, maker, TaskFamily.of(maker), None, on_iteration)
         whole = time.perf_counter() - entered - replaying
 
     physics = sum(bare)

@@ -73,7 +73,7 @@ class Task(gym.Env):
 
     def __init__(self):
         self.env = ant()
-        self.observation_space, self.action_space, self.spec = self.env.observation_space, self.env.action_space, self.env.spec
+        self.observation_space, self.action_space, self.family = self.env.observation_space, self.env.action_space, self.env.spec
 
     def sample_task(self, rng, split="train"):
         """There is one."""
@@ -148,15 +148,16 @@ def run_stable_baselines3(steps: int, library: str = "stable_baselines3") -> Non
 def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     """This trainer, on the ant as a world of this project or as Gymnasium's own environment."""
     from ant_v5 import ID, check
-    from mlsh_mpi.comm import job
-    from mlsh_mpi.mlsh import train
-    from mlsh_mpi.options import with_options
-    from mlsh_mpi.presets import PRESETS
-    from mlsh_mpi.task_family import Maker
+    from mlsh_mpi.algorithm.mlsh import train
+    from mlsh_mpi.config.overrides import with_options
+    from mlsh_mpi.config.presets import PRESETS
+    from mlsh_mpi.mpi.job import job
+    from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+    from mlsh_mpi.sampling.task_family import TaskFamily
     from mujoco_trainer import RecordingMaker
 
     check()
-    maker = RecordingMaker(ID, None) if worlds else Maker(Task, 1000)
+    maker = RecordingMaker(ID, None) if worlds else EnvironmentMaker(Task, 1000)
     watch = Stopwatch()
     watch.update_begins()
 
@@ -168,7 +169,7 @@ def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     with job() as current:
         setting = {"groups": 1, "workers": 1, "warmup": 1, "joint": 1000, "iterations": steps // D, "macro_length": 200}
         config = with_options(PRESETS["ant-twowalk-paper"].config, setting)
-        train(config, current, maker, maker.spec(), None, next_iteration)
+        train(config, current, maker, TaskFamily.of(maker), None, next_iteration)
         watch.print(steps, maker.recorder.replay if worlds else None)
 
 

@@ -162,7 +162,7 @@ def _tell_of_start(world: Any, began: float) -> None:
     world.Barrier()
     seconds = time.time() - began
     (pss,) = re.findall(r"^Pss: +(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)
-    every = world.gather(int(pss) / 1024)
+    every = world.allgather(int(pss) / 1024)
     world.Barrier()
     if world.Get_rank() == 0:
         print(json.dumps({"seconds": seconds, "megabytes": sum(every) / len(every)}))

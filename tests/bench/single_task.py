@@ -29,12 +29,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mlsh_mpi.comm import Job, job
-from mlsh_mpi.config import Config, Environment
-from mlsh_mpi.mlsh import train
-from mlsh_mpi.options import with_options
-from mlsh_mpi.presets import preset_config
-from mlsh_mpi.task_family import Maker, Spec
+from mlsh_mpi.algorithm.mlsh import train
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.presets import preset_config
+from mlsh_mpi.config.settings import Config, Environment
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,16 @@ ABLATION: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class OneTask(Spec):
-    """An environment's Spec with a single task."""
+class OneTask(TaskFamily):
+    """An environment's TaskFamily with a single task."""
 
     only: Any = None
 
     @classmethod
-    def of(cls, spec: Spec, label: str) -> OneTask:
+    def of(cls, family: TaskFamily, label: str) -> OneTask:
         """The same with one of its tasks alone."""
-        only = next(task for task in spec.known_tasks if spec.label(task) == label)
-        return cls(**{field.name: getattr(spec, field.name) for field in fields(spec)}, only=only)
+        only = next(task for task in family.known_tasks if family.label(task) == label)
+        return cls(**{field.name: getattr(family, field.name) for field in fields(family)}, only=only)
 
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Any:
         return self.only
@@ -131,11 +132,11 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
     config = configured(goal.preset, seed, SMALL_UPDATES | dict(changes))
     if goal.env is not None:
         config = replace(config, environment=Environment(goal.env, episode_length=1000))
-    maker = Maker.of(config.environment)
-    spec = maker.spec() if goal.task is None else OneTask.of(maker.spec(), goal.task)
-    lanes, stretch = config.sampling.shape(spec.episode_length)
+    maker = EnvironmentMaker.of(config.environment)
+    family = TaskFamily.of(maker) if goal.task is None else OneTask.of(TaskFamily.of(maker), goal.task)
+    lanes, stretch = config.sampling.shape(family.episode_length)
     an_iteration = config.sampling.groups * config.sampling.workers * lanes * stretch
-    alone = {"joint": 10**6, "macro_length": spec.episode_length, "exploration": 0.0}
+    alone = {"joint": 10**6, "macro_length": family.episode_length, "exploration": 0.0}
     config = with_options(config, {"iterations": -(-steps // an_iteration), **alone})
     rows: list[dict[str, float]] = []
     began = time.process_time()
@@ -145,7 +146,7 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
         rows.append({"steps": metrics["iteration"] * an_iteration, "cpu_seconds": time.process_time() - began} | row)
         return False
 
-    train(config, current, maker, spec, None, on_iteration)
+    train(config, current, maker, family, None, on_iteration)
     if current.world.rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -194,7 +195,7 @@ def main() -> None:
     with job() as current:
         for seed in range(given.seeds):
             for name, change in variants.items():
-                if not current.world.first(paths[name][seed].exists()):
+                if not current.world.bcast(paths[name][seed].exists()):
                     run(current, goal, paths[name][seed], seed, steps, change)
                     if current.world.rank == 0:
                         print(*row_of(f"{name}, seed {seed}", [paths[name][seed]], goal.level, steps), flush=True)

@@ -25,19 +25,20 @@ def measure(folder: Path, repeats: int) -> None:
     """Under mpirun: medians of seconds for one of each, and of an iteration of the default preset, to a JSON file."""
     import torch
 
-    from mlsh_mpi import checkpoint
-    from mlsh_mpi.comm import job
-    from mlsh_mpi.mlsh import train
-    from mlsh_mpi.options import with_options
-    from mlsh_mpi.ppo import PPOUpdate
-    from mlsh_mpi.presets import PRESETS
-    from mlsh_mpi.state import State
-    from mlsh_mpi.task_family import Maker
+    from mlsh_mpi.algorithm.mlsh import train
+    from mlsh_mpi.algorithm.ppo import PPOUpdate
+    from mlsh_mpi.algorithm.training_state import State
+    from mlsh_mpi.config.overrides import with_options
+    from mlsh_mpi.config.presets import PRESETS
+    from mlsh_mpi.mpi.job import job
+    from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+    from mlsh_mpi.sampling.task_family import TaskFamily
+    from mlsh_mpi.tracking import checkpoint
 
     torch.set_num_threads(1)
     with job() as current:
         world, config = current.world, with_options(PRESETS["moving-bandits"].config, {"iterations": 40, "forming_iterations": 0})
-        maker = Maker(config.environment.env, None)
+        maker = EnvironmentMaker(config.environment.env, None)
         seconds: dict[str, list[float]] = {"iteration": [], "checkpoints": [], "in-sync checks": [], "diagnostics": []}
         epochs: list[float] = []
         plain = PPOUpdate._epoch
@@ -69,7 +70,7 @@ def measure(folder: Path, repeats: int) -> None:
             entered = time.perf_counter()
             return False
 
-        train(config, current, maker, maker.spec(), None, on_iteration)
+        train(config, current, maker, TaskFamily.of(maker), None, on_iteration)
         if world.rank == 0:
             (folder / "seconds.json").write_text(json.dumps({name: float(np.median(s[10:])) for name, s in seconds.items()}))
 

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from mlsh_mpi.cli import asked_to_adapt
+from mlsh_mpi.cli import parse_adapt_args
 from mlsh_mpi.errors import UserError
 from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, mpirun, mpirun_each, python
@@ -217,7 +217,7 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(oth
 def test_a_mistake_on_the_command_line_is_named(trained, monkeypatch, arguments, told):
     monkeypatch.chdir(trained)
     with pytest.raises(UserError) as error:
-        asked_to_adapt(arguments)
+        parse_adapt_args(arguments)
     for part in told:
         assert part in str(error.value)
 

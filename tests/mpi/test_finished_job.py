@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlsh_mpi.options import from_dict
+from mlsh_mpi.config.overrides import from_dict
 from mpi.conftest import ITERATIONS, ORDINARY, but_for_time, rows_of
 from mpi.launcher import mpirun
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mlsh_mpi.ppo import DIAGNOSTICS
+from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
 from mpi.launcher import PROGRAMS, mpirun
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]

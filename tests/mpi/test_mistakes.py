@@ -160,7 +160,7 @@ def test_a_target_that_is_never_logged_is_refused_after_a_cycle(tmp_path):
 ODD = """
 from mpi4py import MPI
 import mlsh_mpi
-from mlsh_mpi.state import State
+from mlsh_mpi.algorithm.training_state import State
 check = State.check
 def spoil(state, iteration):
     check(state, iteration)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mlsh_envs  # noqa: F401 (registers the environments)
-from mlsh_mpi.presets import PRESETS
+from mlsh_mpi.config.presets import PRESETS
 from mpi.launcher import mpirun_each
 
 pytestmark = pytest.mark.mpi

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlsh_mpi import checkpoint
+from mlsh_mpi.tracking import checkpoint
 from mpi.families import ROOT
 from mpi.launcher import mpirun
 from mpi.learned import phi

@@ -11,11 +11,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from mlsh_mpi import ppo
-from mlsh_mpi.comm import job
-from mlsh_mpi.config import Config
-from mlsh_mpi.learner import shared_primitives
-from mlsh_mpi.options import with_options
+from mlsh_mpi.algorithm import ppo
+from mlsh_mpi.algorithm.primitives import shared_primitives
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.mpi.job import job
 
 OBSERVATION, WORKERS, SAMPLES, EPOCHS, MINIBATCHES = 5, 6, 150, 1, 3
 USAGE = [0.93, 0.05, 0.02, 0.0]
@@ -52,14 +52,14 @@ def data_of(worker, stack):
 
 def pooled(world, values):
     """What all ranks gave, in rank order."""
-    return [item for part in world.gather(values) for item in part]
+    return [item for part in world.allgather(values) for item in part]
 
 
 def record(world, space, workers):
     """The gradients of every minibatch, and what they were made of."""
     config = with_options(Config(), {"primitives": len(USAGE), "hidden": (16, 8)})
-    spec = SimpleNamespace(primitive_columns=np.arange(OBSERVATION), action_space=space)
-    learner = shared_primitives(config, world, spec)
+    family = SimpleNamespace(primitive_columns=np.arange(OBSERVATION), action_space=space)
+    learner = shared_primitives(config, world, family)
     stack = learner.stack
     stack.flat += torch.randn(stack.flat.shape, generator=torch.Generator().manual_seed(99)) / 10
     data = [data_of(worker, stack) for worker in range(WORKERS)]
@@ -73,10 +73,10 @@ def record(world, space, workers):
     minibatches = []
     for (epoch, number), parts in zip(np.ndindex(EPOCHS, MINIBATCHES), itertools.chain(*ppo.epochs_of(batch, plan)), strict=True):
         index, weight = plan.index[epoch, number], plan.weight[epoch, number]
-        counts = learner.update.gradient(parts, lambda buffer: world.sum(buffer.numpy()))
+        counts = learner.update.gradient(parts, lambda buffer: world.allreduce(buffer.numpy()))
         own = [[workers[i // SAMPLES] * SAMPLES + i % SAMPLES for i in index[k][weight[k] > 0].tolist()] for k in range(stack.n)]
-        samples = [list(itertools.chain(*here)) for here in zip(*world.gather(own), strict=True)]
-        copies = world.gather(stack.gradient.numpy().tobytes())
+        samples = [list(itertools.chain(*here)) for here in zip(*world.allgather(own), strict=True)]
+        copies = world.allgather(stack.gradient.numpy().tobytes())
         same = all(copy == copies[0] for copy in copies)
         minibatches.append({"gradient": stack.gradient.clone(), "counts": counts, "samples": samples, "same": same})
     return {

@@ -20,7 +20,7 @@ if sys.argv[1] == "clock" and rank == 1:
     now = time.time
     time.time = lambda: now() + 400
 
-from mlsh_mpi.comm import job  # noqa: E402
+from mlsh_mpi.mpi.job import job  # noqa: E402
 
 with job():
     print("started")

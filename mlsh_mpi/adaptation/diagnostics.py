@@ -1,0 +1,183 @@
+"""Is a hierarchy well? How far its primitives are apart, who uses them for what, and what a collapse looks like in words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.algorithm.metrics import finished, format_value
+from mlsh_mpi.mpi.placement import place
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.sampling.episodes import Streams
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.rollout import collect, constant_primitive
+
+FORCED_ITERATION = 10_000
+"""Where the forced episodes' random streams begin, beyond any number of updates of a learner."""
+PLACES = 4096
+"""Observations at which primitives are compared, of all learners together."""
+ALIKE = 0.1
+"""Primitives are alike if on every task their returns alone differ by less than this share of all that any of them reaches."""
+SAME_POLICY = 0.05
+"""The same in nats, where tasks are not listed: coins that fall on one side in 50 and in 66 % of throws differ by so much."""
+UNUSED = 0.02
+"""A primitive with less than this share of the steps is hardly ever chosen."""
+UNSERVED = 0.25
+"""No primitive serves a task if the best of them gets less than this share there, alone, of what any gets on any task."""
+BLIND = 0.1
+"""Masters choose alike if their choices tell less than this share of what they could of their task."""
+
+
+def divergence(skills: Skills, observation: Array, learners: int, places: int) -> Array:
+    """How differently primitives act in the places that were visited, whichever of them was at work there.
+
+    Args:
+        skills: K primitives.
+        observation: (T, L, observation), filtered.
+        learners: whose lanes are equal blocks of the L.
+        places: of each learner, evenly spread over all it saw, lane after lane.
+
+    Returns:
+        (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the places.
+    """
+    primitives = skills.primitives
+    each = observation.swapaxes(0, 1).reshape(learners, -1, observation.shape[-1])
+    chosen = np.linspace(0, each.shape[1] - 1, min(places, each.shape[1])).astype(np.int64)
+    seen = skills.primitive_view(each[:, chosen].reshape(-1, observation.shape[-1]))
+    outputs = outputs_of(primitives, np.repeat(seen[None], primitives.n, axis=0))
+    free = primitives.network.free(primitives.parameters).numpy()
+    found = np.zeros((primitives.n, primitives.n))
+    for i, j in itertools.permutations(range(primitives.n), 2):
+        found[i, j] = skills.head.divergence(outputs[i], free[i], outputs[j], free[j]).mean()
+    return (found + found.T) / 2
+
+
+def mutual_information(usage: Array) -> float:
+    """What the choice of a primitive tells of the task, in nats: (tasks, K) shares, every task as likely as the others."""
+    joint = usage / usage.sum()
+    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    used = joint > 0
+    return max(0.0, float((joint[used] * np.log(joint[used] / independent[used])).sum()))
+
+
+def forced_returns(
+    experiment: Experiment, skills: Skills, tasks: Sequence[Any], seed: int, advance: Callable[[str], None]
+) -> Array:
+    """The separation matrix: mean return of each primitive run alone on each task, actions sampled.
+
+    Args:
+        experiment: `test_masters` workers, dealt to the ranks of its job, run `test_episodes` each.
+        skills: frozen.
+        tasks: columns of the matrix.
+        seed: of the test.
+        advance: told after each primitive on each task.
+
+    Returns:
+        (K, tasks).
+    """
+    config, job, family = experiment.config, experiment.job, experiment.family
+    count = max(config.run.test_masters, job.world.size)
+    placement = place(count, 1, job.world.size, job.world.rank)
+    sums = np.zeros((2, skills.primitives.n, len(tasks)))
+    lanes = family.maker.lanes(len(placement.workers) * config.run.test_episodes)
+    for k, column in np.ndindex(sums.shape[1:]):
+        rollout = collect(
+            lanes,
+            constant_primitive(k),
+            skills,
+            [tasks[column]] * len(placement.workers),
+            Streams(seed, FORCED_ITERATION + k * len(tasks) + column, placement.workers),
+            steps=family.episode_length,
+            macro_length=family.episode_length,
+            watch=job.watch,
+        )
+        sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
+        advance(f"primitive {k} alone on {family.label(tasks[column])}")
+    lanes.close()
+    job.world.allreduce(sums)
+    return sums[1] / np.maximum(sums[0], 1)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Of K primitives, and of the masters that use them on M tasks."""
+
+    divergence: Array
+    """(K, K): see :func:`divergence`."""
+    usage: Array
+    """(M, K) share of the steps, exploration off."""
+    forced: Array
+    """(K, M) returns alone; (K, 0) where tasks are not listed."""
+    tasks: Sequence[str]
+    """(M,) their labels."""
+
+    @property
+    def information(self) -> float:
+        """:func:`mutual_information` of task and primitive."""
+        return mutual_information(self.usage)
+
+    @property
+    def most_information(self) -> float:
+        """What it could be at most."""
+        return float(np.log(min(self.usage.shape)))
+
+    def verdict(self) -> list[str]:
+        """What is wrong, in a sentence each with what to try; empty for a hierarchy that is well, or has but one primitive."""
+        primitives = range(len(self.divergence))
+        pairs = [pair for pair in itertools.combinations(primitives, 2) if self._alike(*pair)]
+        found = [
+            f"primitives {i} and {j} have collapsed onto one another: {self._evidence(i, j)}. Try --forming-iterations (whole "
+            "episodes while they form), --no-learn-from-explored, more --groups, or fewer --primitives."
+            for i, j in pairs
+        ]
+        found += [
+            f"primitive {k} is hardly ever chosen ({self.usage[:, k].mean():.1%} of the steps). Try fewer --primitives, or more "
+            "--exploration."
+            for k in primitives
+            if self.usage[:, k].mean() < UNUSED
+        ]
+        if unserved := self._unserved():
+            some = ", ".join(self.tasks[t] for t in unserved[:4]) + ", ..." * (len(unserved) > 4)
+            most = format_value(self.forced[:, unserved].max())
+            found.append(
+                f"no primitive serves {some}: alone the best earns {most} there, and {format_value(self.forced.max())} "
+                "elsewhere. Try more --groups, more --iterations, or more --primitives."
+            )
+        if not found and self.most_information > 0 and self.information < BLIND * self.most_information:
+            found.append(
+                f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
+                f"{self.most_information:.2f}. Try a longer --warmup, a longer --macro-length or a larger --master.learning-rate."
+            )
+        return found
+
+    def _unserved(self) -> list[int]:
+        """Tasks, if they and the primitives are several."""
+        if min(self.forced.shape) < 2:
+            return []
+        least, best = self.forced.min(), self.forced.max(0)
+        return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
+
+    def _alike(self, i: int, j: int) -> bool:
+        """Equal returns tell nothing of two primitives that alone come to no reward, as where it is sparse: what they do does."""
+        if not (self._earns(i) and self._earns(j)):
+            return bool(self.divergence[i, j] < SAME_POLICY)
+        return bool((np.abs(self.forced[i] - self.forced[j]) < ALIKE * np.ptp(self.forced)).all())
+
+    def _earns(self, k: int) -> bool:
+        """Whether a primitive serves any task, alone."""
+        if not self.forced.size or not np.ptp(self.forced):
+            return False
+        return bool(self.forced[k].max() - self.forced.min() >= UNSERVED * np.ptp(self.forced))
+
+    def _evidence(self, i: int, j: int) -> str:
+        apart = f"where they went they are {self.divergence[i, j]:.2f} nats apart"
+        if not self.forced.size:
+            return apart
+        task = int(np.abs(self.forced[i] - self.forced[j]).argmax())
+        first, second = format_value(self.forced[i, task]), format_value(self.forced[j, task])
+        return f"alone they earn {first} and {second} on the task where they differ most, and {apart}"

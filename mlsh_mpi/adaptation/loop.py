@@ -1,0 +1,292 @@
+"""How single tasks are learned once training is over: the loop that all methods share.
+
+fresh_masters.py is the paper's own, baselines/ what it is compared with.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.adaptation.task_selection import TEST_SEED
+from mlsh_mpi.algorithm.decision_memory import Memory
+from mlsh_mpi.algorithm.metrics import COSTS, Clock, Tally, costs_of_a_rank
+from mlsh_mpi.mpi.placement import Placement, place
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.episodes import Streams
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.rollout import Master, Rollout, collect
+
+
+@dataclass(frozen=True)
+class AdaptationSet(Experiment):
+    """M tasks, each to be learned by a learner of its own, and those of them whose learners this rank hosts.
+
+    A learner has one worker with its D, and its own random streams: it does not matter who else is there.
+    """
+
+    tasks: tuple[Any, ...]
+    """(M,) of all ranks."""
+
+    @property
+    def seed(self) -> int:
+        """Of the test."""
+        return self.config.run.seed + TEST_SEED
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Which learners are here: groups of one worker."""
+        return place(len(self.tasks), 1, self.job.world.size, self.job.world.rank)
+
+    @property
+    def lanes_each(self) -> int:
+        """Lanes of a learner, each for a whole episode."""
+        return self.config.sampling.shape(self.family.episode_length)[0]
+
+    @cached_property
+    def alone(self) -> Ranks:
+        """This rank, for learners that share nothing with others."""
+        return self.job.world.split(self.job.world.rank)
+
+    @property
+    def tasks_here(self) -> list[Any]:
+        """Of the learners of this rank."""
+        return [self.tasks[learner] for learner in self.placement.groups]
+
+
+class AdaptationMethod(ABC):
+    """What learns tasks, each by itself: the learners of this rank side by side.
+
+    Args:
+        adaptation_set: who is here, and on which tasks.
+        lanes_each: of a learner; by default as many as D holds episodes.
+    """
+
+    behaviours = 1
+    """What a learner chooses from: K primitives or options; 1 where it only is itself."""
+    explores = True
+    """Whether it acts otherwise than it would if nothing were to be learned."""
+    remembers = False
+    """Whether what it does depends on what it has done before, beside what it has learned."""
+    memory: Memory | None = None
+    """What the learners here know of their tasks, where they learn from more than they have just collected."""
+
+    def __init__(self, adaptation_set: AdaptationSet, lanes_each: int | None = None) -> None:
+        self.adaptation_set = adaptation_set
+        self.lanes = adaptation_set.family.maker.lanes(
+            len(adaptation_set.placement.groups) * (lanes_each or adaptation_set.lanes_each)
+        )
+
+    def rollout(self, master: Master, skills: Skills, update: int, macro_length: int) -> Rollout:
+        """An episode's time in every lane, each learner on its own task."""
+        adaptation_set = self.adaptation_set
+        return collect(
+            self.lanes,
+            master,
+            skills,
+            adaptation_set.tasks_here,
+            Streams(adaptation_set.seed, update, adaptation_set.placement.groups),
+            steps=adaptation_set.family.episode_length,
+            macro_length=macro_length,
+            watch=adaptation_set.job.watch,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Environment steps on a learner's task from one update to the next."""
+        return self.collected
+
+    @property
+    def collected(self) -> int:
+        """Environment steps of a learner in a collection, in all its lanes."""
+        return self.adaptation_set.lanes_each * self.adaptation_set.family.episode_length
+
+    @property
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that learning changes, as views: (learners here, ...)."""
+
+    @abstractmethod
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        """D steps of every learner.
+
+        Args:
+            update: names the random streams.
+            explore: as it must to learn; else each does its best, and nothing of it is learned.
+        """
+
+    @abstractmethod
+    def learn(self, rollout: Rollout, update: int) -> None:
+        """One update from what was collected."""
+
+    def entropy(self, rollout: Rollout) -> Array:
+        """(learners here,) in nats, of choices between behaviours; 0 where there is nothing to choose."""
+        return np.zeros(len(self.adaptation_set.placement.groups))
+
+    def divergence(self, rollout: Rollout) -> Array:
+        """(K, K) nats between behaviours where they went: see :func:`health.divergence`."""
+        return np.zeros((self.behaviours, self.behaviours))
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How M learners fared, after 0 to U updates. NaN where nobody looked."""
+
+    tasks: tuple[Any, ...]
+    """(M,) task of each."""
+    steps: int
+    """Environment steps of a learner from one update to the next."""
+    returns: Array
+    """(U + 1, M) mean return of an episode, exploring."""
+    unexplored: Array
+    """(U + 1, M) mean return of an episode, exploration off."""
+    entropy: Array
+    """(U + 1, M) nats, of choices between behaviours, exploration off."""
+    usage: Array
+    """(U + 1, M, K) share of the steps that each behaviour ran, exploration off."""
+    divergence: Array
+    """(U + 1, K, K) nats: see :func:`health.divergence`."""
+
+    @classmethod
+    def empty(cls, tasks: tuple[Any, ...], steps: int, behaviours: int) -> Adaptation:
+        """Before the first collection."""
+        learners = len(tasks)
+        shapes = ((learners,), (learners,), (learners,), (learners, behaviours), (behaviours, behaviours))
+        return cls(tasks, steps, *(np.zeros((0, *shape)) for shape in shapes))
+
+    @property
+    def curves(self) -> dict[str, Array]:
+        """Everything that grows."""
+        return {name: value for name, value in vars(self).items() if name not in ("tasks", "steps")}
+
+    def grown(self, **row: Array) -> Adaptation:
+        """With what was seen after one more update."""
+        longer = {name: np.concatenate((values, row[name][None])) for name, values in self.curves.items()}
+        return Adaptation(self.tasks, self.steps, **longer)
+
+
+@dataclass
+class Progress:
+    """What a resume of :func:`adapt` needs."""
+
+    learners: AdaptationMethod
+    adaptation: Adaptation
+
+    @property
+    def shared(self) -> Array:
+        """Nothing that learns here is shared."""
+        return np.zeros(0)
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """Of all learners, on rank 0."""
+        memory = self.learners.memory
+        parts = world.gather((self.learners.tensors, memory.of_workers if memory else []))  # ranks host learners in order
+        if parts is None:
+            return None
+        learners = {name: torch.cat([part[name] for part, _ in parts]) for name in parts[0][0]}
+        memories = list(itertools.chain(*(part for _, part in parts)))
+        curves = {name: torch.from_numpy(values) for name, values in self.adaptation.curves.items()}
+        return {"learners": learners, "memories": memories, "curves": curves}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        here = list(self.learners.adaptation_set.placement.groups)
+        for name, values in self.learners.tensors.items():
+            if name in saved["learners"]:
+                values.copy_(saved["learners"][name][here])
+        if self.learners.memory is not None and "memories" in saved:
+            self.learners.memory.restore([saved["memories"][learner] for learner in here])
+        curves = {name: values.numpy() for name, values in saved["curves"].items()}
+        self.adaptation = Adaptation(self.adaptation.tasks, self.adaptation.steps, **curves)
+
+
+OnUpdate = Callable[[dict[str, float], Progress], object]
+
+
+def adapt(
+    learners: AdaptationMethod,
+    updates: int,
+    on_update: OnUpdate,
+    *,
+    look: Callable[[int], bool],
+    saved: Mapping[str, Any] | None = None,
+) -> Adaptation:
+    """Has every learner collect and learn, over and over.
+
+    Args:
+        learners: of this rank; all ranks call together.
+        updates: U.
+        on_update: receives, on every rank, the metrics after 0, 1, ... U updates, and what a checkpoint should hold.
+        look: whether to try without exploration, too, after so many updates; what that costs is not counted as steps.
+        saved: what a checkpoint holds; None begins.
+    """
+    adaptation_set, k = learners.adaptation_set, learners.behaviours
+    world, placement = adaptation_set.job.world, adaptation_set.placement
+    progress = Progress(learners, Adaptation.empty(adaptation_set.tasks, learners.steps, k))
+    if saved is not None:
+        progress.restore(saved)
+    for update in range(len(progress.adaptation.returns), updates + 1):
+        clock, looks = Clock(world.meter), look(update)
+        exploring, quiet = (Tally.empty(len(adaptation_set.tasks), k, world.size) for _ in range(2))
+        divergence = np.zeros((k, k))
+        rollout = learners.collect(update, explore=True)
+        exploring.add_rollout(rollout, placement)
+        environment, policy = rollout.environment_seconds, rollout.policy_seconds
+        if looks:
+            best = learners.collect(update + 1, explore=False) if learners.explores else rollout
+            quiet.add_rollout(best, placement)
+            quiet.add_entropy(learners.entropy(best), placement, 1)
+            divergence += learners.divergence(best) * len(placement.groups) / len(adaptation_set.tasks)
+            if best is not rollout:
+                environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
+        learners.learn(rollout, update)
+        _refuse_not_finite(learners, update)
+        exploring.costs[world.rank] = clock.costs(environment, policy)
+        for values in (exploring.flat, quiet.flat, divergence):
+            world.allreduce(values)
+        known = 0.0 if looks else np.nan
+        progress.adaptation = progress.adaptation.grown(
+            returns=exploring.returns(),
+            unexplored=quiet.returns(),
+            entropy=quiet.groups[:, 3] + known,
+            usage=quiet.groups[:, 4:] / np.maximum(quiet.groups[:, 4:].sum(1, keepdims=True), 1) + known,
+            divergence=divergence + known,
+        )
+        on_update(_metrics(update, progress.adaptation, adaptation_set, exploring), progress)
+    learners.lanes.close()
+    return progress.adaptation
+
+
+def _refuse_not_finite(learners: AdaptationMethod, update: int) -> None:
+    """Raises ArithmeticError if anything that was learned is no longer a finite number."""
+    for name, values in learners.tensors.items():
+        finite = torch.isfinite(values.reshape(len(values), -1)).all(1)
+        if not finite.all():
+            learner = learners.adaptation_set.placement.groups[int((~finite).nonzero()[0])]
+            raise ArithmeticError(f"after update {update + 1}, {name} of learner {learner} is NaN or infinite")
+
+
+def _metrics(update: int, adaptation: Adaptation, adaptation_set: AdaptationSet, tally: Tally) -> dict[str, float]:
+    """What is logged of an update: means over the learners, and over those of each task where several share one."""
+    labels = np.array([adaptation_set.family.label(task) for task in adaptation_set.tasks])
+    metrics: dict[str, float] = {"iteration": update + 1, "updates": update}
+    for name, values in (("return/mean", adaptation.returns[-1]), ("return/unexplored", adaptation.unexplored[-1])):
+        metrics[name] = float(np.mean(values))
+        if len(labels) > len(set(labels)):
+            metrics |= {f"{name}/{label}": float(np.mean(values[labels == label])) for label in sorted(set(labels))}
+    metrics["master/entropy"] = float(np.mean(adaptation.entropy[-1]))
+    metrics |= {f"primitive/usage_{k}": share for k, share in enumerate(adaptation.usage[-1].mean(0).tolist())}
+    cpu = float(tally.costs[:, COSTS.index("cpu")].sum())
+    metrics["speed/steps_per_cpu_second"] = float(tally.groups[:, 2].sum()) / max(cpu, 1e-9)
+    metrics |= costs_of_a_rank(tally.costs)
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}

@@ -1,0 +1,215 @@
+"""The gradient of PPO's loss for a stack of actor-critics, its backward pass written out.
+
+A minibatch here is small: autograd would take longer to build its graph and to walk it than to do the arithmetic. So the backward
+pass through the two tanh networks stands here, one operation a line, and that of a distribution beside its log-probability
+(heads.py). The first minibatch of every stack is also derived by autograd, and if the two disagree autograd stays in charge.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mlsh_mpi.config.settings import PPO
+from mlsh_mpi.networks.actor_critic import Network, Stack, tanh_layer
+
+AGREEMENT = 1e-6
+"""By which share of its largest entry a parameter's gradient may differ from autograd's: sums in another order."""
+COMPARISONS = 10
+"""Minibatches that are compared at most, until one gives every parameter a gradient."""
+
+
+class Minibatch(NamedTuple):
+    """n rows of B samples; fields as in :class:`mlsh_mpi.algorithm.ppo.Batch`, with (n, B) instead of (S,)."""
+
+    observation: Tensor
+    action: Tensor
+    log_prob: Tensor
+    advantage: Tensor
+    target: Tensor
+    weight: Tensor
+    """(n, B) 1, or 0 for padding."""
+
+
+def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Tensor:
+    """What is minimised, summed over samples: the clipped surrogate's negative and the value's squared error.
+
+    The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
+    clip range on the side that the advantage A asks for, and r A elsewhere. Only the second kind is summed: the gradient is the
+    same, in half the operations.
+
+    Args:
+        network: shape of the actor-critics.
+        parameters: theirs, n rows each.
+        minibatch: the samples of each row.
+        config: clip and value coefficient.
+    """
+    observation, action, log_prob, advantage, target, weight = minibatch
+    now, value = network.log_prob_and_value(parameters, observation, action)
+    ratio = torch.exp(now - log_prob)
+    moves = (ratio.detach() - 1) * torch.sign(advantage) < config.clip
+    error = torch.nn.functional.mse_loss(value, target, reduction="none")
+    return (ratio * -(advantage * weight * moves)).sum() + (error * (weight * config.value_coefficient)).sum()
+
+
+class Gradients:
+    """Adds the gradient of the loss to a stack's buffer."""
+
+    def __init__(self, stack: Stack, config: PPO) -> None:
+        self._stack, self._config = stack, config
+        self.measures = False
+        """Whether samples are also added to `stack.measured`."""
+        self._written_out = stack.network.written_out
+        self._to_compare = COMPARISONS if self._written_out else 0
+        self._rows: dict[tuple[int, int], _Rows] = {}
+
+    def add(self, minibatch: Minibatch, first: int = 0) -> None:
+        """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`.
+
+        Args:
+            minibatch: of rows that are neighbours.
+            first: the first of them.
+        """
+        if self._to_compare:
+            self._compare(minibatch, first)
+        if self._written_out:
+            self.add_written_out(minibatch, first)
+        else:
+            self.add_by_autograd(minibatch, first)
+
+    def add_by_autograd(self, minibatch: Minibatch, first: int = 0) -> None:
+        """The same as :meth:`add`, derived by autograd."""
+        stack, end = self._stack, first + len(minibatch.weight)
+        leaves = [parameter[first:end].detach().requires_grad_() for parameter in stack.parameters]
+        found = torch.autograd.grad(loss(stack.network, leaves, minibatch, self._config), leaves)
+        for gradient, new in zip(stack.gradients, found, strict=True):
+            gradient[first:end].add_(new)
+        stack.counts[first:end].add_(minibatch.weight.sum(-1))
+        if self.measures:
+            self._measure_apart(minibatch, first, end)
+
+    @torch.no_grad()
+    def _measure_apart(self, minibatch: Minibatch, first: int, end: int) -> None:
+        """What the written-out pass measures on its way."""
+        observation, action, log_prob, advantage, target, weight = minibatch
+        parameters = [parameter[first:end] for parameter in self._stack.parameters]
+        now, value = self._stack.network.log_prob_and_value(parameters, observation, action)
+        log_ratio = now - log_prob
+        self._stack.measured[first:end] += self._measured(log_ratio, torch.exp(log_ratio), advantage, value - target, weight)
+
+    @torch.no_grad()
+    def add_written_out(self, minibatch: Minibatch, first: int = 0) -> None:
+        """The same as :meth:`add`, by the derivative of :func:`loss` as it stands here."""
+        observation, action, log_prob, advantage, target, weight = minibatch
+        rows, config = self._of_rows(first, first + len(weight)), self._config
+        outputs, policy_inputs = _forward(rows.policy, observation)
+        value, value_inputs = _forward(rows.value, observation)
+        now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.free, action)
+        log_ratio = now - log_prob
+        ratio = torch.exp(log_ratio)
+        moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
+        by_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
+        by_outputs, by_free = backward(by_log_prob)
+        by_value = (value - target.unsqueeze(-1)).mul_((weight * (2 * config.value_coefficient)).unsqueeze(-1))
+        _backward(rows.policy, policy_inputs, by_outputs)
+        _backward(rows.value, value_inputs, by_value)
+        if by_free is not None:
+            rows.free_gradient.add_(by_free)
+        rows.counts.add_(weight.sum(-1))
+        if self.measures:
+            error = (value - target.unsqueeze(-1)).squeeze(-1)
+            rows.measured.add_(self._measured(log_ratio, ratio, advantage, error, weight))
+
+    def _measured(self, log_ratio: Tensor, ratio: Tensor, advantage: Tensor, error: Tensor, weight: Tensor) -> Tensor:
+        """(n, B) of each -> (n, MEASURED) sums. The divergence is Schulman's estimate r - 1 - log r, which is never negative."""
+        clip = self._config.clip
+        clipped = ratio.clamp(1 - clip, 1 + clip)
+        surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+        each = torch.stack((-surrogate, error * error, ratio - 1 - log_ratio, (clipped != ratio).float()), dim=-1)
+        return torch.bmm(weight.unsqueeze(1), each).squeeze(1)
+
+    def _compare(self, minibatch: Minibatch, first: int) -> None:
+        """Goes back to autograd if the two ways differ in the gradient of any parameter, in double precision: in single precision
+        sums of which little is left may differ by more than a mistake would make."""
+        rows = len(minibatch.weight)
+        twin = Stack(rows, self._stack.network, torch.float64)
+        twin.flat.copy_(self._stack.flat[first : first + rows])
+        of_twin = Gradients(twin, self._config)
+        double = Minibatch(*(values.double() if values.is_floating_point() else values for values in minibatch))
+
+        def found(add: Callable[[Minibatch], None]) -> list[Tensor]:
+            twin.buffer.zero_()
+            add(double)
+            return [values.clone() for values in (*twin.gradients, twin.counts)]
+
+        known, new = found(of_twin.add_by_autograd), found(of_twin.add_written_out)
+        self._to_compare -= 1
+        if all(values.any() and values.isfinite().all() for values in known):
+            self._to_compare = 0
+        difference = [float((n - k).abs().max() / k.abs().max().clamp(min=1e-12)) for n, k in zip(new, known, strict=True)]
+        if max(difference) <= AGREEMENT or not all(values.isfinite().all() for values in known):  # NaN ends the run by itself
+            return
+        self._written_out, self._to_compare = False, 0
+        warnings.warn(
+            f"the written-out gradient differs from autograd's by {max(difference):.1%} with torch {torch.__version__}: training "
+            "goes on with autograd, more slowly; please report this",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+    def _of_rows(self, first: int, end: int) -> _Rows:
+        """Resumable, because making views takes longer than using them."""
+        if (first, end) not in self._rows:
+            self._rows[first, end] = _Rows(self._stack, first, end)
+        return self._rows[first, end]
+
+
+class _Layer(NamedTuple):
+    """Views of one layer of n networks and of its gradients."""
+
+    weight: Tensor
+    """(n, in, out)."""
+    transposed: Tensor
+    """(n, out, in)."""
+    bias: Tensor
+    """(n, 1, out)."""
+    weight_gradient: Tensor
+    bias_gradient: Tensor
+    """(n, out)."""
+
+
+class _Rows:
+    """Neighbouring rows of a stack, layer by layer."""
+
+    def __init__(self, stack: Stack, first: int, end: int) -> None:
+        parameters, gradients = ([values[first:end] for values in of] for of in (stack.parameters, stack.gradients))
+        layers = [
+            _Layer(weight, weight.transpose(1, 2), bias.unsqueeze(1), *into)
+            for weight, bias, *into in zip(parameters[0::2], parameters[1::2], gradients[0::2], gradients[1::2], strict=False)
+        ]
+        each = stack.network.layer_parameters // 2
+        self.policy, self.value = layers[:each], layers[each : 2 * each]
+        self.free, self.free_gradient = stack.network.free(parameters), gradients[-1]
+        self.counts, self.measured = stack.counts[first:end], stack.measured[first:end]
+
+
+def _forward(layers: Sequence[_Layer], x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """(n, B, in) -> (n, B, out), and what came into each layer."""
+    inputs = [x]
+    for layer in layers[:-1]:
+        inputs.append(tanh_layer(layer.bias, inputs[-1], layer.weight))
+    return torch.baddbmm(layers[-1].bias, inputs[-1], layers[-1].weight), inputs
+
+
+def _backward(layers: Sequence[_Layer], inputs: Sequence[Tensor], by_output: Tensor) -> None:
+    """Adds the gradients of all layers, given that of what the last one gave: (n, B, out)."""
+    for number in reversed(range(len(layers))):
+        layer, x = layers[number], inputs[number]
+        layer.weight_gradient.baddbmm_(x.transpose(1, 2), by_output)
+        layer.bias_gradient.add_(by_output.sum(1))
+        if number:
+            by_output = torch.ops.aten.tanh_backward.default(torch.bmm(by_output, layer.transposed), x)

@@ -1,0 +1,127 @@
+"""theta: a private master for each group, updated on the 1/N timescale (paper, section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.algorithm import advantage, ppo
+from mlsh_mpi.algorithm.batches import keys_of, lanes_first, normalise, samples
+from mlsh_mpi.algorithm.decision_memory import Memory
+from mlsh_mpi.algorithm.return_scale import diagnostics
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.config.settings import Config, MasterPPO
+from mlsh_mpi.mpi.placement import Placement
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.distributions import Exploring
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.rollout import Rollout
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+
+def private_masters(config: Config, world: Ranks, family: TaskFamily, placement: Placement) -> StackTrainer:
+    """A theta for each group hosted here, still to be initialised; shared with the ranks that host the rest of the group."""
+    head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
+    stack = Stack(len(placement.groups), Network(family.observation_size, head, config.network.hidden))
+    return StackTrainer.of(stack, config.master, world.split(placement.groups[0]))
+
+
+@dataclass(frozen=True)
+class MasterUpdate:
+    """What an update tells of the G masters hosted here."""
+
+    entropy: Array
+    """(G,) nats, of each master's own choices before the update: the mean of its workers here."""
+    diagnostics: Array
+    """(G, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
+
+
+def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, config: MasterPPO) -> MasterUpdate:
+    """PPO on theta on the 1/N timescale: one decision is one action, its macro-action one transition (paper, section 4.1).
+
+    Args:
+        trainer: of the masters of the groups hosted here, one a row.
+        rollout: of their workers, as many for each master.
+        memory: their earlier decisions on the same task; it takes in those of this rollout.
+        config: the masters' settings.
+    """
+    masters, streams, steps = trainer.stack, rollout.streams, rollout.steps
+    workers, lanes = len(streams.workers), steps.reward.shape[1]
+    new = advantage.master_view(
+        steps.observation,
+        config.learned(steps.reward),
+        steps.end,
+        steps.primitive,
+        steps.decides,
+        rollout.final_observation,
+        rollout.macro_length,
+        memory.pending,
+    )
+    log_prob, entropy = _choices(masters, new)
+    view, log_prob = memory.add(new, log_prob, continues=~steps.decides[0])
+    decisions = len(view.choice)
+    row = np.broadcast_to(np.repeat(np.arange(masters.n), lanes // masters.n), (decisions + 1, lanes))
+    with torch.no_grad():
+        blocks = torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1])
+        value = trainer.returns_from(masters.value(blocks).view(lanes, decisions + 1).T.numpy(), row)
+    advantages = view.advantages(value, config.gamma, config.lam)
+    rows = np.where(view.valid, row[:-1], -1)
+    normalised, pooled = normalise(advantages, advantages + value[:-1], log_prob, rows, masters.n, trainer.ranks)
+    batch = ppo.Batch(
+        observation=samples(view.observation[:-1]),
+        action=samples(view.choice),
+        log_prob=samples(log_prob),
+        advantage=samples(normalised),
+        target=samples(trainer.targets(advantages + value[:-1], row[:-1], pooled)),
+    )
+    minibatches = _minibatches(rows, rollout, masters, config)
+    active = [count > 0 for count in pooled.count]
+    found = trainer.update(batch, minibatches, active, config.learning_rate, trainer.allreduce)
+    decided = lanes_first(new.length > 0)
+    sums, counts = ((values * decided).reshape(workers, -1).sum(1) for values in (lanes_first(entropy), np.ones(decided.shape)))
+    by_worker = sums / np.maximum(counts, 1)
+    return MasterUpdate(by_worker.reshape(masters.n, -1).mean(1), diagnostics(found, masters, pooled))
+
+
+def _minibatches(rows: Array, rollout: Rollout, masters: Stack, config: MasterPPO) -> ppo.Plan:
+    """Every worker's decisions, (M, L) with the row of the master that made each, dealt to minibatches."""
+    streams, (steps, lanes) = rollout.streams, rollout.steps.reward.shape
+    workers, decisions = len(streams.workers), len(rows)
+    lanes_each = lanes // workers
+    expected = max(1, lanes_each * steps * config.memory // rollout.macro_length)
+    count = max(1, round(expected / config.minibatch_size))
+    regular = -(-expected // count) * (workers // masters.n)
+    generators = [seeding.stream(streams.seed, "master", streams.iteration, worker) for worker in streams.workers]
+    valid = lanes_first(rows >= 0).reshape(workers, lanes_each, decisions)
+    keys = keys_of(generators, config.epochs, valid)
+    return ppo.plan(lanes_first(rows).reshape(workers, -1), masters.n, keys, count, regular, masters.flat.shape[1])
+
+
+def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
+    """(M, L) log-probabilities of the choices of a view, and entropies in nats of what the masters themselves would choose."""
+    decisions, lanes = view.choice.shape
+    choice = advantage.one_longer(view.choice)
+    with torch.no_grad():
+        outputs = masters.policy(torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1]))
+        log_prob = masters.network.head.log_prob(
+            outputs, masters.network.free(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
+        )
+        by_lane = (lanes, decisions + 1)
+        return log_prob.view(by_lane).T[:-1].numpy(), _entropy(outputs).view(by_lane).T[:-1].numpy()
+
+
+def choice_entropy(masters: Stack, observation: Array) -> Array:
+    """Mean entropy in nats of each master's own choices: (T, L, observation), L in equal blocks a master -> (n,)."""
+    with torch.no_grad():
+        blocks = torch.from_numpy(lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
+        return _entropy(masters.policy(blocks)).mean(-1).numpy()
+
+
+def _entropy(outputs: Tensor) -> Tensor:
+    """(n, B, K) -> (n, B)."""
+    log_pi = torch.log_softmax(outputs, -1)
+    return -(log_pi.exp() * log_pi).sum(-1)

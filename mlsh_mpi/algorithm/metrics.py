@@ -1,0 +1,185 @@
+"""What one iteration did, as one table that is summed over the ranks, and as the flat metrics that are logged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
+from mlsh_mpi.algorithm.schedule import Phase
+from mlsh_mpi.mpi.placement import Placement
+from mlsh_mpi.mpi.ranks import Meter
+from mlsh_mpi.sampling.rollout import Rollout
+
+Array = np.ndarray[Any, np.dtype[Any]]
+TIMES = ("environment", "policy", "learning", "communication")
+"""Parts of a rank's wall time. Waiting for other ranks counts as communication."""
+COSTS = (*TIMES, "cpu", "calls", "bytes")
+"""Of a rank in an iteration: the same in seconds, CPU time of its process in seconds, and what it summed and broadcast."""
+COMMUNICATION = ("milliseconds", "calls", "bytes")
+"""What is logged of a rank's sums and broadcasts in an iteration."""
+
+
+class Clock:
+    """Started when it is made."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._before = meter, replace(meter)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def costs(self, environment: float, policy: float) -> tuple[float, ...]:
+        """Since the start, as named in :data:`COSTS`; the seconds of two of them are known already."""
+        meter, before = self._meter, self._before
+        communication = meter.seconds - before.seconds
+        learning = time.perf_counter() - self._wall - environment - policy - communication
+        cpu = time.process_time() - self._cpu
+        return environment, policy, learning, communication, cpu, meter.calls - before.calls, meter.bytes - before.bytes
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over one iteration; each rank fills its own rows, then `flat` is summed over the ranks. float64."""
+
+    flat: Array
+    groups: Array
+    """(G, 4 + K) view: episodes, their return, their steps, entropy of the master's choices (nats, a share of it on each
+    rank that hosts the group), and steps of each primitive."""
+    samples: Array
+    """(K,) view: samples each primitive had to learn from."""
+    learning: Array
+    """(K + 1, 1 + diagnostics) view: of each primitive, and of all masters together, how many learned and the sums of what they
+    told (:data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`)."""
+    costs: Array
+    """(R, 7) view: of each rank, as named in COSTS."""
+
+    @classmethod
+    def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
+        """All zero."""
+        told = 1 + len(DIAGNOSTICS)
+        sizes = (groups * (4 + primitives), primitives, (primitives + 1) * told, ranks * len(COSTS))
+        flat = np.zeros(sum(sizes))
+        by_group, samples, learning, costs = np.split(flat, np.cumsum(sizes)[:-1])
+        return cls(flat, by_group.reshape(groups, -1), samples, learning.reshape(-1, told), costs.reshape(ranks, -1))
+
+    def add_rollout(self, rollout: Rollout, placement: Placement) -> None:
+        """Counts the finished episodes and the primitives' steps of the groups hosted on this rank."""
+        steps = rollout.steps
+        lanes_each = steps.reward.shape[1] // len(placement.groups)
+        for row, group in enumerate(placement.groups):
+            lanes = slice(row * lanes_each, (row + 1) * lanes_each)
+            paid, taken = rollout.earlier
+            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes], paid[lanes], taken[lanes])
+            self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
+
+    def add_entropy(self, entropy: Array, placement: Placement, workers: int) -> None:
+        """Adds the entropies of the masters hosted here; ranks that share a group add up to its workers' mean."""
+        self.groups[list(placement.groups), 3] += entropy * placement.workers_per_group / workers
+
+    def add_masters(self, entropy: Array, diagnostics: Array, placement: Placement, workers: int) -> None:
+        """The same with what else they told."""
+        self.add_entropy(entropy, placement, workers)
+        self.learning[-1] += _told(diagnostics).sum(0) * placement.workers_per_group / workers
+
+    def add_primitives(self, samples: Array, diagnostics: Array, ranks: int) -> None:
+        """Adds this rank's share of what `ranks` ranks learned from together."""
+        self.samples[:] += samples / ranks
+        self.learning[:-1] += _told(diagnostics) / ranks
+
+    def returns(self) -> Array:
+        """(G,) mean return of each group's finished episodes; NaN where there was none."""
+        with np.errstate(invalid="ignore"):
+            return self.groups[:, 1] / np.where(self.groups[:, 0] > 0, self.groups[:, 0], np.nan)
+
+
+def _told(diagnostics: Array) -> Array:
+    """(n, diagnostics), NaN where one did not learn -> (n, 1 + diagnostics) 1 and what it told, or zeros."""
+    learned = ~np.isnan(diagnostics[:, :1])
+    return np.nan_to_num(np.concatenate((learned, np.where(learned, diagnostics, 0)), axis=1), neginf=0.0)
+
+
+def finished(reward: Array, end: Array, paid: Array | float = 0.0, taken: Array | int = 0) -> tuple[int, float, int]:
+    """Number, summed return and summed length of the episodes that finished within (T, L) steps.
+
+    Args:
+        reward: (T, L).
+        end: (T, L) bool.
+        paid: (L,) to the episode that was under way before the first step.
+        taken: (L,) steps of that episode before.
+    """
+    some = end.any(0)
+    last = np.where(some, len(end) - 1 - end[::-1].argmax(0), -1)
+    within = np.arange(len(end))[:, None] <= last
+    total = reward[within].sum(dtype=np.float64) + (paid * some).sum()
+    return int(end.sum()), float(total), int(within.sum() + (taken * some).sum())
+
+
+def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[str], min_samples: int) -> dict[str, float]:
+    """Flat metrics of one iteration.
+
+    Args:
+        tally: summed over the ranks.
+        phases: of each group.
+        labels: each group's task as text; empty where tasks are too many to be told apart.
+        min_samples: with fewer, a primitive sat the update out.
+    """
+    returns = tally.returns()
+    adapted = np.array([phase.joint for phase in phases])
+    fresh = np.array([phase.updates == 0 for phase in phases])
+    metrics: dict[str, float] = {"return/mean": _mean(returns), "return/fresh_master": _mean(returns[fresh])}
+    metrics["return/adapted"] = _mean(returns[adapted])
+    for label in sorted(set(labels)):
+        here = adapted & np.array([other == label for other in labels])
+        metrics[f"return/adapted/{label}"] = _mean(returns[here])
+    metrics["episode/length"] = float(tally.groups[:, 2].sum() / max(tally.groups[:, 0].sum(), 1))
+    metrics["master/entropy"] = float(tally.groups[:, 3].mean())
+    usage = tally.groups[:, 4:].sum(0)
+    metrics |= {f"primitive/usage_{k}": share for k, share in enumerate((usage / usage.sum()).tolist())}
+    metrics["schedule/joint_groups"] = float(adapted.sum())
+    metrics["schedule/groups_without_an_end"] = float(np.isnan(returns).sum())
+    if adapted.any():
+        metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
+        metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
+    metrics |= _learning_metrics(tally.learning)
+    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, COSTS.index("cpu")].sum())
+    metrics |= costs_of_a_rank(tally.costs)
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}
+
+
+def _learning_metrics(learning: Array) -> dict[str, float]:
+    """Means over the learners that learned: (K + 1, 1 + diagnostics) of a :class:`Tally` -> metrics."""
+    named = {}
+    for row, (count, *sums) in enumerate(learning.tolist()):
+        owner, suffix = ("master", "") if row == len(learning) - 1 else ("primitive", f"_{row}")
+        for name, total in zip(DIAGNOSTICS, sums, strict=True):
+            deterministic = name == "standard_deviation" and not total  # choices have none
+            if count and not deterministic and (owner, name) != ("master", "entropy"):  # that of its own choices is logged
+                named[f"{owner}/{name}{suffix}"] = total / count
+    return named
+
+
+def costs_of_a_rank(costs: Array) -> dict[str, float]:
+    """Shares of the ranks' wall time, and the mean rank's communication: (R, 7) of :data:`COSTS` -> metrics."""
+    means = dict(zip(COSTS, costs.mean(0).tolist(), strict=True))
+    wall = max(sum(means[name] for name in TIMES), 1e-9)
+    metrics = {f"time/{name}": means[name] / wall for name in TIMES}
+    spent = (1000 * means["communication"], means["calls"], means["bytes"])
+    return metrics | {f"communication/{name}": value for name, value in zip(COMMUNICATION, spent, strict=True)}
+
+
+def plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics rounded to six significant digits, for text files."""
+    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in metrics.items()}
+
+
+def format_value(value: float) -> str:
+    """A return as text, with as many decimals as its size asks for: 14333, 39.72, -0.7451."""
+    return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 1000 else 0}f}"
+
+
+def _mean(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,0 +1,120 @@
+"""Algorithm 1 of the paper (Frans et al. 2018, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlsh_mpi.algorithm import schedule
+from mlsh_mpi.algorithm.masters import MasterUpdate, update_masters
+from mlsh_mpi.algorithm.metrics import Clock, Tally, iteration_metrics
+from mlsh_mpi.algorithm.primitives import PrimitiveUpdate, update_primitives
+from mlsh_mpi.algorithm.schedule import Phase
+from mlsh_mpi.algorithm.task_draws import TaskDraws
+from mlsh_mpi.algorithm.training_state import OnIteration, TrainingState
+from mlsh_mpi.mpi.placement import ranks_with
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.episodes import Streams
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.rollout import Rollout, collect, master_policy
+
+
+def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration: OnIteration) -> Skills:
+    """Runs Algorithm 1, from its beginning or from a checkpoint.
+
+    Every group of workers has a task and a master of its own, and its own place in a cycle of W + U iterations (schedule.py). The
+    comments are the paper's lines.
+
+    Args:
+        experiment: configuration, job and environment.
+        saved: what a checkpoint holds; None starts a new run.
+        on_iteration: receives the metrics of each iteration and the state after it, on every rank; True stops.
+
+    Returns:
+        The trained skills, the same on every rank.
+
+    Raises:
+        ArithmeticError: a parameter became NaN or infinite.
+    """
+    config, job, family = experiment.config, experiment.job, experiment.family
+    seed, hierarchy = config.run.seed, config.hierarchy
+    warmup, joint = hierarchy.warmup, hierarchy.joint
+    state = TrainingState.begin(experiment, saved)  # Initialize phi
+    placement, masters = state.placement, state.masters
+    draws = TaskDraws(family, seed, state.groups, warmup + joint, deal=config.sampling.deal_tasks)
+    lanes_each, steps = config.sampling.shape(family.episode_length)
+    lanes = family.maker.lanes(len(placement.workers) * lanes_each)
+    done = saved["iteration"] if saved else 0
+    before = draws.tasks(schedule.phases(max(0, done - 1), state.groups, warmup, joint))
+    state.workers.run_again(lanes, placement.of_workers(before), job)
+
+    for iteration in range(done, config.run.iterations):  # repeat
+        clock = Clock(job.world.meter)
+        macro_length = schedule.staged(iteration, hierarchy.forming_iterations, family.episode_length, hierarchy.macro_length)
+        phases = schedule.phases(iteration, state.groups, warmup, joint)
+        state.begin_tasks(phases, seed)  # Initialize theta, in every group that begins a cycle
+        tasks = draws.tasks(phases)  # Sample task M ~ P_M
+        # for w = 0, 1, ... W (warm-up period) do; for u = 0, 1, ... U (joint update period) do
+        rollout = collect(  # Collect D timesteps of experience using pi_phi,theta
+            lanes,
+            master_policy(masters.stack, hierarchy.exploration),
+            state.skills,
+            placement.of_workers(tasks),
+            Streams(seed, iteration, placement.workers),
+            steps=steps,
+            macro_length=macro_length,
+            watch=job.watch,
+            running=state.workers.running,
+        )
+        # Update theta to maximize expected return from 1/N timescale viewpoint
+        of_masters = update_masters(masters, rollout, state.workers.memory, config.master)
+        # in the joint update period: Update phi to maximize expected return from full timescale viewpoint
+        is_joint = [phase.joint for phase in phases]
+        active = ranks_with(is_joint, config.sampling.workers, job.world.size)
+        with state.primitives.allreduce_among(active) as phi:
+            of_phi = update_primitives(phi, rollout, placement.of_workers(is_joint), config) if phi is not None else None
+        metrics = _bookkeeping(experiment, state, iteration, phases, tasks, rollout, of_masters, of_phi, len(active), clock)
+        if on_iteration(metrics, state):  # until convergence
+            break
+    lanes.close()
+    return state.skills
+
+
+def _bookkeeping(
+    experiment: Experiment,
+    state: TrainingState,
+    iteration: int,
+    phases: Sequence[Phase],
+    tasks: Sequence[Any],
+    rollout: Rollout,
+    of_masters: MasterUpdate,
+    of_phi: PrimitiveUpdate | None,
+    active: int,
+    clock: Clock,
+) -> dict[str, float]:
+    """Moments of the observations, the check for NaN, and the metrics of an iteration over all ranks.
+
+    Args:
+        experiment: configuration, job and environment.
+        state: after the updates.
+        iteration: from 0.
+        phases: of each group.
+        tasks: of each group.
+        rollout: of this rank.
+        of_masters: what the masters' update told.
+        of_phi: what the primitives' update told; None on a rank that had nothing for it.
+        active: ranks that took part in the primitives' update.
+        clock: started with the iteration.
+    """
+    config, world, placement = experiment.config, experiment.job.world, state.placement
+    state.merge(rollout.steps.raw_observation, world)
+    state.check(iteration)
+    tally = Tally.empty(state.groups, config.hierarchy.primitives, world.size)
+    if of_phi is not None:
+        tally.add_primitives(of_phi.samples, of_phi.diagnostics, active)
+    tally.add_rollout(rollout, placement)
+    tally.add_masters(of_masters.entropy, of_masters.diagnostics, placement, config.sampling.workers)
+    tally.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
+    world.allreduce(tally.flat)
+    metrics = iteration_metrics(tally, phases, experiment.family.labels(tasks), config.primitive.min_samples)
+    return {"iteration": iteration + 1, "schedule/macro_length": rollout.macro_length} | metrics

@@ -1,0 +1,278 @@
+"""Pure: proximal policy optimisation for a stack of actor-critics. Never sees MPI: `reduce` sums over whoever shares them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from mlsh_mpi.algorithm.gradients import Gradients, Minibatch
+from mlsh_mpi.config.settings import PPO
+from mlsh_mpi.networks.actor_critic import MEASURED, Stack
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Reduce = Callable[[Tensor], None]
+"""Sums a flat tensor over the ranks that share the stack, in place."""
+OF_UPDATES = ("policy_loss", "value_loss", "approximate_kl", "clip_fraction", "gradient_norm", "learning_rate")
+"""What an update tells of each row: means over its last epoch, and the learning rate of that epoch."""
+DIAGNOSTICS = (*OF_UPDATES, "explained_variance", "entropy", "standard_deviation")
+"""The same, and what else is told of each row that learned; entropies, in nats, are estimated from the actions taken."""
+RATES = (1e-6, 1e-2)
+"""Within which an adaptive learning rate stays."""
+CALL = 1.4e6
+"""Samples times parameters of a row that are computed in the time which the calls for one more row take: some 80 us."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """S samples of this rank, of all rows of the stack together."""
+
+    observation: Tensor
+    """(S, observation)."""
+    action: Tensor
+    """(S,) int64 or (S, action) float32."""
+    log_prob: Tensor
+    """(S,) of the action when it was taken."""
+    advantage: Tensor
+    """(S,) normalised."""
+    target: Tensor
+    """(S,) lambda-returns."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples make up each minibatch of each row: E epochs of M minibatches, n rows, at most B samples."""
+
+    index: Tensor
+    """(E, M, n, B) into the samples of a batch."""
+    weight: Tensor
+    """(E, M, n, B) float32: 1, or 0 for padding."""
+    blocks: tuple[Block, ...]
+    """Which rows are computed together."""
+
+
+class Block(NamedTuple):
+    """Rows of a stack whose minibatches are computed in one batched call."""
+
+    rows: slice
+    width: int
+    """Samples of each row, padding included; at most B."""
+
+
+def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, parameters: int = 0) -> Plan:
+    """Minibatches that are unions of every worker's slices, so that they do not depend on where workers are hosted.
+
+    The samples of one worker for one row are cut, in the order of their keys, into `minibatches` slices whose sizes differ by
+    one at most.
+
+    Args:
+        rows: (W, S) row of the stack that each sample of each of W workers belongs to; -1 leaves it out.
+        n: rows of the stack.
+        keys: (E, W, S) uniform random numbers in [0, 1), drawn for each worker apart.
+        minibatches: M.
+        regular: B where nothing is irregular; others are rounded, so that few shapes occur.
+        parameters: of a row. Rows whose minibatches differ so much that padding them would cost more than calls of their own are
+            computed each by itself.
+    """
+    epochs, (workers, samples) = len(keys), rows.shape
+    order = np.argsort(keys + rows, axis=-1)
+    sorted_rows = np.take_along_axis(np.broadcast_to(rows, keys.shape), order, -1)
+    counts = np.stack([(rows == row).sum(-1) for row in range(-1, n)], axis=-1)
+    starts = np.cumsum(counts, axis=-1) - counts
+    worker = np.arange(workers)[:, None]
+    position = np.arange(samples) - starts[worker, sorted_rows + 1]
+    minibatch = position * minibatches // counts[worker, sorted_rows + 1]
+    cell = np.where(sorted_rows < 0, minibatches * n, minibatch * n + sorted_rows).reshape(epochs, -1)
+    sample = (order + worker * samples).reshape(epochs, -1)
+
+    cells = minibatches * n
+    by_cell = np.argsort(cell, axis=-1, kind="stable")
+    cell, sample = np.take_along_axis(cell, by_cell, -1), np.take_along_axis(sample, by_cell, -1)
+    sizes = np.stack([np.bincount(epoch, minlength=cells + 1) for epoch in cell])
+    widths = [_width(size, regular) for size in sizes[:, :cells].reshape(-1, n).max(0).tolist()]
+    width = max(widths)
+    begins = np.cumsum(sizes, axis=-1) - sizes
+    slot = np.arange(cell.shape[1]) - np.take_along_axis(begins, cell, -1)
+    epoch, used = np.nonzero(cell < cells)
+    to = (epoch, cell[epoch, used], slot[epoch, used])
+    index = np.zeros((epochs, cells, width), np.int64)
+    weight = np.zeros((epochs, cells, width), np.float32)
+    index[to], weight[to] = sample[epoch, used], 1
+    shape = (epochs, minibatches, n, width)
+    blocks = [Block(slice(row, row + 1), width) for row, width in enumerate(widths) if width]
+    if (n * width - sum(widths)) * parameters <= (n - 1) * CALL:
+        blocks = [Block(slice(0, n), width)] if width else []
+    return Plan(torch.from_numpy(index).view(shape), torch.from_numpy(weight).view(shape), tuple(blocks))
+
+
+def _width(size: int, regular: int) -> int:
+    """B for minibatches of up to `size` samples: the regular one if it fits well, else at most an eighth more than asked for."""
+    if 0.75 * regular < size <= regular:
+        return regular
+    step = max(4, 2 ** (size.bit_length() - 4))
+    return -(-size // step) * step
+
+
+class Optimiser:
+    """Adam (Kingma and Ba 2015) with moments of its own for each row of a stack: torch's, called as a function.
+
+    `torch.optim.Adam` does the same arithmetic, but on parameters this small its bookkeeping takes longer than the arithmetic.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
+        """(n, P) running means of the gradient and of its square."""
+        self.steps = torch.zeros(stack.n)
+        """(n,) taken so far."""
+        self.adapted = torch.ones(stack.n)
+        """(n,) factors on the learning rate."""
+        self._rows = list(zip(stack.flat, stack.gradient, self.mean, self.square, self.steps, strict=True))
+
+    def reset(self, row: int) -> None:
+        """Forgets the moments and the adapted rate of one row."""
+        for state in (self.mean, self.square, self.steps):
+            state[row] = 0
+        self.adapted[row] = 1
+
+    def step(self, active: Sequence[bool], learning_rates: Sequence[float]) -> None:
+        """One step of the active rows along their gradients, each at its own rate; the others keep parameters and moments."""
+        moving: dict[float, list[tuple[Tensor, ...]]] = {}
+        for row, moves, rate in zip(self._rows, active, learning_rates, strict=True):
+            if moves:
+                moving.setdefault(rate, []).append(row)
+        for rate, rows in moving.items():
+            self._step(rows, rate)
+
+    def _step(self, rows: Sequence[tuple[Tensor, ...]], learning_rate: float) -> None:
+        parameters, gradients, means, squares, steps = map(list, zip(*rows, strict=True))
+        adam(
+            *(parameters, gradients, means, squares, [], steps),
+            lr=learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
+
+
+class PPOUpdate:
+    """Learns a stack by PPO, with Adam.
+
+    Args:
+        stack: n actor-critics, changed in place.
+        config: this timescale's settings.
+    """
+
+    def __init__(self, stack: Stack, config: PPO) -> None:
+        self._stack, self._config = stack, config
+        self._gradients = Gradients(stack, config)
+        self.optimiser = Optimiser(stack)
+
+    def gradient(self, parts: Sequence[tuple[int, Minibatch]], reduce: Reduce) -> list[float]:
+        """Sets `stack.gradient` to the mean gradient over the pooled samples of a minibatch.
+
+        One reduction carries the summed gradients of all rows and their sample counts.
+
+        Args:
+            parts: of the minibatch that this rank has: the first row of neighbours, and their samples.
+            reduce: see :data:`Reduce`.
+
+        Returns:
+            Pooled sample count of each row.
+        """
+        stack = self._stack
+        stack.buffer.zero_()
+        for first, minibatch in parts:
+            self._gradients.add(minibatch, first)
+        reduce(stack.buffer)
+        counts: list[float] = stack.counts.tolist()
+        stack.gradient /= stack.counts.clamp(min=1).unsqueeze(-1)
+        return counts
+
+    def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> Array:
+        """One iteration's update: every minibatch of every epoch, one reduction each.
+
+        What is adaptive is decided from sums over all ranks, so that all decide the same.
+
+        Args:
+            batch: samples of this rank; may be empty.
+            plan: its minibatches.
+            active: for each row whether it learns in this iteration, the same on every rank that shares the stack.
+            learning_rate: step size of Adam, before what :attr:`PPO.adaptive_kl` makes of it.
+            reduce: see :data:`Reduce`.
+
+        Returns:
+            (n, 6) as :data:`OF_UPDATES`, NaN for rows that did not learn.
+        """
+        config, learning = self._config, list(active)
+        found = np.full((self._stack.n, len(OF_UPDATES)), np.nan)
+        rates = self._rates(learning_rate)
+        for number, minibatches in enumerate(epochs_of(batch, plan), 1):
+            self._gradients.measures = config.target_kl is not None or number == len(plan.index)
+            measured = self._epoch(minibatches, learning, rates, reduce)
+            if self._gradients.measures:
+                learned = np.array(learning) & (measured[:, -1] > 0)
+                means = measured[:, :-1] / np.maximum(measured[:, -1:], 1)
+                found[learned] = np.column_stack((means, rates))[learned]
+                learning = [on and not kl > (config.target_kl or np.inf) for on, kl in zip(learning, found[:, 2], strict=True)]
+                if not any(learning):
+                    break
+        self._adapt(found[:, 2], rates)
+        return found
+
+    def _rates(self, learning_rate: float) -> list[float]:
+        """(n,) each row's step size now."""
+        if self._config.adaptive_kl is None:
+            return [learning_rate] * self._stack.n
+        return [learning_rate * factor for factor in self.optimiser.adapted.tolist()]
+
+    def _epoch(
+        self, minibatches: list[list[tuple[int, Minibatch]]], learning: Sequence[bool], rates: Sequence[float], reduce: Reduce
+    ) -> Array:
+        """Steps through one epoch.
+
+        Returns:
+            (n, 6) sums over the samples of all ranks: what was measured, the gradient's norm, and how many there were.
+        """
+        stack, config = self._stack, self._config
+        found = torch.zeros(stack.n, MEASURED + 2)
+        for parts in minibatches:
+            counts = self.gradient(parts, reduce)
+            if config.max_gradient_norm is not None or self._gradients.measures:
+                norm = torch.linalg.vector_norm(stack.gradient, dim=1)
+                found += torch.column_stack((stack.measured, norm * stack.counts, stack.counts))
+            if config.max_gradient_norm is not None:
+                stack.gradient *= (config.max_gradient_norm / (norm + 1e-6)).clamp(max=1).unsqueeze(-1)
+            self.optimiser.step([on and count > 0 for on, count in zip(learning, counts, strict=True)], rates)
+        return found.numpy().astype(np.float64)
+
+    def _adapt(self, kl: Array, rates: Sequence[float]) -> None:
+        """Sets the rows' learning rates for the next update, from their divergence (n,) in the last epoch of this one."""
+        target = self._config.adaptive_kl
+        if target is None:
+            return
+        for row in np.flatnonzero(~np.isnan(kl)).tolist():
+            factor = 1 / 1.5 if kl[row] > 2 * target else 1.5 if kl[row] < target / 2 else 1.0
+            wanted = min(max(rates[row] * factor, RATES[0]), RATES[1])
+            self.optimiser.adapted[row] *= wanted / rates[row]
+
+
+def epochs_of(batch: Batch, plan: Plan) -> Iterator[list[list[tuple[int, Minibatch]]]]:
+    """The minibatches of each epoch by blocks of rows; empty ones if this rank has no samples."""
+    blocks = plan.blocks if len(batch.log_prob) else ()
+    for index, weight in zip(plan.index, plan.weight, strict=True):
+        parts: list[list[tuple[int, Minibatch]]] = [[] for _ in index]
+        for rows, width in blocks:
+            at = index[:, rows, :width]
+            fields = [values[at] for values in vars(batch).values()]
+            for part, *minibatch in zip(parts, *fields, weight[:, rows, :width], strict=True):
+                part.append((rows.start, Minibatch(*minibatch)))
+        yield parts

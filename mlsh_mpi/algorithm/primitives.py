@@ -1,0 +1,123 @@
+"""phi: the primitives that all tasks share, updated on the full timescale (paper, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.algorithm import advantage, ppo, schedule
+from mlsh_mpi.algorithm.batches import keys_of, lanes_first, normalise, samples
+from mlsh_mpi.algorithm.return_scale import diagnostics
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.config.settings import Config, PrimitivePPO
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack, by_row
+from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.episodes import Step
+from mlsh_mpi.sampling.rollout import Rollout
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+
+def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> StackTrainer:
+    """phi, the same on every rank."""
+    head = head_for(family.action_space, config.network.initial_std)
+    network = Network(len(family.primitive_columns), head, config.network.hidden)
+    learner = StackTrainer.of(Stack(config.hierarchy.primitives, network), config.primitive, world)
+    for k in range(learner.stack.n):
+        learner.restart(k, seeding.stream(config.run.seed, "phi", k))
+    return learner
+
+
+@dataclass(frozen=True)
+class PrimitiveUpdate:
+    """What an update tells of the K primitives, the same on every rank that took part."""
+
+    samples: Array
+    """(K,) from which each learned, over those ranks."""
+    diagnostics: Array
+    """(K, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
+
+
+def update_primitives(trainer: StackTrainer, rollout: Rollout, joint: Sequence[bool], config: Config) -> PrimitiveUpdate:
+    """PPO on phi on the full timescale; a sample is learned from by the primitive that was active (paper, section 4.1).
+
+    Args:
+        trainer: of the primitives, on the ranks that have data for them.
+        rollout: of this rank's W workers.
+        joint: (W,) which of the workers' groups are in their joint phase; the others' samples are left out.
+        config: of the run.
+    """
+    primitives, settings, streams = trainer.stack, config.primitive, rollout.streams
+    lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
+    mine = np.repeat(joint, lanes_each)
+    steps = Step(*(values[:, mine] for values in rollout.steps))
+    active, observation = steps.primitive, rollout.primitive_view(steps.observation)
+    value = _active_value(trainer, observation, active)
+    final_value = _active_value(trainer, rollout.primitive_view(rollout.final_observation[mine][None]), active[-1:])[0]
+    advantages = advantage.primitive_advantages(
+        settings.learned(steps.reward),
+        steps.end,
+        steps.decides,
+        value,
+        final_value,
+        _values_at_time_limits(trainer, rollout, settings)[:, mine],
+        through_macro_actions=config.hierarchy.credit == "episode",
+        gamma=settings.gamma,
+        lam=settings.lam,
+    )
+    learns = config.hierarchy.learn_from_explored | ~steps.explored
+    rows = np.where(learns, active, -1)
+    seen, action = samples(observation), samples(steps.action)
+    log_prob = _active_log_prob(primitives, seen, action, lanes_first(active).reshape(-1))
+    by_step = log_prob.view(active.shape[::-1]).T.numpy()
+    normalised, pooled = normalise(advantages, advantages + value, by_step, rows, primitives.n, trainer.ranks)
+    batch = ppo.Batch(
+        observation=seen,
+        action=action,
+        log_prob=log_prob,
+        advantage=samples(normalised),
+        target=samples(trainer.targets(advantages + value, active, pooled)),
+    )
+    workers = [worker for worker, on in zip(streams.workers, joint, strict=True) if on]
+    generators = [seeding.stream(streams.seed, "primitive", streams.iteration, worker) for worker in workers]
+    keys = keys_of(generators, settings.epochs, np.ones((len(workers), lanes_each, len(active)), np.bool_))
+    by_worker = lanes_first(rows).reshape(len(workers), lanes_each * len(active))
+    minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
+    rate = schedule.decayed(streams.iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
+    enough = [count >= settings.min_samples for count in pooled.count]
+    found = trainer.update(batch, minibatches, enough, rate, trainer.allreduce)
+    return PrimitiveUpdate(pooled.count, diagnostics(found, primitives, pooled))
+
+
+def _values_at_time_limits(trainer: StackTrainer, rollout: Rollout, config: PrimitivePPO) -> Array:
+    """(T, L) values of what followed the ends that were the time limit's alone (Pardo et al. 2018); else 0."""
+    found = np.zeros(rollout.steps.reward.shape, np.float32)
+    for t, lanes, observation in rollout.limits if config.bootstrap_time_limits else ():
+        active = rollout.steps.primitive[t, lanes]
+        found[t, lanes] = _active_value(trainer, rollout.primitive_view(observation)[None], active[None])[0]
+    return found
+
+
+def _active_value(trainer: StackTrainer, observation: Array, active: Array) -> Array:
+    """(T, L, observation), (T, L) -> (T, L) values of the active primitive."""
+    if not active.size:
+        return np.zeros(active.shape, np.float32)
+    index, place = by_row(active.reshape(-1), trainer.stack.n)
+    with torch.no_grad():
+        flat = torch.from_numpy(observation.reshape(-1, observation.shape[-1])[index])
+        value: Array = trainer.stack.value(flat).view(-1).numpy()[place].reshape(active.shape)
+    return trainer.returns_from(value, active)
+
+
+def _active_log_prob(primitives: Stack, observation: Tensor, action: Tensor, active: Array) -> Tensor:
+    """(S, observation), (S, ...), (S,) -> (S,) log-probabilities by the active primitive."""
+    if not active.size:
+        return torch.zeros(0)
+    index, place = by_row(active, primitives.n)
+    with torch.no_grad():
+        return primitives.log_prob(observation[index], action[index]).view(-1)[place]

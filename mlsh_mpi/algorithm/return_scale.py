@@ -1,0 +1,90 @@
+"""Pure: what is pooled over all samples of a row before it learns, and the running scale of its returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsh_mpi.networks.actor_critic import Stack
+
+Array = np.ndarray[Any, np.dtype[Any]]
+KEPT = 0.9
+"""Weight of what was known, at each update: returns rise while a policy learns, and a mean over all of them would lag behind."""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Moments of the samples of each of n rows, over all ranks that share them; (n,) each."""
+
+    count: Array
+    advantage: tuple[Array, Array]
+    """Mean and standard deviation."""
+    returns: tuple[Array, Array]
+    """The same of the lambda-returns."""
+    log_prob: Array
+    """Mean."""
+
+    @classmethod
+    def of(cls, sums: Array) -> Pooled:
+        """From (6, n): counts, advantages, their squares, returns, their squares, log-probabilities."""
+        count = np.maximum(sums[0], 1)
+        mean = sums[1:] / count
+
+        def moments(first: Array, second: Array) -> tuple[Array, Array]:
+            return first, np.sqrt(np.maximum(second - first**2, 0))
+
+        return cls(sums[0], moments(mean[0], mean[1]), moments(mean[2], mean[3]), mean[4])
+
+    @property
+    def explained_variance(self) -> Array:
+        """Share of the returns' variance that values foretell, whose errors are the advantages; NaN where there is none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return 1 - (self.advantage[1] / self.returns[1]) ** 2
+
+
+class ReturnScale:
+    """Mean and deviation of the returns of each row; its values learn, and give, returns in these units.
+
+    When the scale moves, the values' last layer is changed so that they still mean the same (PopArt: van Hasselt et al. 2016).
+    Before the first returns every value is 0.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.sums = torch.zeros(stack.n, 3, dtype=torch.float64)
+        """(n, 3) weights, returns and their squares, as :data:`KEPT` fades them."""
+
+    def reset(self, row: int) -> None:
+        """Forgets one row's."""
+        self.sums[row] = 0
+
+    @property
+    def moments(self) -> tuple[Array, Array]:
+        """(n,) mean and (n,) deviation, float32; both 0 where nothing is known."""
+        weight, total, squares = self.sums.numpy().T
+        mean = total / np.maximum(weight, 1e-9)
+        deviation = np.sqrt(np.maximum(squares / np.maximum(weight, 1e-9) - mean**2, 0))
+        deviation = np.maximum(deviation, 1e-3 * np.abs(mean) + 1e-8) * (weight > 0)  # all returns may be the same
+        return mean.astype(np.float32), deviation.astype(np.float32)
+
+    def take(self, pooled: Pooled) -> None:
+        """Takes the returns of an iteration into account."""
+        mean, deviation = self.moments
+        known, (first, spread) = self.sums.numpy(), pooled.returns
+        new = pooled.count[:, None] * np.stack((np.ones_like(first), first, spread**2 + first**2), axis=1)
+        rows = np.flatnonzero(pooled.count)
+        known[rows] = KEPT * known[rows] + new[rows]
+        now_mean, now_deviation = self.moments
+        moved = [row for row in rows.tolist() if deviation[row] > 0]
+        scale, shift = deviation[moved] / now_deviation[moved], (mean[moved] - now_mean[moved]) / now_deviation[moved]
+        self._stack.rescale_values(moved, torch.from_numpy(scale), torch.from_numpy(shift))
+
+
+def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
+    """(n, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from what an update returned; NaN where a row did not learn."""
+    free = stack.network.free(stack.parameters).exp().numpy()
+    deviation = free.mean(1) if free.shape[1] else np.full(stack.n, np.nan)
+    return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))

@@ -1,0 +1,122 @@
+"""phi: the primitives that all tasks share, and the file that keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mlsh_mpi.config.overrides import from_dict
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+PHI = "phi.pt"
+PHI_FORMAT = 2
+"""In format 1, actions within bounds were in the environment's own units (see :class:`~mlsh_mpi.sampling.actions.Actions`)."""
+
+
+@dataclass(frozen=True)
+class Phi:
+    """What training leaves: read from a file, and not yet told in which environment it is to act."""
+
+    config: Config
+    environment: str
+    parameters: Mapping[str, Tensor]
+    """By name; of K primitives, each (K, ...)."""
+    filter_moments: Mapping[str, Tensor] | None
+    format: int = PHI_FORMAT
+
+    def skills(self, family: TaskFamily) -> Skills:
+        """The primitives in an environment, perhaps another than the one they were trained in, frozen filter included.
+
+        Raises:
+            UserError: its observations or actions are not those that the primitives know.
+        """
+        head, weights = head_for(family.action_space), self.parameters
+        seen, outputs = weights["policy.0.weight"].shape[1], weights[f"policy.{len(self.config.network.hidden)}.weight"].shape[2]
+        filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
+        known = (seen, filtered, outputs, "policy.free" in weights)
+        offered = (len(family.primitive_columns), filtered and family.observation_size, head.outputs, head.free > 0)
+        if known != offered:
+            raise UserError(
+                f"these primitives do not fit {family.name}: trained in {self.environment} they {_layout(*known)}, but there "
+                f"they would {_layout(*offered)}; take an environment of the same body, or train there"
+            )
+        stack = Stack(weights["policy.0.bias"].shape[0], Network(seen, head, self.config.network.hidden))
+        self.fill(stack, family.actions)
+        return Skills(stack, family.primitive_columns, self.observation_filter())
+
+    def fill(self, stack: Stack, actions: Actions) -> None:
+        """Gives a stack of the same shape the parameters, for an environment that takes such actions."""
+        parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
+        for name, parameter in parameters.items():
+            parameter.copy_(self.parameters[name])
+        if self.format < 2 and actions.middle is not None and actions.half_width is not None:
+            middle, half_width = (torch.from_numpy(values).float() for values in (actions.middle, actions.half_width))
+            last = f"policy.{len(stack.network.hidden)}"
+            parameters[f"{last}.weight"] /= half_width
+            parameters[f"{last}.bias"].sub_(middle).div_(half_width)
+            parameters["policy.free"] -= half_width.log()
+
+    def observation_filter(self) -> ObservationFilter | None:
+        """As training left it, if it had one."""
+        if self.filter_moments is None:
+            return None
+        found = ObservationFilter(len(self.filter_moments["total"]))
+        found.merge(Moments.from_tensors(self.filter_moments))
+        return found
+
+
+def save_phi(path: Path, skills: Skills, config: Config, family: TaskFamily) -> None:
+    """Keeps phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by layer, plain values."""
+    observation_filter = skills.observation_filter
+    torch.save(
+        {
+            "format": PHI_FORMAT,
+            "environment": family.name,
+            "primitive_columns": skills.columns.tolist(),
+            "config": dataclasses.asdict(config),
+            "primitives": skills.primitives.named_parameters(),
+            "observation_filter": observation_filter and observation_filter.moments.tensors(),
+        },
+        path,
+    )
+
+
+def load_phi(path: Path) -> Phi:
+    """phi from its file, or from the run folder that holds it.
+
+    Raises:
+        UserError: there is none, or the file is something else.
+    """
+    if path.is_dir():
+        path = path / PHI
+        if not path.exists():
+            raise UserError(f"{path.parent} holds no {PHI}, which is written when training is over: start that again to go on")
+    try:
+        saved = torch.load(path, weights_only=True)
+        if saved["format"] > PHI_FORMAT:
+            raise UserError(f"{path} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
+        config = from_dict(saved["config"], str(path))
+        return Phi(config, saved["environment"], saved["primitives"], saved["observation_filter"], saved["format"])
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
+    except UserError:
+        raise
+    except Exception:  # bytes that are no phi can raise anything
+        raise UserError(f"{path} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}") from None
+
+
+def _layout(seen: int, filtered: int, outputs: int, continuous: bool) -> str:
+    of_all = f" of the {filtered} that are filtered" if filtered else ""
+    return f"see {seen} numbers{of_all} and {f'give {outputs} continuous' if continuous else f'choose one of {outputs}'} actions"

@@ -1,0 +1,90 @@
+"""What masters and primitives have in common: a stack of actor-critics, its PPO update, and the ranks that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mlsh_mpi.algorithm import ppo
+from mlsh_mpi.algorithm.return_scale import Pooled, ReturnScale
+from mlsh_mpi.config.settings import PPO
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Stack
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class StackTrainer:
+    """One row of the stack is one master or one primitive."""
+
+    stack: Stack
+    update: ppo.PPOUpdate
+    ranks: Ranks
+    return_scale: ReturnScale | None
+    """If values are standardised."""
+
+    @classmethod
+    def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> StackTrainer:
+        """A learner whose gradients are summed over `ranks`."""
+        return cls(stack, ppo.PPOUpdate(stack, config), ranks, ReturnScale(stack) if config.standardise_values else None)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that learning changes, as views."""
+        optimiser, scale = self.update.optimiser, self.return_scale
+        adam = {"mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps, "adapted": optimiser.adapted}
+        return {"parameters": self.stack.flat, **adam, **({} if scale is None else {"returns": scale.sums})}
+
+    def restore(self, saved: Mapping[str, Tensor], rows: Sequence[int] | slice = slice(None)) -> None:
+        """Takes over what `tensors` held, or some rows of it; what a checkpoint of an older version lacks stays as it is."""
+        for name, values in self.tensors.items():
+            if name in saved:
+                values.copy_(saved[name][rows])
+
+    def allreduce(self, buffer: Tensor) -> None:
+        """Sums gradients and sample counts over the ranks that share this stack, in place."""
+        self.ranks.allreduce(buffer.numpy())
+
+    @contextmanager
+    def allreduce_among(self, active: Sequence[int]) -> Iterator[StackTrainer | None]:
+        """The trainer whose sums are over the active ranks alone; None on the others, which receive the result afterwards.
+
+        Every rank knows from the schedule which are active, so nothing has to be communicated, and no rank waits in a sum to
+        which it adds nothing.
+
+        Args:
+            active: the ranks that have data for this stack.
+        """
+        ranks = self.ranks.among(active) if active else None
+        yield None if ranks is None else replace(self, ranks=ranks)
+        if active and len(active) < self.ranks.size:
+            for values in self.tensors.values():
+                self.ranks.broadcast(values.numpy(), active[0])
+
+    def restart(self, row: int, rng: np.random.Generator) -> None:
+        """Fresh parameters and a fresh optimiser for one row."""
+        self.stack.initialise(row, rng)
+        self.update.optimiser.reset(row)
+        if self.return_scale is not None:
+            self.return_scale.reset(row)
+
+    def returns_from(self, value: Array, row: Array) -> Array:
+        """What the networks' values mean: values and the row of each, both of one shape, -> expected returns."""
+        if self.return_scale is None:
+            return value
+        mean, deviation = self.return_scale.moments
+        return value * deviation[row] + mean[row]
+
+    def targets(self, returns: Array, row: Array, pooled: Pooled) -> Array:
+        """What the networks' values are to learn: the inverse of :meth:`returns_from`, once these returns are known."""
+        if self.return_scale is None:
+            return returns
+        self.return_scale.take(pooled)
+        mean, deviation = self.return_scale.moments
+        return (returns - mean[row]) / np.maximum(deviation[row], 1e-8)

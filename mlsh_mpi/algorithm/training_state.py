@@ -1,0 +1,148 @@
+"""What training changes from iteration to iteration: all that a resume needs, for all else is drawn anew from the run's seed."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from mlsh_mpi.algorithm.masters import private_masters
+from mlsh_mpi.algorithm.primitives import shared_primitives
+from mlsh_mpi.algorithm.schedule import Phase
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.algorithm.workers import Workers
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.mpi.placement import Placement, grown, place
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array, Stack
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.experiment import Experiment
+
+
+class Resumable(Protocol):
+    """What changes from iteration to iteration."""
+
+    @property
+    def shared(self) -> Array:
+        """What must be the same, bit for bit, on every rank."""
+        ...
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """Everything that a resume needs, in tensors and plain values, on rank 0; None on the others. Every rank calls it."""
+        ...
+
+
+OnIteration = Callable[[dict[str, float], Resumable], bool]
+"""Receives the metrics of an iteration and the state after it, on every rank; True stops."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """The learners of this rank and the filter."""
+
+    groups: int
+    placement: Placement
+    primitives: StackTrainer
+    masters: StackTrainer
+    skills: Skills
+    workers: Workers
+
+    @classmethod
+    def begin(cls, experiment: Experiment, saved: Mapping[str, Any] | None) -> TrainingState:
+        """As training begins or, with what a checkpoint holds, goes on. Masters are initialised when their first task starts."""
+        config, world, family = experiment.config, experiment.job.world, experiment.family
+        groups = groups_of(config, world, saved)
+        placement = place(groups, config.sampling.workers, world.size, world.rank)
+        primitives = shared_primitives(config, world, family)
+        observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
+        skills = Skills(primitives.stack, family.primitive_columns, observation_filter)
+        masters, workers = private_masters(config, world, family, placement), Workers.begin(config, family, placement)
+        state = cls(groups, placement, primitives, masters, skills, workers)
+        if saved is not None:
+            state.restore(saved)
+        return state
+
+    def begin_tasks(self, phases: Sequence[Phase], seed: int) -> None:
+        """Gives every group here that begins on a new task a fresh master, which knows nothing of the last one."""
+        for row, group in enumerate(self.placement.groups):
+            if phases[group].new_task:
+                self.masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
+        self.workers.begin_tasks(self.placement.of_workers([phase.new_task for phase in phases]))
+
+    @property
+    def shared(self) -> Array:
+        """phi."""
+        return self.primitives.stack.flat.numpy()
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """The state of all ranks in tensors and plain values, on rank 0; None on the others.
+
+        Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
+        """
+        parts = world.gather((self.placement.groups, self.masters.tensors, self.workers.kept))
+        if parts is None:
+            return None
+        masters = {name: values.new_zeros(self.groups, *values.shape[1:]) for name, values in parts[0][1].items()}
+        for groups, part, _ in parts:  # ranks that share a group hold the same bits
+            for name, values in part.items():
+                masters[name][list(groups)] = values
+        observation_filter = self.skills.observation_filter
+        return {
+            "groups": self.groups,
+            "primitives": {name: values.clone() for name, values in self.primitives.tensors.items()},
+            "masters": masters,
+            "workers": dict(ChainMap(*(workers for _, _, workers in parts))),
+            "observation_filter": observation_filter and observation_filter.moments.tensors(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        self.primitives.restore(saved["primitives"])
+        self.masters.restore(saved["masters"], list(self.placement.groups))
+        self.workers.restore(saved.get("workers", {}))
+        if self.skills.observation_filter is not None:
+            self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
+
+    def merge(self, observations: Array, world: Ranks) -> None:
+        """Takes the observations of an iteration, pooled over all ranks, into the filter, if there is one."""
+        if self.skills.observation_filter is None:
+            return
+        own = Moments.of(observations)
+        sums = np.concatenate(([own.count], own.total, own.squares))
+        world.allreduce(sums)
+        total, squares = np.split(sums[1:], 2)
+        self.skills.observation_filter.merge(Moments(float(sums[0]), total, squares))
+
+    def check(self, iteration: int) -> None:
+        """Raises ArithmeticError if a parameter here is no longer a finite number."""
+        refuse_not_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
+        refuse_not_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
+
+
+def groups_of(config: Config, world: Ranks, saved: Mapping[str, Any] | None) -> int:
+    """The number of groups: a run that continues keeps what it began with, on however many ranks."""
+    return saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
+
+
+def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stack) -> None:
+    """Raises ArithmeticError if a parameter of a stack is no longer a finite number.
+
+    Args:
+        iteration: the last.
+        owner: what a row is.
+        numbers: of the rows.
+        stack: of parameters.
+    """
+    if torch.isfinite(stack.flat.sum()):  # a sum is NaN or infinite if any of its terms is
+        return
+    for name, values in stack.named_parameters().items():
+        for row in range(stack.n):
+            if not torch.isfinite(values[row]).all():
+                found = f"{name} of {owner} {numbers[row]}"
+                raise ArithmeticError(f"after the update of iteration {iteration + 1}, {found} is NaN or infinite")

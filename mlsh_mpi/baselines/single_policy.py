@@ -1,0 +1,101 @@
+"""One policy for one task, by PPO: from scratch, or on from one that was trained for all tasks (paper, Figures 4b and 7b)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.algorithm.primitives import update_primitives
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.rollout import Rollout, one_per_block
+
+
+class SinglePolicyAdaptation(AdaptationMethod):
+    """A policy each, all of which learns, by the rules by which primitives learn.
+
+    The policies are rows of one stack, as primitives are, and every learner's lanes always run its own.
+
+    Args:
+        adaptation_set: who is here, and on which tasks.
+        skills: one trained policy, of which each learner gets a copy; its filter stays as it is. None begins from scratch, with
+            a filter for each learner if the configuration asks for one.
+    """
+
+    explores = False
+
+    def __init__(self, adaptation_set: AdaptationSet, skills: Skills | None) -> None:
+        super().__init__(adaptation_set)
+        config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
+        head = head_for(family.action_space, config.network.initial_std)
+        network = Network(len(family.primitive_columns), head, config.network.hidden)
+        self._learner = StackTrainer.of(Stack(len(here), network), config.primitive, adaptation_set.alone)
+        self._filters = None
+        if skills is None:
+            if config.network.filter_observations:
+                self._filters = Filters(len(here), family.observation_size)
+            for row, learner in enumerate(here):
+                self._learner.restart(row, seeding.stream(adaptation_set.seed, "phi", learner))
+        else:
+            self._learner.stack.flat.copy_(skills.primitives.flat.expand(len(here), -1))
+        kept = skills.observation_filter if skills else self._filters
+        self._skills = Skills(self._learner.stack, family.primitive_columns, kept)
+        self._own = one_per_block(len(here), adaptation_set.lanes_each)
+        self._rows = np.repeat(np.arange(len(here)), adaptation_set.lanes_each)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return self._learner.tensors | (self._filters.tensors if self._filters else {})
+
+    def collect(self, update: int, *, explore: bool) -> Rollout:
+        rollout = self.rollout(self._own, self._skills, update, self.adaptation_set.family.episode_length)
+        return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
+
+    def learn(self, rollout: Rollout, update: int) -> None:
+        here = self.adaptation_set.placement.groups
+        rows = np.broadcast_to(self._rows, rollout.steps.primitive.shape)
+        by_row = replace(rollout, steps=rollout.steps._replace(primitive=rows))
+        update_primitives(self._learner, by_row, [True] * len(here), self.adaptation_set.config)
+        if self._filters is not None:
+            self._filters.take(rollout.steps.raw_observation)
+
+
+class Filters(ObservationFilter):
+    """An observation filter for each of n learners, whose lanes are equal blocks."""
+
+    def __init__(self, n: int, size: int) -> None:
+        self._count = torch.zeros(n, dtype=torch.float64)
+        self._sums = torch.zeros(n, 2, size, dtype=torch.float64)
+        self._each = [ObservationFilter(size) for _ in range(n)]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Counts (n,) and sums (n, 2, size) of everything seen, as views."""
+        return {"filter_count": self._count, "filter_sums": self._sums}
+
+    def take(self, observations: Array) -> None:
+        """Takes in what was seen: (T, L, size)."""
+        for row, seen in enumerate(np.split(observations, len(self._each), axis=1)):
+            new = Moments.of(seen)
+            self._count[row] += new.count
+            self._sums[row] += torch.from_numpy(np.stack((new.total, new.squares)))
+
+    def __call__(self, observation: Array) -> Array:
+        blocks = np.split(observation, len(self._each), axis=-2)
+        return np.concatenate([of(block) for of, block in zip(self._current(), blocks, strict=True)], axis=-2)
+
+    def _current(self) -> list[ObservationFilter]:
+        """Filters that know what the tensors say, which a resume may have changed."""
+        for row, each in enumerate(self._each):
+            if each.moments.count != self._count[row]:
+                each.moments = Moments(0.0, np.zeros_like(each.moments.total), np.zeros_like(each.moments.total))
+                each.merge(Moments(float(self._count[row]), *self._sums[row].numpy().copy()))
+        return self._each

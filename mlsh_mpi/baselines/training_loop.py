@@ -1,0 +1,87 @@
+"""The loop around algorithms that train one policy for all tasks in their own way; each worker gets a new task every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.algorithm.metrics import Clock, Tally, finished, iteration_metrics
+from mlsh_mpi.algorithm.schedule import Phase
+from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.algorithm.training_state import OnIteration, groups_of, refuse_not_finite
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.mpi.placement import Placement, place
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.rollout import Rollout
+
+Iterate = Callable[[int, Sequence[Any]], Sequence[Rollout]]
+"""(iteration, a task for each worker here) -> what was collected, after having learned from it."""
+
+
+@dataclass(frozen=True)
+class SharedPolicy:
+    """One policy, the same on every rank, and who collects for it."""
+
+    groups: int
+    placement: Placement
+    learner: StackTrainer
+
+    @classmethod
+    def begin(cls, config: Config, world: Ranks, network: Network, saved: Mapping[str, Any] | None) -> SharedPolicy:
+        """As training begins or, with what a checkpoint holds, goes on."""
+        groups = groups_of(config, world, saved)
+        placement = place(groups, config.sampling.workers, world.size, world.rank)
+        learner = StackTrainer.of(Stack(1, network), config.primitive, world)
+        learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
+        if saved is not None:
+            learner.restore(saved["primitives"])
+        return cls(groups, placement, learner)
+
+    @property
+    def shared(self) -> Array:
+        """The policy."""
+        return self.learner.stack.flat.numpy()
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """The policy and its optimiser, on rank 0."""
+        tensors = {name: values.clone() for name, values in self.learner.tensors.items()}
+        return {"groups": self.groups, "primitives": tensors} if world.rank == 0 else None
+
+
+def run(
+    experiment: Experiment,
+    saved: Mapping[str, Any] | None,
+    on_iteration: OnIteration,
+    state: SharedPolicy,
+    iterate: Iterate,
+) -> None:
+    """Iterations, as :func:`mlsh_mpi.algorithm.mlsh.train` counts and logs them."""
+    config, world, family, placement = experiment.config, experiment.job.world, experiment.family, state.placement
+    seed = config.run.seed
+    for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
+        clock, tally = Clock(world.meter), Tally.empty(state.groups, 1, world.size)
+        tasks = [family.sample_task(seeding.stream(seed, "task", iteration, worker)) for worker in placement.workers]
+        rollouts = iterate(iteration, tasks)
+        refuse_not_finite(iteration, "policy", (0,), state.learner.stack)
+        for rollout in rollouts:
+            tally.add_rollout(rollout, placement)
+        tally.samples[:] = tally.groups[:, 4:].sum()
+        environment = sum(rollout.environment_seconds for rollout in rollouts)
+        tally.costs[world.rank] = clock.costs(environment, sum(rollout.policy_seconds for rollout in rollouts))
+        before_and_after = np.array([finished(rollout.steps.reward, rollout.steps.end)[:2] for rollout in rollouts], float)
+        world.allreduce(tally.flat)
+        world.allreduce(before_and_after)
+        phases = [Phase(cycle=iteration, new_task=True, joint=True, updates=0)] * state.groups
+        metrics = {"iteration": iteration + 1.0} | iteration_metrics(tally, phases, [], 0)
+        for name in ("return/fresh_master", "return/adapted"):
+            del metrics[name]
+        if len(rollouts) == 2:
+            metrics["return/before"], metrics["return/adapted"] = (before_and_after[:, 1] / before_and_after[:, 0]).tolist()
+        if on_iteration(metrics, state):
+            break

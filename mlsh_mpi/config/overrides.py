@@ -1,0 +1,84 @@
+"""Configurations from what users write: keyword options, JSON files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError, nearest
+
+
+def with_options(config: Config, options: Mapping[str, Any]) -> Config:
+    """The configuration with some fields replaced: ``{"iterations": 30, "macro_length": 5}``.
+
+    Raises:
+        UserError: no concern, or more than one, has a field of that name, or the value is of the wrong type.
+    """
+    concerns = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "preset"}
+    for name, value in options.items():
+        owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]
+        if name in concerns and dataclasses.is_dataclass(value):
+            concerns[name] = value
+        elif len(owners) == 1:
+            owner = concerns[owners[0]]
+            if not _fits(value, get_type_hints(type(owner))[name]):
+                raise UserError(f"option {name!r} is {value!r}, which is of the wrong type; {getattr(owner, name)!r} would do")
+            concerns[owners[0]] = dataclasses.replace(owner, **{name: value})
+        elif owners:
+            raise UserError(f"option {name!r} belongs to {' and '.join(owners)}: pass {owners[0]}=dataclasses.replace(...)")
+        else:
+            every = [field for fields in concerns.values() for field in vars(fields)]
+            raise UserError(f"there is no option {name!r}{nearest(name, every)}")
+    return dataclasses.replace(config, **concerns)
+
+
+def from_dict(value: Any, source: str) -> Config:
+    """The inverse of ``dataclasses.asdict``, for what came out of a JSON file.
+
+    Raises:
+        UserError: `source` holds something that is no setting, or a value of the wrong type.
+    """
+    return _filled(Config(), value, source, "")
+
+
+def _filled(default: Any, value: Any, source: str, path: str) -> Any:
+    """A dataclass with the fields that a JSON object names replaced."""
+    if not isinstance(value, dict):
+        raise UserError(f"{source} must hold an object{path and f' for {path}'}, but holds {value!r}")
+    types = get_type_hints(type(default))
+    replaced = {}
+    for name, item in value.items():
+        where = f"{path}.{name}" if path else name
+        if name not in types:
+            raise UserError(f"{source} has {where!r}, which is no setting of this version")
+        current = getattr(default, name)
+        if dataclasses.is_dataclass(current):
+            replaced[name] = _filled(current, item, source, where)
+            continue
+        item = tuple(item) if isinstance(item, list) else item
+        if not _fits(item, types[name]):
+            raise UserError(f"{source} gives {where} the value {item!r}, which is of the wrong type; {current!r} would do")
+        replaced[name] = item
+    return dataclasses.replace(default, **replaced)
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of an annotated type, as far as the settings here need it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        any_length = arguments[-1] is Ellipsis
+        return (
+            isinstance(value, tuple)
+            and (any_length or len(value) == len(arguments))
+            and all(_fits(item, arguments[0]) for item in value)
+        )
+    if isinstance(value, bool) or annotation is bool:
+        return isinstance(value, bool) and annotation is bool
+    return isinstance(value, (int, float) if annotation is float else annotation)

@@ -1,0 +1,145 @@
+"""Makes the runs behind a figure on this machine: those that are missing, several at once, each continued where it was left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.tracking.curves import run_name
+from mlsh_mpi.tracking.logs import Bar, read_rows
+from mlsh_mpi.tracking.run_folder import SUMMARY
+
+SPEED = "speed/steps_per_cpu_second"
+PROBE = "--iterations 3 --forming-iterations 0 --groups 2 --workers 1 --test-masters 1 --test-episodes 1".split()
+"""What makes a run short."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of a list of runs: arguments of the trainer, or of `adapt` behind that word."""
+
+    arguments: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def parse(cls, line: str, source: Path) -> Command:
+        """From the list's line.
+
+        Raises:
+            UserError: it names no run folder.
+        """
+        words = tuple(line.split())
+        if "--folder" not in words[:-1]:
+            raise UserError(f"every line of {source} must name its --folder, but one is: {line}")
+        return cls(words, Path(words[words.index("--folder") + 1]))
+
+    @property
+    def name(self) -> str:
+        """How figures know the run."""
+        return run_name(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing to be done."""
+        return (self.folder / SUMMARY).exists()
+
+    def start(self, ranks: int) -> subprocess.Popen[bytes]:
+        """On this machine, with what it says in a file."""
+        module, arguments = "train", self.arguments
+        if arguments[0] == "adapt":
+            module, arguments = arguments[0], arguments[1:]
+        if shutil.which("mpirun") is None:
+            raise UserError("there is no mpirun on PATH: start with launch/local.sh figures, or load the module of your MPI")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            command = ["mpirun", "-np", str(ranks), sys.executable, "-m", f"mlsh_mpi.{module}", *arguments]
+            # In a group of its own: a terminal's Ctrl-C would reach it at once, and some launchers end the job on it.
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    @property
+    def log(self) -> Path:
+        """What the run said."""
+        return self.folder.parent / "console" / f"{self.folder.name}.txt"
+
+
+def read_commands(folder: Path) -> list[list[Command]]:
+    """What a figure's folder lists: trainings (runs.txt), then tests of what they left (tests.txt).
+
+    Raises:
+        UserError: a line names no run folder.
+    """
+    lists = [path for name in ("runs.txt", "tests.txt") if (path := folder / name).exists()]
+    return [
+        [Command.parse(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] for path in lists
+    ]
+
+
+def cpu_seconds(folder: Path) -> float:
+    """What a run has cost, all ranks together, as far as it has come."""
+    rows, seconds, before = read_rows(folder / "metrics.jsonl"), 0.0, 0.0
+    for row in rows:
+        seconds += (row["environment_steps"] - before) / row.get(SPEED, float("inf"))
+        before = row["environment_steps"]
+    return seconds or (rows[-1]["seconds"] if rows else 0.0)
+
+
+def speed_here(command: Command) -> float:
+    """Environment steps a CPU-second of a short training of the same kind, measured now.
+
+    Raises:
+        UserError: it does not run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        at = command.arguments.index("--folder")
+        words = (*command.arguments[: at + 1], f"{folder}/probe", *command.arguments[at + 2 :], *PROBE)
+        short = Command(words, Path(folder) / "probe")
+        if short.start(1).wait() != 0:
+            said = short.log.read_text(encoding="utf-8")[-2000:]
+            raise UserError(f"{' '.join(command.arguments)} does not run:\n{said}")
+        return max(row[SPEED] for row in read_rows(short.folder / "metrics.jsonl"))
+
+
+def make(stages: Sequence[Sequence[Command]], title: str) -> None:
+    """Starts what is not finished, as many runs at once as there are cores, stage after stage.
+
+    Told to end (INT, TERM), it lets every run leave in order; the same call continues them.
+    """
+    cores, commands = len(os.sched_getaffinity(0)), [command for stage in stages for command in stage]
+    leaving = threading.Event()
+
+    def one(command: Command, ranks: int) -> None:
+        if leaving.is_set():
+            return
+        began = time.monotonic()
+        process = command.start(ranks)
+        while process.poll() is None:
+            if leaving.wait(0.2):  # asked until it has heard it: a job that is just starting does not
+                process.send_signal(signal.SIGUSR1)
+                time.sleep(2)
+        if not leaving.is_set():
+            state = "finished" if command.finished else f"FAILED with exit code {process.returncode}, see {command.log}:"
+            bar.advance(f"{state} {command.folder} after {(time.monotonic() - began) / 60:.1f} min")
+
+    earlier = {number: signal.signal(number, lambda *_: leaving.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    bar = Bar(title, len(commands), sum(command.finished for command in commands))
+    try:
+        for stage in stages:
+            missing = [command for command in stage if not command.finished]
+            ranks = max(1, cores // max(1, len(missing)))
+            with ThreadPoolExecutor(max(1, cores // ranks)) as pool:
+                list(pool.map(one, missing, [ranks] * len(missing)))
+    finally:
+        bar.close()
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

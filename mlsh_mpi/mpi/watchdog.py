@@ -1,0 +1,105 @@
+"""What this rank is doing that could hang, and a timer that ends the rank when it takes too long."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from mlsh_mpi.mpi import launchers
+
+TELLING = 8.0
+"""Seconds that the last words may take."""
+GRACE = 10.0
+"""Seconds that the launcher has to end the job by itself."""
+WAITING = 2.0
+"""Patience with other ranks, as a multiple of that with the own environment: so the rank that hangs speaks first."""
+BLIND = 1.5
+"""The same with the watching thread itself, which cannot look while an extension holds the interpreter's lock."""
+_exit_process = os._exit
+
+
+class Watch:
+    """Knows one thing at a time; entering and leaving cost a microsecond."""
+
+    def __init__(self) -> None:
+        self._entered: tuple[float, float, Callable[[], str]] | None = None
+        self._patience = 0.0
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def enter(self, what: Callable[[], str], factor: float = 1.0) -> None:
+        """Something begins that may hang.
+
+        Args:
+            what: describes it, if it does.
+            factor: multiplies the patience with it.
+        """
+        self._entered = (time.monotonic(), factor, what)
+
+    def leave(self) -> None:
+        """It is over."""
+        self._entered = None
+
+    @property
+    def doing(self) -> str:
+        """What it is that may hang, in words."""
+        entered = self._entered
+        return entered[2]() if entered is not None else "something that is not an environment"
+
+    def stop(self) -> None:
+        """Nothing is watched any more."""
+        self._entered = None
+        if self._thread is not None:
+            self._stopped.set()
+            self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+
+    def start(self, patience: float, tell: Callable[[str], None]) -> None:
+        """Watches from a thread of its own, until :meth:`stop`; called again it only changes the patience.
+
+        Args:
+            patience: seconds.
+            tell: hears what hangs, and where in the program, just before the rank is ended.
+        """
+        self._patience = patience
+        _look_again_within(patience)
+        if self._thread is not None:
+            return
+        working = threading.get_ident()
+
+        def look() -> None:
+            pause = 0.0
+            while not self._stopped.wait(pause):
+                entered, limit = self._entered, self._patience
+                _look_again_within(limit)
+                if entered is not None and time.monotonic() - entered[0] > limit * entered[1]:
+                    frame = sys._current_frames().get(working)
+                    text = f"has waited {limit * entered[1]:.0f} s for {entered[2]()}, or --patience is too short\n"
+                    _end(tell, text + "".join(traceback.format_stack(frame)))
+                pause = min(1.0, limit / 4)
+
+        self._thread = threading.Thread(target=look, name="watch", daemon=True)
+        self._thread.start()
+
+
+def _look_again_within(patience: float) -> None:
+    """Unless it is called again in time, ends the rank with a traceback, from a thread that does not need the interpreter."""
+    if sys.__stderr__ is not None:
+        faulthandler.dump_traceback_later(BLIND * patience + 5, exit=True, file=sys.__stderr__)
+
+
+def _end(tell: Callable[[str], None], text: str) -> None:
+    """Ends the rank, whatever else hangs: the filesystem may be gone with the network."""
+    telling = threading.Thread(target=tell, args=(text,), daemon=True)
+    telling.start()
+    telling.join(TELLING)
+    time.sleep(0.3)  # the launcher reads it
+    try:
+        launchers.end_later(GRACE)
+    finally:
+        _exit_process(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks

@@ -1,0 +1,1 @@
+"""What decides: policies and values, the distributions they act by, and how they are evaluated quickly."""

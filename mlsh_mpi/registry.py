@@ -1,0 +1,84 @@
+"""Every algorithm that trains and every method that learns a task, by name: the only module that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlsh_mpi.adaptation.fresh_masters import FreshMasters
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.algorithm.saved_primitives import Phi
+from mlsh_mpi.config.settings import Method
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+
+def trainer(algorithm: str) -> Callable[..., Skills]:
+    """Algorithm 1, or what takes its place: called like :func:`mlsh_mpi.algorithm.mlsh.train`."""
+    if algorithm == "rl2":
+        from mlsh_mpi.baselines import rl2
+
+        return rl2.train
+    if algorithm == "maml":
+        from mlsh_mpi.baselines import maml
+
+        return maml.train
+    from mlsh_mpi.algorithm.mlsh import train
+
+    return train
+
+
+def skills_of(phi: Phi, family: TaskFamily) -> Skills:
+    """What training left, in an environment.
+
+    Raises:
+        UserError: it does not fit there.
+    """
+    if phi.config.algorithm.algorithm == "rl2":
+        from mlsh_mpi.baselines import rl2
+
+        return rl2.skills_of(phi, family)
+    return phi.skills(family)
+
+
+def learners(method: Method, adaptation_set: AdaptationSet, skills: Skills | None) -> AdaptationMethod:
+    """What learns the tasks of a adaptation_set.
+
+    Args:
+        method: of learning.
+        adaptation_set: who is here, and on which tasks.
+        skills: what training left; None for methods that begin from nothing.
+
+    Raises:
+        UserError: the method does not fit the training or the environment.
+    """
+    if method in ("option-critic", "actor-critic"):
+        from mlsh_mpi.baselines.option_critic import OptionCritics
+
+        return OptionCritics(adaptation_set, options=4 if method == "option-critic" else 1)
+    if method == "scratch":
+        from mlsh_mpi.baselines.single_policy import SinglePolicyAdaptation
+
+        return SinglePolicyAdaptation(adaptation_set, None)
+    assert skills is not None
+    trained = adaptation_set.config.algorithm.algorithm
+    if (method in ("rl2", "maml") or trained == "rl2") and method != trained:
+        raise UserError(f"--method {method} does not go with what {trained} has trained: leave it out, or name another run")
+    if method == "rl2":
+        from mlsh_mpi.baselines.rl2 import RL2Adaptation
+
+        return RL2Adaptation(adaptation_set, skills)
+    if method == "master":
+        return FreshMasters(adaptation_set, skills)
+    if skills.primitives.n > 1:
+        raise UserError(
+            f"--method {method} is for one policy, but {skills.primitives.n} primitives were trained here: name a run of a "
+            "preset that ends in -shared"
+        )
+    if method == "maml":
+        from mlsh_mpi.baselines.maml import MAMLAdaptation
+
+        return MAMLAdaptation(adaptation_set, skills)
+    from mlsh_mpi.baselines.single_policy import SinglePolicyAdaptation
+
+    return SinglePolicyAdaptation(adaptation_set, skills)

@@ -1,0 +1,47 @@
+"""A picture of a test: return against updates and environment steps, task by task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+
+
+def draw_adaptation(path: Path, summary: Any, title: str) -> None:
+    """Writes the picture as PNG.
+
+    Args:
+        path: where to.
+        summary: of a test (:func:`mlsh_mpi.reporting.tables.summarise`).
+        title: of the whole picture.
+    """
+    tasks = summary["tasks"]
+    figure = Figure(figsize=(9.2, 4.4), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, curve, name in zip(
+        axes, ("curve", "curve_unexplored"), ("exploring, as they learn", "exploration off"), strict=True
+    ):
+        few = tasks if 1 < len(tasks) <= len(COLOURS) else {}
+        for colour, (label, task) in zip(COLOURS, few.items(), strict=False):
+            found = task[curve]
+            axis.plot(found["updates"], found["mean"], color=colour, lw=1.2, label=label)
+            axis.fill_between(found["updates"], *np.transpose(found["band"]), color=colour, alpha=0.18, lw=0)
+        whole = {"updates": range(len(summary["curve"])), "mean": summary["curve"], "band": summary["band"]}
+        whole = summary[curve] if curve == "curve_unexplored" else whole
+        axis.plot(whole["updates"], whole["mean"], color="black", lw=2, label="all")
+        axis.fill_between(whole["updates"], *np.transpose(whole["band"]), color="black", alpha=0.12, lw=0)
+        axis.set(title=name, xlabel="updates")
+        axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        steps = summary["steps_per_update"] / 1000
+        above = axis.secondary_xaxis("top", functions=(lambda u, steps=steps: u * steps, lambda s, steps=steps: s / steps))
+        above.set_xlabel("environment steps of a learner (thousands)", fontsize=8)
+        above.tick_params(labelsize=8)
+    axes[0].set_ylabel("return of an episode")
+    axes[0].legend(fontsize=8, title=f"{summary['masters']} learners, 95 % bands", title_fontsize=8)
+    figure.savefig(path, dpi=110)

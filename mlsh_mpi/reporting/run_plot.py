@@ -1,0 +1,94 @@
+"""One picture of a run: how it learned, and where each primitive goes (paper, Figure 3)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
+
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.algorithm.metrics import format_value
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+Array = np.ndarray[Any, np.dtype[Any]]
+LENGTH = "schedule/macro_length"
+
+
+def draw(
+    path: Path, rows: Sequence[dict[str, float]], matrix: Array, family: TaskFamily, skills: Skills | None, title: str
+) -> None:
+    """Writes the picture as PNG.
+
+    Args:
+        path: where to.
+        rows: metrics of each iteration.
+        matrix: (K, tasks) returns of forced primitives; may be empty.
+        family: of the environment; one with a `survey` gets arrows, another the matrix as colours.
+        skills: trained; None where there are no primitives that could act alone.
+        title: of the whole picture.
+    """
+    surveyed = skills is not None and family.attribute("survey") is not None
+    panels = 1 + (skills.primitives.n if surveyed and skills else int(matrix.size > 0))
+    figure = Figure(figsize=(1.0 + 4.2 * panels, 4.4), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)
+    figure.suptitle(title)
+    _curve(axes[0, 0], rows)
+    if surveyed and skills:
+        for k, axis in enumerate(axes[0, 1:]):
+            _arrows(axis, k, family, skills)
+    elif matrix.size:
+        _matrix(axes[0, 1], matrix, [family.label(task) for task in family.tasks])
+    figure.savefig(path, dpi=110)
+
+
+def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
+    names = {"return/mean": ("all groups", "0.7"), "return/adapted": ("after warm-up", "black")}
+    tasks = sorted({name for row in rows for name in row if name.startswith("return/adapted/")})
+    if len(tasks) <= len(COLOURS):
+        names |= {name: (f"after warm-up, {name.split('/', 2)[2]}", COLOURS[i]) for i, name in enumerate(tasks)}
+    for name, (label, colour) in names.items():
+        points = [(row["environment_steps"] / 1e6, row[name]) for row in rows if name in row]
+        if points:
+            axis.plot(*zip(*points, strict=True), color=colour, label=label, lw=1 if "/adapted/" in name else 1.6)
+    changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
+    for row in changes:
+        axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)
+        axis.annotate(f"N = {row['schedule/macro_length']:.0f} from here", (row["environment_steps"] / 1e6, 0.4), rotation=90,
+                      xycoords=("data", "axes fraction"), fontsize=8, ha="right")  # fmt: skip
+    axis.set(xlabel="environment steps (millions)", ylabel="return of an episode")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.legend(fontsize=8, loc="lower right")
+
+
+def _arrows(axis: Axes, k: int, family: TaskFamily, skills: Skills) -> None:
+    """Mean displacement under primitive k from a grid of places."""
+    survey = family.attribute("survey")(15, seeding.stream(4, "survey"))
+    seen = skills.primitive_view(skills.observe(survey["observations"]))
+    with torch.no_grad():
+        stacked = torch.from_numpy(seen).expand(skills.primitives.n, -1, -1)
+        probability = torch.softmax(skills.primitives.policy(stacked)[k], -1).numpy()
+    move = probability @ survey["moves"]
+    x, y = survey["positions"].T
+    axis.quiver(x, y, *move.T, color=COLOURS[k % len(COLOURS)], angles="xy", scale_units="xy", scale=1.0, width=0.005)
+    for number, goal in enumerate(survey["goals"]):
+        axis.add_patch(Circle(tuple(goal), 50, fill=False, color="0.4"))
+        axis.annotate(str(number), tuple(goal), ha="center", va="center", fontsize=12, weight="bold")
+    axis.set(title=f"primitive {k}", aspect="equal", xticks=[], yticks=[])
+
+
+def _matrix(axis: Axes, matrix: Array, labels: Sequence[str]) -> None:
+    axis.imshow(matrix.T, cmap="viridis", aspect="auto")
+    for (k, task), value in np.ndenumerate(matrix):
+        axis.annotate(format_value(value), (k, task), ha="center", va="center", color="white", fontsize=8)
+    axis.set(title="return of each primitive alone", xlabel="primitive", xticks=range(len(matrix)))
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)

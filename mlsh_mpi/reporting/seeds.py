@@ -1,0 +1,127 @@
+"""A picture of several runs: how they learned, and what fresh masters reach over what each has learned.
+
+python -m mlsh_mpi.reporting.seeds RUN... [--picture seeds.png]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.errors import UserError, exit_on_user_error
+from mlsh_mpi.output import say, warn
+from mlsh_mpi.tracking.curves import LEARNING, series_of, training_curves
+from mlsh_mpi.tracking.run_folder import SUMMARY
+from mlsh_mpi.tracking.statistics import band
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished or unfinished run."""
+
+    name: str
+    """Its folder without the seed: runs of one name are drawn together."""
+    curves: dict[str, Array]
+    """For each metric of LEARNING that it has logged: (n, 2) environment steps and return."""
+    test: Array
+    """(updates + 1,) mean return of fresh masters in the final test; empty if there was none yet."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """From its folder.
+
+        Raises:
+            UserError: there is no run, or nothing logged yet.
+        """
+        curves = {metric: points[:, 1:] for metric, points in training_curves(folder).items()}
+        try:
+            test = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["curve"]
+        except (OSError, ValueError, KeyError):
+            test = []
+        return cls(series_of(folder.resolve().name)[0], curves, np.array(test, float))
+
+
+def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
+    """Writes the picture.
+
+    Args:
+        path: where to; its ending says how, such as .png or .pdf.
+        runs: at least one.
+    """
+    figure = Figure(figsize=(9.2, 4.0), layout="constrained")
+    learning, test = figure.subplots(1, 2)
+    for index, name in enumerate(dict.fromkeys(run.name for run in runs)):
+        colour, together = COLOURS[index % len(COLOURS)], [run for run in runs if run.name == name]
+        label = f"{name}, {len(together)} run{'s' if len(together) > 1 else ''}"
+        metric = next(metric for metric in LEARNING if metric == LEARNING[-1] or all(metric in run.curves for run in together))
+        curves = [run.curves[metric] for run in together if metric in run.curves]
+        for steps, values in (curve.T for curve in curves):
+            learning.plot(steps / 1e6, values, color=colour, alpha=0.25, lw=0.7)
+        common = max((curve[:, 0] for curve in curves), key=len)
+        common = common[(common >= max(curve[0, 0] for curve in curves)) & (common <= min(curve[-1, 0] for curve in curves))]
+        _mean_and_band(learning, common / 1e6, [np.interp(common, *curve.T) for curve in curves], colour, label)
+        tested = [run.test for run in together if run.test.size]
+        updates = min((curve.size for curve in tested), default=0)
+        _mean_and_band(test, np.arange(updates), [curve[:updates] for curve in tested], colour, f"{name}, {len(tested)} tested")
+    learning.set(title="training", xlabel="environment steps (millions)", ylabel="return of an episode")
+    test.set(title="fresh masters afterwards", xlabel="updates")
+    for axis in (learning, test):
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8, title="mean, 95 % bands", title_fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label: str) -> None:
+    if not curves or not x.size:
+        return
+    values = np.stack(curves)
+    axis.plot(x, values.mean(0), color=colour, lw=1.8, label=label)
+    if len(curves) > 1:
+        axis.fill_between(x, *np.transpose([band(column) for column in values.T]), color=colour, alpha=0.18, lw=0)
+
+
+def main() -> None:
+    """The command."""
+
+    def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
+        """Draws several runs together, those that differ in nothing but their seed as a mean with its band.
+
+        Args:
+            runs: their folders.
+            picture: where to; .png, .pdf or .svg.
+        """
+        if not runs:
+            raise UserError("name run folders, such as runs/*-seed*")
+        found, mistakes = [], []
+        for folder in runs:
+            try:
+                found.append(Run.read(folder))
+            except UserError as error:
+                mistakes.append(str(error))
+        if not found:
+            raise UserError(mistakes[0])
+        try:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            draw_seeds(picture, found)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--picture {picture} cannot be written: {error}") from None
+        say(f"{len(found)} runs are in {picture}")
+        for mistake in mistakes:
+            warn(f"mlsh_mpi: left out: {mistake}")
+
+    with exit_on_user_error():
+        tyro.cli(seeds, prog="python -m mlsh_mpi.reporting.seeds")
+
+
+if __name__ == "__main__":
+    main()

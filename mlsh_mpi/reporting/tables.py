@@ -1,0 +1,255 @@
+"""What a user reads: the header before a run, and the tables after it."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mlsh_mpi.adaptation.diagnostics import Health
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
+from mlsh_mpi.algorithm.metrics import COMMUNICATION, TIMES, format_value
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.settings import AdaptConfig, Config
+from mlsh_mpi.mpi.job import Job
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.logs import jsonable
+from mlsh_mpi.tracking.statistics import band
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def steps_per_iteration(config: Config, family: TaskFamily, groups: int) -> int:
+    """Environment steps of one iteration, over all ranks."""
+    return groups * config.sampling.workers * methods.steps_of_a_worker(config, family.episode_length)
+
+
+def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Path, done: int) -> str:
+    """Who runs what, and how much of it there is to come after the iterations that are done."""
+    steps, workers = steps_per_iteration(config, family, groups), groups * config.sampling.workers
+    hierarchy, iterations = config.hierarchy, config.run.iterations
+    forming = ""
+    if hierarchy.forming_iterations:
+        forming = f" ({family.episode_length} for the first {hierarchy.forming_iterations} iterations)"
+    lines = {
+        "preset": f"{config.preset}, seed {config.run.seed}, on {family.name}",
+        "ranks": _ranks(job),
+        "workers": f"{workers} in {groups} groups; each group has a task and a master of its own",
+        "hierarchy": f"K = {hierarchy.primitives} primitives, N = {hierarchy.macro_length}{forming}, "
+        f"W = {hierarchy.warmup}, U = {hierarchy.joint}",
+        "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
+        "folder": str(folder),
+    }
+    if config.sampling.steps < family.episode_length:
+        lines["episodes"] = f"{config.sampling.steps} of their {family.episode_length} steps an iteration; they go on in the next"
+    if config.algorithm.algorithm != "mlsh":
+        lines |= {"workers": f"{workers}; each has a task of its own, another one every time", "hierarchy": ""}
+    if done:
+        lines["continues"] = f"from the checkpoint after iteration {done:,}; {iterations - done:,} to go"
+    return _listed(lines)
+
+
+def adapt_header(config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, folder: Path, done: int) -> str:
+    """The same of a test."""
+    tasks = list(dict.fromkeys(map(adaptation_set.family.label, adaptation_set.tasks)))
+    count, rounds, method = len(adaptation_set.tasks), config.run.iterations, methods.method_of(config)
+    named = ", ".join(tasks[:6]) + ", ..." * (len(tasks) > 6)
+    lines = {
+        "test": f"{methods.DESCRIPTIONS[method]}; {config.source}, seed {config.run.seed}, on {adaptation_set.family.name}",
+        "ranks": _ranks(adaptation_set.job),
+        "tasks": f"{count} learners on {len(tasks)} {'held-out ' * config.test.held_out}tasks: {named}",
+        "hierarchy": f"K = {learners.behaviours}, N = {config.hierarchy.macro_length}" if method == "master" else "",
+        "work": f"0 to {rounds - 1} updates of {learners.steps:,} steps, {count * learners.collected * rounds:,} in all"
+        + ("; as many again to look without exploration" if learners.explores else ""),
+        "folder": str(folder),
+    }
+    if done:
+        lines["continues"] = f"from the checkpoint after {done - 1:,} updates"
+    return _listed(lines)
+
+
+def _ranks(job: Job) -> str:
+    ranks, hosts = job.world.size, len(job.hosts)
+    waiting = f"; {job.ranks_here} ranks share {job.cores} cores here" if job.ranks_here > job.cores else ""
+    return f"{ranks} on {hosts} host{'s' if hosts > 1 else ''} ({', '.join(job.hosts[:8])}), {job.library}{waiting}"
+
+
+def _listed(lines: dict[str, str]) -> str:
+    return "\n".join(f"{name:>10}  {text}" for name, text in lines.items() if text)
+
+
+def summarise(
+    rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: Array | None, family: TaskFamily, config: Config
+) -> Any:
+    """Everything the final tables say, as JSON.
+
+    Args:
+        rows: of the log.
+        adaptation: how learners fared.
+        matrix: (K, tasks) returns of each primitive alone on each of the tasks, in order; None where that was not tried.
+        family: of the environment.
+        config: of the run.
+    """
+    labels = [family.label(task) for task in adaptation.tasks]
+    matrix = np.zeros((adaptation.usage.shape[-1], 0)) if matrix is None else matrix
+    columns = {label: column for column, label in enumerate(dict.fromkeys(labels))} if matrix.size else {}
+    tasks, usage = {}, []
+    for label in columns or sorted(set(labels)):
+        here = np.array([other == label for other in labels])
+        usage.append(adaptation.usage[-1, here].mean(0))
+        tasks[label] = {
+            "fresh": adaptation.returns[0, here].mean(),
+            "adapted": adaptation.returns[-1, here].mean(),
+            "adapted_worst": adaptation.returns[-1, here].min(),
+            "unexplored": adaptation.unexplored[-1, here].mean(),
+            "entropy": adaptation.entropy[-1, here].mean(),
+            "usage": usage[-1],
+            "curve": _curve(adaptation.returns[:, here]),
+            "curve_unexplored": _curve(adaptation.unexplored[:, here]),
+            **({"forced": matrix[:, columns[label]]} if label in columns else {}),
+        }
+    skip = len(rows) // 5
+    shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
+    communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
+    health = Health(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks))
+    return jsonable(
+        {
+            "iterations": int(rows[-1]["iteration"]),
+            "environment_steps": rows[-1]["environment_steps"],
+            "seconds": rows[-1]["seconds"],
+            "method": methods.DESCRIPTIONS[methods.method_of(config)],
+            "updates": len(adaptation.returns) - 1,
+            "steps_per_update": adaptation.steps,
+            "masters": len(labels),
+            "curve": adaptation.returns.mean(1),
+            "band": _curve(adaptation.returns)["band"],
+            "curve_unexplored": _curve(adaptation.unexplored),
+            "adapted": adaptation.returns[-1].mean(),
+            "unexplored": adaptation.unexplored[-1].mean(),
+            "tasks": tasks,
+            "separated": separation(matrix),
+            "health": _of_health(health) if methods.method_of(config) == "master" else None,
+            "time_shares": shares,
+            "communication": communication,
+            "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
+        }
+    )
+
+
+def _of_health(health: Health) -> dict[str, Any]:
+    told = {"information": health.information, "most_information": health.most_information}
+    return {"divergence": health.divergence, "verdict": health.verdict()} | told
+
+
+def _curve(returns: Array) -> dict[str, Any]:
+    """(U + 1, M) -> means over the learners, and how sure they are; without the updates after which nobody looked."""
+    known = np.flatnonzero(~np.isnan(returns).any(1))
+    return {"updates": known, "mean": returns[known].mean(1), "band": [band(values) for values in returns[known]]}
+
+
+def separation(matrix: Array) -> float | None:
+    """How far apart the primitives are: of all ways to give each task a primitive of its own, the best mean return on the own
+    task less the mean return of the primitives on the tasks of others. None where tasks are not listed or outnumber them."""
+    if not matrix.size or matrix.shape[1] > matrix.shape[0] or matrix.shape[1] < 2:
+        return None
+    tasks = matrix.shape[1]
+    best = max(
+        itertools.permutations(range(matrix.shape[0]), tasks),
+        key=lambda ks: sum(matrix[k, t] for t, k in enumerate(ks)),
+    )
+    chosen = matrix[list(best)]
+    return float(np.diag(chosen).mean() - chosen[~np.eye(tasks, dtype=bool)].mean())
+
+
+def tables(summary: Any, width: int = 110) -> str:
+    """The final tables as plain text."""
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_jupyter=False)
+    console.print(_of_tasks(summary))
+    if any("forced" in task for task in summary["tasks"].values()):
+        console.print(_of_primitives(summary))
+    console.print("learning curve: " + " ".join(map(format_value, summary["curve"])))
+    health = summary["health"]
+    if health is not None and len(health["divergence"]) > 1:
+        apart = health["divergence"]
+        pairs = ", ".join(f"{i}-{j} {apart[i][j]:.2f}" for i, j in itertools.combinations(range(len(apart)), 2))
+        console.print(f"divergence of primitives where they went (nats): {pairs}")
+        told = f"{health['information']:.2f} of at most {health['most_information']:.2f} nats"
+        console.print(f"what the choice of a primitive tells of the task: {told}")
+        for sentence in health["verdict"]:
+            console.print(f"NOT WELL: {sentence}", highlight=False)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
+    console.print(f"time: {shares} (communication includes waiting)")
+    spent = summary["communication"]
+    console.print(
+        f"communication of a rank in an iteration: {spent['calls']:.0f} sums and broadcasts of {spent['bytes'] / 1e6:.2f} MB "
+        f"in all, {spent['milliseconds']:.1f} ms with waiting"
+    )
+    console.print(
+        f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s, "
+        f"{summary['steps_per_cpu_second']:,.0f} steps a CPU-second"
+    )
+    return text.getvalue()
+
+
+def _of_tasks(summary: Any) -> Table:
+    """How the learners of each task fared."""
+    title = f"{summary['masters']} {summary['method']}, mean return of an episode"
+    table = Table(title=title, title_justify="left")
+    after = f"{summary['updates']} update{'s' * (summary['updates'] != 1)}"
+    columns = ("task", "0 updates", after, "(worst)", "exploration off", "entropy", "usage")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for label, task in summary["tasks"].items():
+        numbers = (task[key] for key in ("fresh", "adapted", "adapted_worst", "unexplored", "entropy"))
+        table.add_row(label, *map(format_value, numbers), _shares(task["usage"]))
+    table.add_section()
+    table.add_row(
+        "all", *map(format_value, (summary["curve"][0], summary["adapted"])), "", format_value(summary["unexplored"]), "", ""
+    )
+    return table
+
+
+def _of_primitives(summary: Any) -> Table:
+    """What each primitive earns alone."""
+    forced = {label: task["forced"] for label, task in summary["tasks"].items()}
+    table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
+    table.add_column("task")
+    for k in range(len(next(iter(forced.values())))):
+        table.add_column(f"primitive {k}", justify="right")
+    for label, values in forced.items():
+        table.add_row(label, *map(format_value, values))
+    return table
+
+
+def curve_table(summary: Any, width: int = 110) -> str:
+    """Return against updates and environment steps, with 95 % bands, as plain text."""
+    text = io.StringIO()
+    table = Table(title="Mean return of an episode over all tasks, 95 % band of the mean", title_justify="left")
+    for name in ("updates", "environment steps", "exploring", "band", "exploration off", "band"):
+        table.add_column(name, justify="right")
+    quiet = summary["curve_unexplored"]
+    looked = dict(zip(quiet["updates"], zip(quiet["mean"], quiet["band"], strict=True), strict=True))
+    for update, (mean, (low, high)) in enumerate(zip(summary["curve"], summary["band"], strict=True)):
+        cells = [
+            str(update),
+            f"{update * summary['steps_per_update']:,}",
+            format_value(mean),
+            f"{format_value(low)} to {format_value(high)}",
+        ]
+        if update in looked:
+            mean, (low, high) = looked[update]
+            cells += [format_value(mean), f"{format_value(low)} to {format_value(high)}"]
+        table.add_row(*cells)
+    Console(file=text, width=width, force_jupyter=False).print(table)
+    return text.getvalue()
+
+
+def _shares(usage: Sequence[float]) -> str:
+    return " / ".join(f"{share:.0%}" for share in usage)

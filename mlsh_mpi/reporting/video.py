@@ -1,0 +1,151 @@
+"""Films of episodes: the environment's own pictures, with the active primitive as colour and caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import imageio.v2 as imageio
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mlsh_envs.window import primitive_colour
+from mlsh_mpi.errors import UserError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+LONGEST = 300
+"""Pictures of an episode at most; of a longer one only every second, third, ... is shown."""
+STRIP = 46
+"""Height of the caption in pixels."""
+FORMATS = (".mp4", ".gif", ".png")
+STILLS = 5
+"""Pictures of an episode that a PNG shows, evenly spaced."""
+WIDEST = 1600
+"""Pixels of such a PNG; larger ones are made smaller."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What is needed to see an episode again: the same seed, task and actions lead to the same states."""
+
+    title: str
+    task: Any
+    seed: int
+    action: Array
+    """(T, ...) within the bounds, if the environment wants them there."""
+    reward: Array
+    """(T,)."""
+    primitive: Array | None
+    """(T,) which acted; None where there is but one."""
+
+
+def frame_steps(length: int) -> range:
+    """Which steps of an episode are shown: the last, and before it every first, second, third, ..."""
+    stride = -(-length // LONGEST)
+    return range((length - 1) % stride, length, stride)
+
+
+def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
+    """The episode, step by step, each picture with its caption: (height, width, 3).
+
+    Raises:
+        UserError: the environment draws nothing, or does not do the same again.
+    """
+    env.reset(seed=episode.seed, options={"task": episode.task})
+    total, length, chosen = 0.0, len(episode.reward), frame_steps(len(episode.reward))
+    for t in range(length):
+        primitive = None if episode.primitive is None else int(episode.primitive[t])
+        if not env.set_wrapper_attr("active_primitive", primitive, force=False):
+            env.unwrapped.active_primitive = primitive  # type: ignore[attr-defined]
+        _, reward, *_ = env.step(episode.action[t])
+        if not np.isclose(float(reward), episode.reward[t], rtol=1e-4, atol=1e-6):
+            raise UserError(
+                f"the environment did not repeat itself: step {t + 1} of an episode with the same seed, task and actions paid "
+                f"{float(reward):.6g} instead of {episode.reward[t]:.6g}; draw all randomness from self.np_random"
+            )
+        total += float(reward)
+        if t in chosen:
+            drawn = env.render()
+            if not isinstance(drawn, np.ndarray) or drawn.ndim != 3:
+                raise UserError('the environment draws no pictures: render() must give an array with render_mode="rgb_array"')
+            yield _captioned(drawn, episode.title, f"step {t + 1} of {length}, return {total:.4g}", primitive)
+
+
+def side_by_side(films: Sequence[Iterator[Array]]) -> Iterator[Array]:
+    """Several films at once; the last picture of one that is over stays."""
+    last: list[Array | None] = [None] * len(films)
+    while True:
+        found = [next(film, None) for film in films]
+        if all(picture is None for picture in found):
+            return
+        last = [old if new is None else new for old, new in zip(last, found, strict=True)]
+        shown = [picture for picture in last if picture is not None]
+        height = max(picture.shape[0] for picture in shown)
+        yield np.concatenate([_even(np.pad(p, ((0, height - p.shape[0]), (4, 4), (0, 0)))) for p in shown], axis=1)
+
+
+def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int, advance: Callable[[], None]) -> None:
+    """Writes a film, by its name's ending as MP4 or GIF, or as PNG a few pictures of it, a row an episode.
+
+    Args:
+        path: where to.
+        frames: all of one size.
+        lengths: pictures of each episode.
+        fps: pictures a second.
+        advance: told after each picture.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"--video {path} must end in {', '.join(FORMATS)}")
+    how: dict[str, Any] = {"fps": fps, "macro_block_size": 2} if path.suffix == ".mp4" else {"duration": 1000 / fps, "loop": 0}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            imageio.imwrite(path, _stills(frames, lengths, advance))
+            return
+        writer: Any
+        with imageio.get_writer(path, **how) as writer:
+            for frame in frames:
+                writer.append_data(frame)
+                advance()
+    except OSError as error:
+        raise UserError(f"--video {path} cannot be written ({error.strerror or error})") from None
+
+
+def _stills(frames: Iterator[Array], lengths: Sequence[int], advance: Callable[[], None]) -> Array:
+    rows = []
+    for length in lengths:
+        kept = set(np.linspace(0, length - 1, STILLS).round().astype(int).tolist())
+        row = []
+        for number in range(length):
+            picture = next(frames)
+            row += [picture] if number in kept else []
+            advance()
+        rows.append(np.concatenate(row, axis=1))
+    widest = max(row.shape[1] for row in rows)
+    strip = Image.fromarray(np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]))
+    strip.thumbnail((WIDEST, strip.height))
+    return np.asarray(strip)
+
+
+def _captioned(picture: Array, title: str, text: str, primitive: int | None) -> Array:
+    height, width, _ = picture.shape
+    image = Image.new("RGB", (width, height + STRIP), (20, 20, 20))
+    image.paste(Image.fromarray(picture.astype(np.uint8)), (0, STRIP))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
+    draw.text((8, 3), title, (255, 255, 255), font)
+    if primitive is not None:
+        draw.rectangle((8, 27, 20, 39), primitive_colour(primitive))
+        text = f"primitive {primitive}: {text}"
+    draw.text((26 if primitive is not None else 8, 24), text, (200, 200, 200), font)
+    return np.asarray(image)
+
+
+def _even(picture: Array) -> Array:
+    """With an even number of rows and columns, as video wants them."""
+    return np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)))

@@ -1,0 +1,254 @@
+"""One look at an environment before anything is written: does it keep the task protocol, or would it go wrong in silence?"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+import cloudpickle
+import numpy as np
+
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
+from mlsh_mpi.mpi.job import Job
+from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.output import warn
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, ListEnv
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+T = TypeVar("T")
+Array = np.ndarray[Any, np.dtype[Any]]
+DRAWS = 16
+"""Tasks that are drawn twice each: of two equally likely ones that depend on something else, two in 100,000 would be missed."""
+BYTES, OTHER_NUMBERS = 4, 12
+"""What a step takes beside observation and action: reward, end, primitive, decision, noise, advantage, target."""
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
+"""What Python calls an object that has no name of its own."""
+
+
+def probed(maker: EnvironmentMaker, job: Job) -> TaskFamily:
+    """What the trainer must know of an environment: made on every rank, where tasks are drawn too, and tried on rank 0.
+
+    Every rank must call it.
+
+    Args:
+        maker: of the environment.
+        job: this MPI job.
+
+    Raises:
+        UserError: on every rank; the environment does not follow the protocol, and the message says in what.
+    """
+
+    def looked_at() -> tuple[TaskFamily, list[str]]:
+        job.watch.enter(lambda: f"the first reset and step of {maker.name}")
+        try:
+            family = TaskFamily.of(maker)
+            names = task_names(family)
+            for note in probe(maker, family) if job.world.rank == 0 else ():
+                warn(f"mlsh_mpi: {note}")
+        finally:
+            job.watch.leave()
+        return family, names
+
+    family, names = job.world.agreed(looked_at)
+    for rank, others in enumerate(job.world.allgather(names)):
+        for name, other in zip_longest(names, others, fillvalue="no more"):
+            if name != other:
+                raise UserError.of_all(
+                    f"tasks of {family.name} must be the same on every rank, but where rank 0 has {name} rank {rank} has "
+                    f"{other}: draw from the generator that is given, and from lists and tuples: a set has another order in "
+                    "each process"
+                )
+    return family
+
+
+def probe(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
+    """Resets twice and steps once, singly and in the vector form if there is one.
+
+    Args:
+        maker: of the environment.
+        family: what it says of itself.
+
+    Returns:
+        A sentence for each thing that is allowed but seldom meant.
+
+    Raises:
+        UserError: the rule that is broken, what was found and what to do.
+    """
+    try:
+        task = _drawn(family, 0)
+        _actions(family)
+        notes = _episode(family, Lanes(ListEnv([family.env]), family.actions), task)
+        vector = maker.vector(2)
+        if vector is not None:
+            with closing(vector):
+                notes += _episode(family, vector, task)
+        return notes
+    except LaneFault as fault:
+        unpacked = "values to unpack (expected 5" in str(fault)  # by a wrapper of Gymnasium's
+        rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
+        raise UserError(f"{family.name} {fault}{rule}") from fault.__cause__
+
+
+def task_names(family: TaskFamily) -> list[str]:
+    """Names of some tasks, drawn twice each, and of those that are listed.
+
+    Raises:
+        UserError: tasks are not drawn from the generator that is given alone, or have no proper names.
+    """
+    head_for(family.action_space)  # before anybody acts
+    _takes(family, "sample_task", "rng, split", np.random.default_rng(0), "train")
+    if family.attribute("tasks") is not None:
+        _takes(family, "tasks", "split", "train")
+    drawn = []
+    for number in range(DRAWS):
+        name, again = (_named(family, _drawn(family, number)) for _ in range(2))
+        if name != again:
+            raise UserError(
+                f"sample_task of {family.name} must draw from the generator it is given and from nothing else, but gave {name} "
+                f"and then {again} for the same one: ranks would disagree on the task of a group; use rng in place of "
+                "self.np_random, np.random and random"
+            )
+        drawn.append(name)
+    listed, anew = ([_named(family, task) for task in _called(family, "tasks", lambda: family.tasks)] for _ in range(2))
+    if listed != anew:
+        raise UserError(f"tasks of {family.name} must list the same tasks each time, but the second list differs from the first")
+    for name, count in Counter(listed).items():
+        if count > 1:
+            raise UserError(
+                f"tasks of {family.name} must have different names, but {count} of them are called {name}: list each once, or "
+                "return what tells them apart from task_to_json(task)"
+            )
+    return drawn + listed
+
+
+def _drawn(family: TaskFamily, number: int) -> Any:
+    return _called(family, "sample_task", lambda: family.sample_task(seeding.stream(number, "task")))
+
+
+def _named(family: TaskFamily, task: Any) -> str:
+    name = _called(family, "task_to_json", lambda: family.label(task))
+    if ADDRESS.search(name):
+        raise UserError(
+            f"tasks of {family.name} need names that are the same on every rank, but one is called {name}: let it be a JSON "
+            "value or a frozen dataclass, or return its JSON form from task_to_json(task)"
+        )
+    return name
+
+
+def _actions(family: TaskFamily) -> None:
+    if not family.action_space.contains(family.actions(family.actions.middle_as_drawn)):
+        raise UserError(f"the action space {family.action_space} of {family.name} has no action in its middle: check its bounds")
+
+
+def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> list[str]:
+    """Two resets and a step."""
+    count, name = lanes.count, _named(family, task)
+    starts: list[Array] = []
+    for _ in range(2):
+        starts.append(_called(family, "reset", lambda: lanes.reset(np.ones(count, np.bool_), [7] * count, [task] * count)))
+        _refuse_changed(family, "reset", name, task)
+    _refuse_not_finite(family, "observation", starts[1])
+    action = np.repeat(family.actions.middle_as_drawn[None], count, axis=0)
+    observation, reward, _ = _called(family, "step", lambda: lanes.step(action))
+    _refuse_changed(family, "step", name, task)
+    _refuse_not_finite(family, "observation", observation)
+    _refuse_not_finite(family, "reward", reward)
+    if np.array_equal(starts[0], starts[1]):
+        return []
+    return [
+        f"{family.name} does not repeat itself: two resets with one seed and task begin differently, so no run can be repeated; "
+        "call super().reset(seed=seed) and draw from self.np_random"
+    ]
+
+
+def _refuse_changed(family: TaskFamily, method: str, name: str, task: Any) -> None:
+    if _named(family, task) != name:
+        raise UserError(
+            f"{method} of {family.name} must leave its task as it is, but changed {name} to {_named(family, task)}: every lane "
+            "of a group is given the same object; copy what you take apart"
+        )
+
+
+def _refuse_not_finite(family: TaskFamily, what: str, values: Array) -> None:
+    if not np.isfinite(values).all():
+        raise UserError(f"{family.name} must give finite numbers, but its first {what} is {values[0].tolist()}")
+
+
+def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> None:
+    """Refuses a method that does not take what the trainer gives it."""
+    found = family.attribute(method)
+    if not callable(found):
+        raise UserError(f"{method} of {family.name} must be a method that takes ({wanted}), but it is {found!r}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # written in C: it shows when it is called
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise UserError(
+            f'{method} of {family.name} must take ({wanted}), but it is {method}{signature} ({error}): a split is "train" or '
+            '"held-out", and an environment without held-out tasks may ignore it'
+        ) from None
+
+
+def _called(family: TaskFamily, method: str, call: Callable[[], T]) -> T:
+    """The environment's answer; what it raises is said in a sentence."""
+    try:
+        return call()
+    except (UserError, LaneFault, Interrupted):
+        raise
+    except EnvironmentFault as fault:  # says it in a sentence already
+        raise UserError(str(fault)) from fault.__cause__
+    except BaseException as error:
+        raise UserError(f"{method} of {family.name} raised {as_words(error)}") from error
+
+
+def refuse_too_much_memory(workers: int, steps: int, family: TaskFamily, job: Job) -> None:
+    """Refuses more data an iteration than this rank's share of its host's memory holds.
+
+    Args:
+        workers: of all ranks.
+        steps: of a worker in an iteration.
+        family: of the environment.
+        job: this MPI job.
+
+    Raises:
+        UserError: they are too many.
+    """
+    here = -(-workers // job.world.size)
+    numbers = BYTES * (2 * family.observation_size + math.prod(family.action_space.shape or (1,)) + OTHER_NUMBERS)
+    wanted, there = here * steps * numbers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / job.ranks_here
+    if wanted > there:
+        raise UserError(
+            f"{here:,} workers of this rank collect {steps:,} steps each, which takes {wanted / 1e9:,.0f} GB of memory, but "
+            f"{there / 1e9:,.1f} GB is a rank's share of this host: use fewer --groups, --workers or --steps, or more hosts"
+        )
+
+
+def unpicklable_part(value: Any) -> str:
+    """Which part of a class or function keeps it from travelling to other ranks, in words.
+
+    Args:
+        value: what cannot be pickled.
+    """
+    if inspect.isfunction(value):
+        outside = inspect.getclosurevars(value)
+        parts = {f"the variable {name}": part for name, part in (*outside.nonlocals.items(), *outside.globals.items())}
+    else:
+        parts = {f"the attribute {name}": part for name, part in vars(value).items()} if hasattr(value, "__dict__") else {}
+    for name, part in parts.items():
+        try:
+            cloudpickle.dumps(part)
+        except Exception as error:
+            return f"{name}, a {type(part).__name__} ({error})"
+    return f"a part of it that is a {type(value).__name__}"

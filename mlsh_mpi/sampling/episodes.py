@@ -1,0 +1,240 @@
+"""Episodes in lanes: started from their seeds, stepped, and those that are under way between two collections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, as_words
+from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.lanes import LaneFault, Lanes
+
+Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
+
+
+class Step(NamedTuple):
+    """What happened at one step in every lane, (L, ...); or, stacked, at every step, (T, L, ...)."""
+
+    raw_observation: Array
+    """(L, observation) as the environment gave it."""
+    observation: Array
+    """(L, observation) float32, filtered: what policies saw."""
+    action: Array
+    """(L,) int64 or (L, action) float32, before clipping."""
+    reward: Array
+    """(L,)."""
+    end: Array
+    """(L,) bool: the last step of its episode, by the task's own end or its own horizon."""
+    primitive: Array
+    """(L,) int64, which primitive acted."""
+    decides: Array
+    """(L,) bool: a macro-action starts here."""
+    explored: Array
+    """(L,) bool: the macro-action of this step was exploration's choice, not the master's."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Whose randomness a collection uses."""
+
+    seed: int
+    iteration: int
+    workers: Sequence[int]
+
+
+class Episodes:
+    """Lanes with their tasks and `seeds`; `seconds` is the time that environments took."""
+
+    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watch) -> None:
+        self._lanes, self._tasks, self._first, self._streams, self._watch = lanes, tasks, first_seeds, streams, watch
+        self.seeds: list[int] = first_seeds.tolist()
+        self._count = np.zeros(lanes.count, np.int64)
+        self.seconds = 0.0
+
+    def begin(self, running: RunningEpisodes) -> Array:
+        """(L, observation) of all lanes, once those are started that have no episode under way."""
+        fresh = ~running.started
+        started = self.start(fresh) if fresh.any() else running.observation
+        if fresh.all():
+            return started
+        self._count[running.started] = 1
+        for lane in np.flatnonzero(running.started):
+            self.seeds[lane] = int(running.seeds[lane])
+        return np.where(fresh[:, None], started, running.observation)
+
+    def start(self, which: Array) -> Array:
+        """Starts the next episode in some lanes, each from a seed of its own."""
+        for lane in np.flatnonzero(which & (self._count > 0)):
+            self.seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
+        self._count += which
+        return self.start_again(which)
+
+    def start_again(self, which: Array) -> Array:
+        """Starts the episode of some lanes from the seed that it has."""
+        return self._timed("a reset", self._lanes.reset, which, self.seeds, self._tasks)
+
+    @property
+    def truncated(self) -> Array:
+        """(L,) bool: where the time limit alone has ended an episode at the last step."""
+        return self._lanes.cut
+
+    def step(self, action: Array) -> tuple[Array, Array, Array]:
+        """Steps every lane."""
+        return self._timed("a step", self._lanes.step, action)
+
+    def refuse(self, name: str, values: Array) -> None:
+        """Raises EnvironmentFault if values (T, L, ...), or (T + 1, L, ...) of which the first came before a step, are not all
+        finite numbers."""
+        if not np.isfinite(values).all():
+            t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
+            value = values[t, lane]
+            raise EnvironmentFault(f"{self._place(lane)} has the {name} {value.tolist()} after {t} steps of the iteration")
+
+    def _timed(self, what: str, act: Callable[..., T], *arguments: Any) -> T:
+        entered = time.perf_counter()
+        self._watch.enter(lambda: f"{what} of {self._place(self._lanes.at_work)}")
+        try:
+            return act(*arguments)
+        except LaneFault as fault:
+            raise EnvironmentFault(f"{self._place(fault.lane)} {fault}") from fault.__cause__
+        except Interrupted:
+            raise
+        except BaseException as error:
+            raise EnvironmentFault(f"{self._place(self._lanes.at_work)} raised {as_words(error)}") from error
+        finally:
+            self._watch.leave()
+            self.seconds += time.perf_counter() - entered
+
+    def _place(self, lane: int | None) -> str:
+        workers = self._streams.workers
+        if lane is None:
+            return f"the environments of workers {min(workers)} to {max(workers)} in iteration {self._streams.iteration + 1}"
+        worker = workers[int(lane) * len(workers) // self._lanes.count]
+        return f"the environment of worker {worker}, with task {self._tasks[lane]!r}, in iteration {self._streams.iteration + 1}"
+
+
+@dataclass
+class RunningEpisodes:
+    """The episodes of L lanes between two collections. Their actions are kept too: with them an episode can be run again."""
+
+    started: Array
+    """(L,) bool; other lanes begin anew."""
+    observation: Array
+    """(L, observation) the last, as the environment gave it."""
+    macro_length: int
+    """N so far; another one makes every lane decide anew."""
+    clock: Array
+    """(L,) steps into the macro-action; 0 where one is to be decided."""
+    primitive: Array
+    """(L,)."""
+    explored: Array
+    """(L,) bool."""
+    seeds: Array
+    """(L,) by which the episodes were reset."""
+    rewards: list[Array]
+    """Of each lane, since its episode began: (steps,)."""
+    actions: list[Array]
+    """Of each lane, since its episode began: (steps, ...) as policies drew them."""
+
+    @classmethod
+    def none(cls, lanes: int, observation_size: int) -> RunningEpisodes:
+        """Every lane is to begin anew."""
+        observation, seeds = np.zeros((lanes, observation_size), np.float32), np.zeros(lanes, np.int64)
+        clock, primitive, explored = (np.zeros(lanes, kind) for kind in (np.int64, np.int64, np.bool_))
+        none = [np.zeros(0, np.float32)] * lanes
+        return cls(np.zeros(lanes, np.bool_), observation, 0, clock, primitive, explored, seeds, none, list(none))
+
+    @property
+    def earlier(self) -> tuple[Array, Array]:
+        """(L,) what has been paid so far in the episodes under way, and (L,) their steps; 0 where there is none."""
+        paid = np.array([rewards.sum(dtype=np.float64) for rewards in self.rewards])
+        return paid * self.started, np.array([len(rewards) for rewards in self.rewards]) * self.started
+
+    def take(self, steps: Step, last: Array, seeds: Sequence[int], macro_length: int, clock: Array) -> None:
+        """Goes on after a collection.
+
+        Args:
+            steps: (T, L, ...) of it.
+            last: (L, observation) after it, as the environments gave it.
+            seeds: (L,) of the episodes that are under way.
+            macro_length: N of it.
+            clock: (L,) steps into the macro-actions.
+        """
+        self.observation, self.seeds = last.copy(), np.array(seeds, np.int64)
+        self.macro_length, self.clock = macro_length, clock
+        self.primitive, self.explored = steps.primitive[-1].copy(), steps.explored[-1].copy()
+        for lane in range(len(clock)):
+            ends = np.flatnonzero(steps.end[:, lane])
+            for kept, new in ((self.rewards, steps.reward[:, lane]), (self.actions, steps.action[:, lane])):
+                goes_on = self.started[lane] and not len(ends)
+                kept[lane] = np.concatenate((kept[lane], new)) if goes_on else new[ends[-1] + 1 if len(ends) else 0 :].copy()
+        self.started = ~steps.end[-1]
+
+    @property
+    def of_lanes(self) -> list[dict[str, Any]]:
+        """For each lane what a resume needs, in tensors and plain values; an episode is named by its seed and its actions."""
+        return [
+            {
+                "started": bool(self.started[lane]),
+                "observation": torch.from_numpy(self.observation[lane].copy()),
+                "macro_action": (self.macro_length, int(self.clock[lane]), int(self.primitive[lane]), bool(self.explored[lane])),
+                "seed": int(self.seeds[lane]),
+                "rewards": torch.from_numpy(self.rewards[lane]),
+                "actions": torch.from_numpy(self.actions[lane]),
+            }
+            for lane in range(len(self.started))
+        ]
+
+    def restore(self, of_lanes: Sequence[Mapping[str, Any]]) -> None:
+        """Takes over what `of_lanes` gave."""
+        for lane, kept in enumerate(of_lanes):
+            self.started[lane], self.seeds[lane] = kept["started"], kept["seed"]
+            self.observation[lane] = kept["observation"].numpy()
+            self.macro_length, self.clock[lane], self.primitive[lane], self.explored[lane] = kept["macro_action"]
+            self.rewards[lane], self.actions[lane] = kept["rewards"].numpy(), kept["actions"].numpy()
+
+    def run_again(self, lanes: Lanes, tasks: Sequence[Any], watch: Watch) -> int:
+        """Brings lanes to where their episodes were, by the actions taken in them since their reset.
+
+        Args:
+            lanes: fresh.
+            tasks: (L,) of the episodes.
+            watch: over the environments.
+
+        Returns:
+            How many episodes went otherwise than before; these are not under way any more.
+        """
+        if not self.started.any():
+            return 0
+        longest = max(len(actions) for actions in self.actions)
+        begins = np.array([longest - len(actions) for actions in self.actions])
+        example = self.actions[int(begins.argmin())][:1]
+        rewards = np.zeros((longest, lanes.count), np.float32)
+        episodes = Episodes(lanes, tasks, self.seeds, Streams(0, 0, range(lanes.count)), watch)
+        start = np.ones(lanes.count, np.bool_)
+        for t in range(longest):  # all end together; until its turn comes a lane does whatever doing nothing does
+            if start.any():
+                episodes.start_again(start)
+            acting = begins <= t
+            taken = np.zeros((lanes.count, *example.shape[1:]), example.dtype)
+            for lane in np.flatnonzero(acting).tolist():
+                taken[lane] = self.actions[lane][t - begins[lane]]
+            last, rewards[t], end = episodes.step(taken)
+            start = (begins == t + 1) | (end & ~acting)
+        odd = [
+            lane
+            for lane in np.flatnonzero(self.started).tolist()
+            if not self._is_at(lane, last[lane], rewards[begins[lane] :, lane])
+        ]
+        self.started[odd] = False
+        return len(odd)
+
+    def _is_at(self, lane: int, observation: Array, rewards: Array) -> bool:
+        return np.array_equal(observation, self.observation[lane]) and np.array_equal(rewards, self.rewards[lane])

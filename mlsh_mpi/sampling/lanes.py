@@ -1,0 +1,175 @@
+"""Episodes in lock-step: an environment's vector form, or single environments one after another. What comes in is made equal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from mlsh_mpi.errors import Interrupted, as_words
+from mlsh_mpi.sampling.actions import Actions
+
+Array = np.ndarray[Any, np.dtype[Any]]
+RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
+"""What these methods of an environment return."""
+
+
+class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
+    """What the environment of one lane did wrong; of None if it steps all lanes at once."""
+
+    def __init__(self, lane: int | None, fault: str) -> None:
+        super().__init__(fault)
+        self.lane = lane
+
+
+class Lanes:
+    """Episodes in lock-step; the caller restarts those that end.
+
+    Args:
+        vector: an environment with the vector interface, autoreset disabled.
+        actions: how it wants what policies draw.
+    """
+
+    def __init__(self, vector: Any, actions: Actions) -> None:
+        self._vector, self._actions = vector, actions
+        self.count: int = vector.num_envs
+        self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
+        self.cut = np.zeros(self.count, np.bool_)
+        """(L,) whether the last step ended the episode by its time limit alone."""
+
+    def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
+        """Starts new episodes.
+
+        Args:
+            mask: (L,) bool, the lanes that restart.
+            seeds: (L,) a seed for each lane.
+            tasks: (L,) a task for each lane.
+
+        Returns:
+            (L, observation) float32 of all lanes.
+
+        Raises:
+            LaneFault: the environment does not do what Gymnasium asks of it.
+        """
+        answer = self._vector.reset(seed=seeds, options={"reset_mask": mask, "task": tasks})
+        observation, _ = _taken_apart(None, "reset", answer, RESET)
+        return self._observed(observation)
+
+    def step(self, action: Array) -> tuple[Array, Array, Array]:
+        """Steps all lanes.
+
+        Args:
+            action: (L, ...) as policies draw them.
+
+        Returns:
+            (L, observation) float32, (L,) rewards, and (L,) bool whether the episode is over: by the task's own end or its own
+            horizon.
+
+        Raises:
+            LaneFault: the environment does not do what Gymnasium asks of it.
+        """
+        answer = self._vector.step(self._actions(action))
+        observation, reward, *ends, _ = _taken_apart(None, "step", answer, STEP)
+        terminated, truncated = (self._one_a_lane("end", end).astype(np.bool_, copy=False) for end in ends)
+        self.cut = truncated & ~terminated
+        return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
+
+    @property
+    def at_work(self) -> int | None:
+        """The lane that is being stepped or reset, where they are not all one array."""
+        return getattr(self._vector, "lane", None)
+
+    def close(self) -> None:
+        """Frees the environments."""
+        self._vector.close()
+
+    def _observed(self, observation: Any) -> Array:
+        found = np.asarray(observation)
+        if found.shape != self._shape or not _is_numeric(found):
+            raise LaneFault(None, f"observed {found.dtype} of shape {found.shape} where numbers of shape {self._shape} belong")
+        return found.astype(np.float32, copy=False)
+
+    def _one_a_lane(self, what: str, values: Any) -> Array:
+        found = np.asarray(values)
+        if found.size != self.count or not _is_numeric(found):
+            raise LaneFault(None, f"gave the {what} as {found.dtype} of shape {found.shape} where one for each lane belongs")
+        return found.reshape(self.count)
+
+
+class ListEnv:
+    """Single environments behind the vector interface with autoreset disabled; `lane` is the one at work."""
+
+    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        self.envs, self.num_envs = list(envs), len(envs)
+        self.single_observation_space = envs[0].observation_space
+        self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
+        self._observation = np.zeros((len(envs), *self._shape), np.float32)
+        self.lane = 0
+
+    def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
+        """Resets the lanes of options["reset_mask"] to options["task"], a sequence with one for each lane."""
+        with self._blamed():
+            for lane in np.flatnonzero(options["reset_mask"]).tolist():
+                self.lane = lane
+                answer = self.envs[lane].reset(seed=seed[lane], options={"task": options["task"][lane]})
+                self._put(_taken_apart(lane, "reset", answer, RESET)[0])
+        return self._observation.copy(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Steps every lane."""
+        reward = np.zeros(self.num_envs)
+        ends = np.zeros((2, self.num_envs), np.bool_)
+        with self._blamed():
+            for lane, env in enumerate(self.envs):
+                self.lane = lane
+                observation, paid, terminated, truncated, _ = _taken_apart(lane, "step", env.step(actions[lane]), STEP)
+                self._put(observation)
+                reward[lane] = paid if type(paid) is float else self._number("reward", paid)
+                ends[0, lane] = terminated if type(terminated) is bool else self._number("end", terminated)
+                ends[1, lane] = truncated if type(truncated) is bool else self._number("end", truncated)
+        return self._observation.copy(), reward, *ends, {}
+
+    def _put(self, observation: Any) -> None:
+        found = np.asarray(observation)
+        if found.shape != self._shape or not _is_numeric(found):
+            shape = f"an observation of shape {found.shape} where its space says {self._shape}"
+            raise LaneFault(self.lane, f"gave {shape if found.shape != self._shape else f'the observation {observation!r}'}")
+        self._observation[self.lane] = found
+
+    def _number(self, what: str, value: Any) -> float:
+        """One number, which may come as an array or a tensor of one."""
+        try:
+            if not isinstance(value, (str, bytes)):
+                return float(value.item() if hasattr(value, "item") else value)
+        except (TypeError, ValueError):
+            pass  # said below
+        raise LaneFault(self.lane, f"gave the {what} {value!r} where one number belongs")
+
+    @contextlib.contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except (LaneFault, Interrupted):
+            raise
+        except BaseException as error:  # a simulator that calls sys.exit() too
+            raise LaneFault(self.lane, f"raised {as_words(error)}") from error
+
+    def close(self) -> None:
+        """Closes every environment."""
+        for env in self.envs:
+            env.close()
+
+
+def _taken_apart(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:
+    """What an environment's method returned, if it is a tuple of the right length."""
+    if isinstance(answer, tuple) and len(answer) == len(wanted):
+        return answer
+    found = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
+    raise LaneFault(lane, f"returned {found} from {method}, where Gymnasium since 0.26 wants ({', '.join(wanted)})")
+
+
+def _is_numeric(values: Array) -> bool:
+    return values.dtype.kind in "fiub"

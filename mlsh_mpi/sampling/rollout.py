@@ -1,0 +1,220 @@
+"""collect(): lanes of episodes in lock-step -> one frozen Rollout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.networks.actor_critic import Array, Stack
+from mlsh_mpi.networks.distributions import Exploring, Head
+from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.episodes import Episodes, RunningEpisodes, Step, Streams
+from mlsh_mpi.sampling.lanes import Lanes
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What this rank's lanes saw in one iteration. T steps, L lanes; a worker's lanes are neighbours.
+
+    An episode that ended before the last step was followed by another in the same lane.
+    """
+
+    steps: Step
+    """(T, L, ...)."""
+    final_observation: Array
+    """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
+    streams: Streams
+    """The workers, and the random streams by which they collected."""
+    skills: Skills | None
+    """The primitives that acted; None where tables did."""
+    macro_length: int
+    """N, steps from one decision to the next."""
+    limits: tuple[TimeLimit, ...]
+    """Ends that were the time limit's alone, in order of time."""
+    earlier: tuple[Array, Array]
+    """(L,) what the episodes that were under way at the beginning had been paid before, and (L,) their steps before."""
+    environment_seconds: float
+    policy_seconds: float
+
+    def primitive_view(self, observation: Array) -> Array:
+        """(..., observation) -> (..., what the primitives that acted see of it)."""
+        return observation if self.skills is None else self.skills.primitive_view(observation)
+
+
+class TimeLimit(NamedTuple):
+    """Ends of one step that the tasks did not ask for."""
+
+    t: int
+    lanes: Array
+    """(n,) which of the lanes."""
+    observation: Array
+    """(n, observation) after the last step, filtered."""
+
+
+class Decisions(NamedTuple):
+    """What a master (or something in its place) wants the lanes to run."""
+
+    primitive: Array
+    """(L,) int64."""
+    explored: Array
+    """(L,) bool."""
+
+
+Master = Callable[[Array, Array], Decisions]
+"""(L, observation), (L, 2) uniform noise -> decisions for all lanes."""
+
+
+def master_policy(masters: Stack, exploration: float) -> Master:
+    """Decisions by private masters: the lanes of master g are the g-th of as many equal blocks."""
+    head = Exploring(masters.network.head.outputs, exploration)
+
+    def decide(observation: Array, noise: Array) -> Decisions:
+        blocks = observation.reshape(masters.n, -1, observation.shape[-1])
+        outputs = outputs_of(masters, blocks).reshape(len(observation), -1)
+        return Decisions(head.sample(outputs, outputs, noise), head.explores(noise))
+
+    return decide
+
+
+def constant_primitive(primitive: int) -> Master:
+    """The same primitive everywhere: to see what one skill does alone."""
+    return lambda observation, _: Decisions(np.full(len(observation), primitive), np.zeros(len(observation), np.bool_))
+
+
+def one_per_block(n: int, lanes_each: int) -> Master:
+    """Each of n equal blocks of lanes runs its own row of a stack."""
+    own = Decisions(np.repeat(np.arange(n), lanes_each), np.zeros(n * lanes_each, np.bool_))
+    return lambda *_: own
+
+
+def collect(
+    lanes: Lanes,
+    master: Master,
+    skills: Skills,
+    tasks: Sequence[Any],
+    streams: Streams,
+    *,
+    steps: int,
+    macro_length: int,
+    watch: Watch,
+    running: RunningEpisodes | None = None,
+) -> Rollout:
+    """Runs every lane for some steps, from a fresh reset or on from where the last collection left it.
+
+    Args:
+        lanes: as many for each worker of `streams`.
+        master: decides which primitive runs next.
+        skills: the primitives, and how everyone observes.
+        tasks: one for each worker.
+        streams: names the random streams of each worker.
+        steps: of each lane; T for a whole episode.
+        macro_length: N, steps between decisions; a new episode starts a new macro-action.
+        watch: over the environments.
+        running: what the last collection left, changed to what this one leaves; None starts every lane anew and keeps nothing.
+
+    Raises:
+        EnvironmentFault: an environment raised, or observed or paid something that is no finite number.
+    """
+    started = time.perf_counter()
+    lanes_each = lanes.count // len(streams.workers)
+    noise, decision_noise, seeds = _draw(skills.head, streams, steps, lanes_each)
+    episodes = Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
+    before = running or RunningEpisodes.none(lanes.count, 0)
+    recording = _Recording.allocate(steps, episodes.begin(before), skills)
+    at, seen = recording.steps, recording.seen
+    clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
+    primitive, explored, t = before.primitive, before.explored, 0
+    while t < steps:  # from one decision of any lane to the next
+        at.decides[t] = decides = clock == 0
+        decisions = master(seen[t], decision_noise[t])
+        primitive = np.where(decides, decisions.primitive, primitive)
+        explored = np.where(decides, decisions.explored, explored)
+        act = skills.acting(primitive)
+        begin, until = t, min(steps, t + macro_length - int(clock.max()))
+        at.primitive[t:until], at.explored[t:until] = primitive, explored
+        ended = False
+        while t < until and not ended:
+            ended = recording.step(t, act(skills.primitive_view(seen[t]), noise[t]), episodes, skills)
+            t += 1
+        clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
+    episodes.refuse("observation", recording.raw)
+    episodes.refuse("reward", at.reward)
+    at, earlier = at._replace(action=np.stack(recording.actions)), before.earlier
+    if running is not None:
+        running.take(at, recording.raw[-1], episodes.seeds, macro_length, clock)
+    return Rollout(
+        steps=at,
+        final_observation=seen[-1],
+        streams=streams,
+        skills=skills,
+        macro_length=macro_length,
+        limits=tuple(recording.limits),
+        earlier=earlier,
+        environment_seconds=episodes.seconds,
+        policy_seconds=time.perf_counter() - started - episodes.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """What lanes see and do, while they are stepped."""
+
+    steps: Step
+    """(T, L, ...), all but the actions."""
+    raw: Array
+    """(T + 1, L, observation) as the environments gave it; all but the last are those of the steps."""
+    seen: Array
+    """(T + 1, L, observation) as policies see it: the same array where there is no filter."""
+    actions: list[Array]
+    limits: list[TimeLimit]
+
+    @classmethod
+    def allocate(cls, length: int, first: Array, skills: Skills) -> _Recording:
+        """Room for T steps, the first of which begins from (L, observation)."""
+        lanes = len(first)
+        raw = np.empty((length + 1, *first.shape), first.dtype)
+        raw[0] = first
+        seen = raw if skills.observation_filter is None else np.empty(raw.shape, np.float32)
+        seen[0] = skills.observe(first)
+        steps = Step(
+            raw_observation=raw[:-1],
+            observation=seen[:-1],
+            action=np.empty(0),
+            reward=np.empty((length, lanes), np.float32),
+            end=np.empty((length, lanes), np.bool_),
+            primitive=np.empty((length, lanes), np.int64),
+            decides=np.zeros((length, lanes), np.bool_),
+            explored=np.empty((length, lanes), np.bool_),
+        )
+        return cls(steps, raw, seen, [], [])
+
+    def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
+        """Steps every lane, and starts the next episode where one ended; tells whether any did."""
+        self.actions.append(action)
+        following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
+        end = self.steps.end[t]
+        ended = bool(np.count_nonzero(end))  # a fraction of the time of any()
+        if ended:
+            limited = np.flatnonzero(end & episodes.truncated)
+            if len(limited):
+                self.limits.append(TimeLimit(t, limited, skills.observe(following)[limited]))
+        self.raw[t + 1] = episodes.start(end) if ended and t + 1 < len(self.steps.end) else following
+        self.seen[t + 1] = skills.observe(self.raw[t + 1])
+        return ended
+
+
+def _draw(head: Head, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:
+    """All noise of an iteration, drawn for each worker apart: (T, L, ...), (T, L, 2), (L,)."""
+    noise, decision_noise, seeds = [], [], []
+    for worker in streams.workers:
+        place = (streams.iteration, worker)
+        noise.append(head.noise(seeding.stream(streams.seed, "action", *place), (steps, lanes_each)))
+        decision_noise.append(seeding.stream(streams.seed, "decision", *place).random((steps, lanes_each, 2), np.float32))
+        seeds.append(seeding.episode_seeds(streams.seed, *place, lanes_each))
+    return np.concatenate(noise, axis=1), np.concatenate(decision_noise, axis=1), np.concatenate(seeds)

@@ -1,0 +1,131 @@
+"""An environment with its tasks, as the trainer sees it: only through the task protocol.
+
+The protocol: a ``gymnasium.Env`` with ``sample_task(rng, split)`` that takes ``reset(options={"task": task})``. If it also has
+``tasks(split)`` its tasks are few and results are reported for each; without ``task_to_json(task)`` a task must be a JSON value;
+``primitive_observation``, a slice or indices, names the part of an observation that primitives see; ``unclipped_actions = True``
+asks for actions as they were drawn, beyond their bounds too. Any of it may stand in a ``gymnasium.Wrapper`` around somebody
+else's environment: what counts is the outermost object that has it. An id registered with a vector form is stepped as arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
+from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, actions_of, outermost
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class TaskFamily:
+    """What the trainer must know of an environment."""
+
+    name: str
+    observation_size: int
+    action_space: gym.Space[Any]
+    episode_length: int
+    primitive_columns: Array
+    """Indices of the observation that primitives see."""
+    env: gym.Env[Any, Any]
+    """One instance, to sample, list, print and draw tasks; stepped by nobody but the probe."""
+    actions: Actions
+    """How it wants what policies draw."""
+    maker: EnvironmentMaker
+    """Makes lanes of it, and single ones."""
+
+    @classmethod
+    def of(cls, maker: EnvironmentMaker) -> TaskFamily:
+        """Makes one instance and reads what the trainer must know.
+
+        Raises:
+            UserError: the environment does not follow the protocol.
+        """
+        env, name = maker.single(), maker.name
+        if not callable(outermost(env, "sample_task")):
+            raise UserError(f"{name} has no sample_task(rng, split): a distribution of tasks is what MLSH learns from")
+        space = env.observation_space
+        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+            raise UserError(f"observations must be flat vectors (a one-dimensional Box), but {name} has {space}")
+        length = maker.episode_length or (env.spec.max_episode_steps if env.spec else None)
+        if length is None:
+            raise UserError(f"{name} does not say how long an episode lasts: add --episode-length STEPS")
+        seen = outermost(env, "primitive_observation", slice(None))
+        if maker.primitive_columns is not None:
+            first, last = maker.primitive_columns
+            if not 0 <= first <= last < space.shape[0]:
+                most = space.shape[0] - 1
+                raise UserError(
+                    f"--primitive-columns {first} {last} must be first and last of the numbers that {name} observes: 0 to {most}"
+                )
+            seen = slice(first, last + 1)
+        try:
+            columns = np.arange(space.shape[0])[seen if isinstance(seen, slice) else list(seen)]
+        except (IndexError, TypeError, ValueError) as error:
+            raise UserError(
+                f"primitive_observation of {name} must be a slice or indices of {space.shape[0]} numbers, not {seen!r} ({error})"
+            ) from None
+        return cls(name, space.shape[0], env.action_space, length, columns, env, actions_of(env), maker)
+
+    @property
+    def tasks(self) -> tuple[Any, ...]:
+        """All train tasks where they are few, else none."""
+        return self.listed("train")
+
+    def listed(self, split: str) -> tuple[Any, ...]:
+        """All tasks of a split where they are few, else none.
+
+        Raises:
+            UserError: the environment has no such split.
+        """
+        tasks = self.attribute("tasks")
+        try:
+            return tuple(tasks(split)) if callable(tasks) else ()
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    @property
+    def known_tasks(self) -> tuple[Any, ...]:
+        """Every task of every split, where they are few."""
+        found: list[Any] = []
+        for split in ("train", "held-out"):
+            with contextlib.suppress(UserError):
+                found += self.listed(split)
+        return tuple(found)
+
+    def sample_task(self, rng: np.random.Generator, split: str = "train") -> Any:
+        """A task of the distribution.
+
+        Raises:
+            EnvironmentFault: the environment raised something.
+            ValueError: by which it refuses a split other than "train".
+        """
+        try:
+            return self.attribute("sample_task")(rng, split)
+        except Interrupted:
+            raise
+        except BaseException as error:
+            if isinstance(error, ValueError) and split != "train":
+                raise
+            raise EnvironmentFault(f"sample_task of {self.name} raised {as_words(error)}") from error
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """What the outermost wrapper that has an attribute of this name has, or the environment itself; else the default."""
+        return outermost(self.env, name, default)
+
+    def labels(self, tasks: Sequence[Any]) -> list[str]:
+        """Those of several; none where tasks are too many to be told apart."""
+        return [self.label(task) for task in tasks] if self.tasks else []
+
+    def label(self, task: Any) -> str:
+        """A task as short text, for tables and metric names: ``goal=1``, or its JSON form."""
+        to_json = self.attribute("task_to_json")
+        value = task if to_json is None else to_json(task)
+        return ",".join(f"{k}={v}" for k, v in value.items()) or "only" if isinstance(value, dict) else str(value)

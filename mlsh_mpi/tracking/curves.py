@@ -1,0 +1,140 @@
+"""The logged curves behind a figure: read from run folders, kept as one small CSV file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.tracking.logs import read_rows
+from mlsh_mpi.tracking.run_folder import SUMMARY
+
+Array = np.ndarray[Any, np.dtype[Any]]
+LEARNING = ("return/adapted", "return/mean")
+"""What a training curve shows: the first of these that was logged."""
+COLUMNS = ("series", "seed", "task", "iteration", "environment_steps", "return")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one run fared, or the learners of one task in one test."""
+
+    series: str
+    """The run's folder without the seed."""
+    seed: int
+    task: str
+    """Of a test; empty for training, where groups have tasks of their own."""
+    points: Array
+    """(n, 3): iteration (updates of a test), environment steps, return of an episode."""
+
+
+def run_name(folder: Path) -> str:
+    """How figures know a run: by its folder, and the one that this is in."""
+    return "/".join(folder.absolute().parts[-2:])
+
+
+def series_of(name: str) -> tuple[str, int]:
+    """A run's name without its seed, and the seed (0 if it names none)."""
+    found = re.fullmatch(r"(.*?)(?:[-_]?seed(\d+))?", name)
+    assert found
+    return found[1], int(found[2] or 0)
+
+
+def training_curves(folder: Path) -> dict[str, Array]:
+    """For each metric of LEARNING that a run has logged: (n, 3) points, whether it is finished or not.
+
+    Raises:
+        UserError: there is no run, or nothing logged yet.
+    """
+    rows = read_rows(folder / "metrics.jsonl")
+    curves = {}
+    for metric in LEARNING:
+        if found := [(row["iteration"], row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
+            curves[metric] = np.array(found, float)
+    if not curves:
+        raise UserError(f"{folder} holds no run, or one without a return yet: name run folders, such as runs/*-seed*")
+    return curves
+
+
+def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
+    """The curve of a finished training, or those of a finished test, a task each.
+
+    Args:
+        folder: of the run.
+        averaged: for a series, iterations that are averaged to a point of a training curve.
+
+    Raises:
+        UserError: it is not finished.
+    """
+    if not (folder / SUMMARY).exists():
+        raise UserError(f"{folder} holds no finished run")
+    series, seed = series_of(run_name(folder))
+    test = folder / "adaptation.json"
+    if not test.exists():
+        return [Curve(series, seed, "", _averaged(next(iter(training_curves(folder).values())), averaged(series)))]
+    found = json.loads(test.read_text(encoding="utf-8"))
+    returns, tasks = np.array(found["returns"], float), np.array(found["tasks"])  # (updates + 1, learners), (learners,)
+    updates = np.arange(len(returns))
+    return [
+        Curve(series, seed, task, np.stack((updates, updates * found["steps"], returns[:, tasks == task].mean(1)), axis=1))
+        for task in sorted(set(found["tasks"]))
+    ]
+
+
+def _averaged(points: Array, every: int) -> Array:
+    """Means over blocks of so many iterations; a block is placed at its last iteration."""
+    block = (points[:, 0] - 1) // every
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
+    ends = np.append(starts[1:], len(points))
+    means = np.add.reduceat(points[:, 2], starts) / (ends - starts)
+    return np.column_stack((points[ends - 1, :2], means))
+
+
+def read_points(path: Path) -> list[Curve]:
+    """The inverse of :func:`write_points`; nothing if there is no such file."""
+    if not path.exists():
+        return []
+    curves: dict[tuple[str, int, str], list[tuple[float, ...]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            points = curves.setdefault((row["series"], int(row["seed"]), row["task"]), [])
+            points.append(tuple(float(row[name]) for name in COLUMNS[3:]))
+    return [Curve(*key, np.array(points)) for key, points in curves.items()]
+
+
+def write_points(path: Path, curves: Iterable[Curve]) -> None:
+    """Curves by series, seed and task."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):
+            for iteration, steps, value in curve.points.tolist():
+                writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", f"{value:.4g}"))
+
+
+def renewed(old: Sequence[Curve], new: Sequence[Curve]) -> list[Curve]:
+    """The old curves, but for those of runs that there are new ones of."""
+    runs = {(curve.series, curve.seed) for curve in new}
+    return [*(curve for curve in old if (curve.series, curve.seed) not in runs), *new]
+
+
+def together(curves: Sequence[Curve]) -> tuple[Array, Array]:
+    """The curves of one series, where all of them have a point.
+
+    Returns:
+        (X, 2) iterations and environment steps, and (tasks, runs, X) returns. With tasks of their own in every seed, as many
+        runs of a task as all of them have.
+    """
+    common = set.intersection(*({float(x) for x in curve.points[:, 0]} for curve in curves))
+    kept = [curve.points[np.isin(curve.points[:, 0], sorted(common))] for curve in curves]
+    tasks = list(dict.fromkeys(curve.task for curve in curves))
+    of_task = [[points[:, 2] for points, curve in zip(kept, curves, strict=True) if curve.task == task] for task in tasks]
+    runs = min(map(len, of_task))
+    return kept[0][:, :2], np.array([values[:runs] for values in of_task])

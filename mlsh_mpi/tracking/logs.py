@@ -1,0 +1,167 @@
+"""Rank 0's log of a run: metrics.jsonl, TensorBoard events, and progress for whoever watches."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mlsh_mpi.algorithm.metrics import format_value, plain
+from mlsh_mpi.mpi import launchers
+from mlsh_mpi.output import say
+
+COLUMNS = {
+    "return": "return/mean",
+    "adapted": "return/adapted",
+    "exploration off": "return/unexplored",
+    "entropy": "master/entropy",
+}
+"""What the line of an iteration shows of its metrics."""
+
+
+class Log:
+    """Writes each iteration down and shows how far the run is: a bar on a terminal, a plain line an iteration elsewhere.
+
+    Args:
+        folder: of the run.
+        title: of the progress bar.
+        iterations: planned.
+        steps: environment steps of an iteration, over all ranks.
+        done: iterations of an earlier job that this one continues; what was logged after them is cut off.
+    """
+
+    def __init__(self, folder: Path, title: str, iterations: int, steps: int, done: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # only rank 0 pays for importing it
+
+        self._iterations, self._steps, self._first = iterations, steps, done
+        path = folder / "metrics.jsonl"
+        self.rows = [row for row in read_rows(path) if row["iteration"] <= done]
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+        unfinished.replace(path)
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+        again = any(folder.glob("events.out.tfevents.*"))
+        self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
+        self._hook, threading.excepthook = threading.excepthook, self._told_elsewhere
+        self.progress = Bar(title, iterations, done)
+        self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
+        self._started = time.perf_counter()
+
+    def iteration(self, metrics: Mapping[str, float]) -> None:
+        """Takes the metrics of one iteration; "iteration" counts from 1."""
+        iteration, seconds = int(metrics["iteration"]), self._earlier + time.perf_counter() - self._started
+        row: dict[str, float] = {
+            "iteration": iteration,
+            "environment_steps": iteration * self._steps,
+            "seconds": seconds,
+        }
+        row |= plain(metrics) | {"iteration": iteration, "seconds": round(seconds, 3)}
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        for name, value in row.items():
+            self._events.add_scalar(name if "/" in name else f"progress/{name}", value, row["environment_steps"])
+        self.progress.advance(self._line(row))
+
+    def sync(self) -> None:
+        """Puts all lines safely on disk: before a checkpoint that counts on them."""
+        os.fsync(self._file.fileno())
+        self._events.flush()
+
+    def close(self) -> None:
+        """Flushes everything to disk."""
+        self.progress.close()
+        self._file.close()
+        self._events.close()
+        threading.excepthook = self._hook
+
+    def _told_elsewhere(self, failed: threading.ExceptHookArgs) -> None:
+        """Keeps TensorBoard's thread from printing an error that it keeps and raises where the next event is written."""
+        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
+            self._hook(failed)
+
+    def _line(self, row: Mapping[str, float]) -> str:
+        text = "  ".join(f"{label} {format_value(row[name])}" for label, name in COLUMNS.items() if name in row)
+        if "schedule/macro_length" in row:
+            text = f"N {row['schedule/macro_length']:<3.0f} {text}"
+        a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
+        left = a_row * (self._iterations - row["iteration"])
+        return f"steps {row['environment_steps']:>11,}  {text}  {_clock(left)} left"
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The whole lines of a metrics.jsonl, up to the first that is torn; none if there is no such file."""
+    rows: list[dict[str, float]] = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if not isinstance(row, dict) or "iteration" not in row:
+                break
+            rows.append(row)
+    return rows
+
+
+class Bar:
+    """Progress of something long: a bar on a terminal, else a line a step on standard output."""
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        self._title, self._total, self._done = title, total, done
+        self._bar: Progress | None = None
+        terminal = _terminal()
+        if terminal is not None:
+            with terminal.open(encoding="utf-8") as device:
+                width = os.get_terminal_size(device.fileno()).columns
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            console = Console(force_terminal=True, width=width or None)
+            self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
+            self._task = self._bar.add_task(title, total=total, completed=done, note="")
+            self._bar.start()
+
+    def advance(self, note: str) -> None:
+        """One step further."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, note=note)
+        else:
+            say(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}")
+
+    def close(self) -> None:
+        """Leaves the bar where it is."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _terminal() -> Path | None:
+    """The terminal where standard output ends up, if any.
+
+    Under mpirun a rank writes into a pipe or a terminal of the launcher's own making, and the launcher to where people look.
+    """
+    outermost = [Path("/proc/self"), *launchers.above()][-1]
+    with contextlib.suppress(OSError):
+        output = (outermost / "fd/1").readlink()
+        if str(output).startswith(("/dev/pts/", "/dev/tty")):
+            return output
+    return None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def jsonable(value: Any) -> Any:
+    """Arrays as nested lists and numbers as Python's own, rounded for people."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value

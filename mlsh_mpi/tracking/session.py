@@ -1,0 +1,253 @@
+"""What every long command has around it: the run folder, the log, checkpoints, and every reason to leave."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlsh_mpi.algorithm.training_state import Resumable
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.mpi.job import Job
+from mlsh_mpi.output import say, warn
+from mlsh_mpi.tracking import checkpoint, run_folder
+
+T = TypeVar("T")
+
+
+def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
+    """What the command line wants, read on rank 0 and known to all; None if there is nothing to do."""
+    given, world = sys.argv[1:], current.world
+    if {"-h", "--help"} & set(given):
+        if world.rank == 0:
+            with suppress(SystemExit, BrokenPipeError):  # tyro ends the process once help is shown, perhaps in part
+                asked(given)
+        return None
+    return world.bcast(world.agreed(lambda: asked(given) if world.rank == 0 else None))
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """The run folder on rank 0, and what was there already."""
+
+    folder: run_folder.RunFolder
+    identity: Mapping[str, Any]
+    saved: dict[str, Any] | None
+    tables: str | None
+
+    @classmethod
+    def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool, more: str) -> OpenRun:
+        """Opens it.
+
+        Raises:
+            UserError: it cannot be written, is in use, or holds something else.
+        """
+        folder = run_folder.RunFolder(path, fresh=fresh)
+        saved = folder.continued(config, identity, lambda note: warn(f"mlsh_mpi: {note}"), more)
+        return cls(folder, identity, saved, folder.finished(config, saved))
+
+
+def open_on_all_ranks(
+    current: Job, path: Path, config: Config, identity: Callable[[], Mapping[str, Any]], fresh: bool, more: str
+) -> tuple[OpenRun | None, dict[str, Any] | None, bool]:
+    """Opens the run folder on rank 0 and tells all ranks what it holds.
+
+    Args:
+        current: the job.
+        path: of the folder.
+        config: the same on every rank.
+        identity: see :func:`run_folder.identity`.
+        fresh: move an earlier run aside.
+        more: the option that extends a finished run.
+
+    Returns:
+        The folder, on rank 0; the newest checkpoint; and whether all is done already, in which case its tables have been shown.
+    """
+    world = current.world
+    opened = world.agreed(lambda: OpenRun.at(path, config, identity(), fresh, more) if world.rank == 0 else None)
+    if len(current.hosts) > 1:
+        _refuse_unshared(current, path, opened)
+    saved, done = world.bcast((opened.saved, opened.tables is not None) if opened else (None, False))
+    if opened and done:
+        say(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}")
+    if opened:
+        current.closing.callback(opened.folder.close)
+    if not done:
+        if opened:
+            hosts = {host: current.host_of.count(host) for host in current.hosts}
+            opened.folder.note_job(saved["iteration"] if saved else 0, hosts, current.library)
+        current.folder = path
+        current.be_patient(config.run.patience)
+    return opened, saved, done
+
+
+def _refuse_unshared(current: Job, path: Path, opened: OpenRun | None) -> None:
+    """A requeued job may have its first rank on another host, and would begin again there."""
+    token = path / current.world.bcast(opened.folder.token() if opened else "")
+    seen_by = current.seen_by(token)
+    if opened:
+        token.unlink()
+    blind = [host for host in current.hosts if host not in seen_by]
+    if not blind:
+        return
+    found = f"the run folder {path} on {current.host_of[0]} is not on a filesystem that {', '.join(blind[:5])} shares"
+    if "SLURM_JOB_ID" in os.environ:
+        raise UserError.of_all(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
+    if opened:
+        warn(f"mlsh_mpi: {found}: it can only be continued with its first rank there")
+
+
+class RunReporter:
+    """Rank 0's side of a run: everything shown or written.
+
+    Args:
+        current: the job.
+        config: of the run.
+        opened: its folder.
+        header: printed first.
+        title: of the progress bar.
+        steps: environment steps of an iteration, over all ranks.
+    """
+
+    def __init__(self, current: Job, config: Config, opened: OpenRun, header: str, title: str, steps: int) -> None:
+        from mlsh_mpi.tracking import logs  # only what every rank needs is imported by every rank
+
+        self.config, self.folder, self._identity = config, opened.folder, opened.identity
+        self._kept = opened.saved["iteration"] if opened.saved else 0
+        say(header)
+        with self.writing():
+            self.log = logs.Log(self.folder.path, title, config.run.iterations, steps, self._kept)
+        current.closing.callback(self.log.close)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns the system's refusal to write into a sentence.
+
+        Raises:
+            UserError: the disk is full, or the folder has become read-only.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.folder.path} cannot be written any more ({error.strerror}): make room there, then start again; the same "
+                f"command continues from iteration {self._kept}"
+            ) from None
+
+    def keep(self, iteration: int, gathered: Mapping[str, Any], reached: bool) -> None:
+        """Writes a checkpoint, after everything that it counts on."""
+        with self.writing():
+            self.log.sync()
+            about = {
+                "config": dataclasses.asdict(self.config),
+                "identity": self._identity,
+                "stopped_by": self.config.run.stop_when if reached else None,
+            }
+            checkpoint.save(self.folder.checkpoints, iteration, {**gathered, **about})
+        self._kept = iteration
+
+    def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:
+        """The last thing: picture, tables and summary are written, and the tables shown."""
+        with self.writing():
+            (self.folder.path / "summary.txt").write_text(text, encoding="utf-8")
+            picture(self.folder.path / "picture.png")
+            self.folder.write_json(run_folder.SUMMARY, summary)
+        say(f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl{others}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value that a metric is to reach."""
+
+    metric: str
+    above: bool
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """``return/adapted>39`` or ``master/entropy<0.1``.
+
+        Raises:
+            UserError: it is of another form.
+        """
+        match = re.fullmatch(r"\s*([\w/=,.-]+)\s*([<>])=?\s*(\S+)\s*", text)
+        try:
+            return cls(match[1], match[2] == ">", float(match[3]))  # type: ignore[index]
+        except (TypeError, ValueError):
+            raise UserError(f"--stop-when {text!r} is not of the form METRIC>VALUE, such as 'return/adapted>39'") from None
+
+    def check(self, logged: Collection[str]) -> None:
+        """Refuses a metric that a whole cycle has not logged; that of a rare task may still come.
+
+        Raises:
+            UserError: it will never be logged.
+        """
+        if self.metric not in logged and not self.metric.startswith("return/adapted/"):
+            raise UserError(
+                f"--stop-when waits for {self.metric!r}, which is never logged{nearest(self.metric, sorted(logged))}: "
+                "see metrics.jsonl for what is"
+            )
+
+    def reached(self, metrics: Mapping[str, float]) -> bool:
+        """Whether this iteration's metrics have it."""
+        value = metrics.get(self.metric, float("nan"))
+        return value >= self.value if self.above else value <= self.value
+
+
+class IterationHook:
+    """After each iteration: the checks, the log, the checkpoint, and every reason to leave the loop.
+
+    Args:
+        config: of the run.
+        current: the job.
+        reporter: on rank 0.
+        cycle: iterations after which every metric has been logged once.
+    """
+
+    def __init__(self, config: Config, current: Job, reporter: RunReporter | None, cycle: int) -> None:
+        self._config, self._job, self._reporter, self._cycle = config, current, reporter, cycle
+        self._target = Target.parse(config.run.stop_when) if config.run.stop_when else None
+        self._entered = self._written = time.monotonic()
+        self._longest = 0.0
+        self._seen: set[str] = set()
+        self._calls = 0
+
+    def __call__(self, metrics: dict[str, float], state: Resumable) -> bool:
+        run, world, iteration = self._config.run, self._job.world, int(metrics["iteration"])
+        now = time.monotonic()
+        self._longest, self._entered = max(self._longest, now - self._entered), now
+        if iteration % run.sync_interval == 0:
+            odd = world.in_sync(state.shared)
+            if odd:
+                raise RuntimeError(f"phi differs from rank 0's on ranks {odd} after iteration {iteration}")
+        if self._reporter is not None:
+            with self._reporter.writing():
+                self._reporter.log.iteration(metrics)
+        reached = self._target is not None and self._target.reached(metrics)
+        self._calls += 1
+        self._seen |= metrics.keys()
+        if self._target is not None and self._calls == self._cycle:
+            world.agreed(partial(self._target.check, self._seen))
+        last = reached or iteration == run.iterations
+        late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
+        due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0
+        leaving, due = world.any([bool(self._job.asked_to_leave) or late, due])
+        if leaving or due or last:
+            self._keep(iteration, state, reached)
+        if leaving and not last:
+            self._job.leave()
+        return reached
+
+    def _keep(self, iteration: int, state: Resumable, reached: bool) -> None:
+        gathered = state.gathered(self._job.world)
+        self._job.world.agreed(lambda: self._reporter.keep(iteration, gathered, reached) if self._reporter and gathered else None)
+        self._written = time.monotonic()

@@ -1,0 +1,48 @@
+"""Pure: what several seeds say together (Agarwal et al. 2021, Deep RL at the Edge of the Statistical Precipice)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.sampling import seeding
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DRAWS = 2000
+
+
+def interquartile_mean(values: Array) -> Array:
+    """Mean of the middle half along the last axis; of n values floor(n / 4) are left out at either end."""
+    cut = values.shape[-1] // 4
+    kept = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
+    return np.asarray(kept.mean(-1))
+
+
+def interquartile_band(values: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Interquartile mean over runs and tasks with its 95 % band, by the stratified bootstrap's percentiles: runs are drawn
+    with replacement for each task apart.
+
+    Args:
+        values: (tasks, runs, X).
+        rng: draws.
+
+    Returns:
+        The mean and both ends of the band, (X,) each.
+    """
+    tasks, runs, points = values.shape
+
+    def together(some: Array) -> Array:
+        return interquartile_mean(some.reshape(tasks * runs, points).T)
+
+    task = np.arange(tasks)[:, None]
+    drawn = np.stack([together(values[task, rng.integers(runs, size=(tasks, runs))]) for _ in range(DRAWS)])
+    low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+    return together(values), low, high
+
+
+def band(values: Array) -> tuple[float, float]:
+    """95 % band of the mean of independent values (M,), by the bootstrap's percentiles; the values' own range for M = 1."""
+    draws = seeding.stream(0, "test").integers(len(values), size=(2000, len(values)))
+    low, high = np.percentile(values[draws].mean(1), (2.5, 97.5))
+    return float(low), float(high)

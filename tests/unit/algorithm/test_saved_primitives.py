@@ -1,0 +1,120 @@
+"""phi's file: what is read is what was written, and what does not fit is refused with both layouts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mlsh_mpi.algorithm.saved_primitives import load_phi, save_phi
+from mlsh_mpi.config.presets import preset_config
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+TWOWALK, COURSE, BANDITS = (
+    TaskFamily.of(EnvironmentMaker(f"mlsh/{name}-v0", None)) for name in ("AntTwowalk", "AntObstacleCourse", "MovingBandits")
+)
+CONFIG = preset_config("ant-twowalk")
+
+
+def trained(family=TWOWALK, config=CONFIG):
+    """Skills with parameters and a filter that have been somewhere."""
+    stack = Stack(2, Network(len(family.primitive_columns), head_for(family.action_space), config.network.hidden))
+    stack.flat.normal_()
+    observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
+    if observation_filter:
+        observation_filter.merge(Moments.of(np.random.default_rng(0).normal(3, 2, size=(50, family.observation_size))))
+    return Skills(stack, family.primitive_columns, observation_filter)
+
+
+@pytest.fixture
+def phi(tmp_path):
+    skills = trained()
+    save_phi(tmp_path / "phi.pt", skills, CONFIG, TWOWALK)
+    return tmp_path, skills
+
+
+@pytest.mark.parametrize("name", ["", "phi.pt"])
+def test_what_is_read_is_what_was_written(phi, name):
+    folder, skills = phi
+    found = load_phi(folder / name)
+    again = found.skills(TWOWALK)
+    assert found.config == CONFIG
+    assert found.environment == TWOWALK.name
+    assert torch.equal(again.primitives.flat, skills.primitives.flat)
+    raw = np.random.default_rng(1).normal(size=(4, TWOWALK.observation_size))
+    np.testing.assert_array_equal(again.observe(raw), skills.observe(raw))
+
+
+def test_another_environment_of_the_same_body_takes_them(phi):
+    there, seen = load_phi(phi[0]).skills(COURSE), np.zeros((1, 29))
+    assert there.primitive_view(seen).shape == phi[1].primitive_view(seen).shape
+
+
+def test_another_body_is_refused_with_both_layouts(phi):
+    with pytest.raises(UserError) as refused:
+        load_phi(phi[0]).skills(BANDITS)
+    for part in (
+        "mlsh/MovingBandits-v0",
+        "trained in mlsh/AntTwowalk-v0 they see 27 numbers of the 29 that are filtered and give 8 continuous actions",
+        "see 6 numbers of the 6 that are filtered and choose one of 5 actions",
+    ):
+        assert part in str(refused.value)
+
+
+def test_a_run_that_is_not_over_has_none(tmp_path):
+    with pytest.raises(UserError, match=r"holds no phi\.pt"):
+        load_phi(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_file_that_is_no_phi_is_refused(tmp_path, content):
+    path = tmp_path / "some.pt"
+    if content is None:
+        torch.save({"format": "another"}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"is no phi\.pt"):
+        load_phi(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.pt cannot be read"):
+        load_phi(tmp_path / "nowhere.pt")
+
+
+def test_a_newer_format_is_refused(phi):
+    saved = torch.load(phi[0] / "phi.pt", weights_only=True) | {"format": 99}
+    torch.save(saved, phi[0] / "phi.pt")
+    with pytest.raises(UserError, match="format 99"):
+        load_phi(phi[0])
+
+
+def test_settings_that_came_later_have_their_defaults(phi):
+    saved = torch.load(phi[0] / "phi.pt", weights_only=True)
+    del saved["config"]["algorithm"]
+    torch.save(saved, phi[0] / "phi.pt")
+    assert load_phi(phi[0]).config == dataclasses.replace(CONFIG, algorithm=Config().algorithm)
+
+
+def test_primitives_of_format_1_act_as_they_did_though_actions_are_now_drawn_in_units_of_the_half_width(tmp_path):
+    """A humanoid's motors take +-0.4."""
+    family, config = TaskFamily.of(EnvironmentMaker("mlsh/HumanoidWalkCrawl-v0", None)), preset_config("humanoid-walk-crawl")
+    skills = trained(family, config)
+    save_phi(tmp_path / "phi.pt", skills, config, family)
+    torch.save(torch.load(tmp_path / "phi.pt", weights_only=True) | {"format": 1}, tmp_path / "old.pt")
+    found = load_phi(tmp_path / "old.pt").skills(family)
+    rng = np.random.default_rng(2)
+    seen, noise = rng.normal(size=(6, len(family.primitive_columns))), rng.normal(size=(6, 17))
+    primitive = np.array([0, 1, 0, 1, 0, 1])
+    before = skills.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
+    now = found.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
+    np.testing.assert_allclose(family.actions(now), before, rtol=1e-4, atol=1e-4)  # the humanoid itself cuts them off
+    assert (np.abs(before) > 0.4).any()
+    assert (np.abs(before) < 0.4).any()

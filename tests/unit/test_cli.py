@@ -1,0 +1,206 @@
+"""The command line: what it resolves to, and one line for each mistake that names the nearest valid choice."""
+
+import dataclasses
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mlsh_mpi.algorithm.saved_primitives import save_phi
+from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.presets import PRESETS
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.distributions import Categorical
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.task_family import TaskFamily
+
+BASE = PRESETS["moving-bandits"].config
+
+
+def settings(*arguments):
+    return parse(arguments).settings
+
+
+def test_without_arguments_it_is_moving_bandits():
+    command = parse([])
+    assert command.settings == BASE
+    assert (command.list, command.print_config, command.fresh, command.config) == (False, False, False, None)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_first_word_is_the_preset(name):
+    assert settings(name) == PRESETS[name].config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ("--seed 3", {"seed": 3}),
+        ("moving-bandits --seed=3 --groups 7", {"seed": 3, "groups": 7}),
+        ("--macro_length 5 --episode-length None", {"macro_length": 5, "episode_length": None}),
+        ("--forming-iterations 25", {"forming_iterations": 25}),
+        ("--hidden 32 16", {"hidden": (32, 16)}),
+        ("--learn-from-explored", {"learn_from_explored": True}),
+        ("--no-learn-from-explored --filter-observations", {"learn_from_explored": False, "filter_observations": True}),
+        ("--env here.there:Mine --episode-length 20", {"env": "here.there:Mine", "episode_length": 20}),
+        ("--credit episode --folder /tmp/x", {"credit": "episode", "folder": "/tmp/x"}),
+        ("--master.learning-rate 0.5", {"master": dataclasses.replace(BASE.master, learning_rate=0.5)}),
+        ("--primitive.epochs 3", {"primitive": dataclasses.replace(BASE.primitive, epochs=3)}),
+    ],
+)
+def test_options_override_the_preset(arguments, options):
+    assert settings(*arguments.split()) == with_options(BASE, options)
+
+
+@pytest.mark.parametrize(("words", "preset"), [("twowalk", "ant-twowalk"), ("twowalk-shared", "ant-twowalk-shared")])
+def test_the_last_words_of_a_preset_name_it(words, preset):
+    assert settings(words) == settings(preset)
+
+
+def test_flags_stand_alone():
+    assert parse(["--list"]).list
+    assert parse(["--print-config"]).print_config
+    assert parse(["moving-bandits", "--fresh", "--seed", "2"]).fresh
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("moving-bandit", ["no preset 'moving-bandit'", "did you mean moving-bandits?", *PRESETS]),
+        ("zzz", ["no preset 'zzz'", *PRESETS]),
+        ("--sed 3", ["no option --sed", "did you mean --seed?"]),
+        ("--group=3", ["no option --group", "did you mean --groups?"]),
+        ("--master.learnin-rate 1", ["no option --master.learnin-rate", "did you mean --master.learning-rate?"]),
+        ("--learning-rate 1", ["no option --learning-rate", "did you mean --master.learning-rate?"]),
+        ("--frsh", ["no option --frsh", "did you mean --fresh?"]),
+        ("--no-learn-from-explord", ["no option --no-learn-from-explord", "learn-from-explored"]),
+        ("--seed 3 --sed 4", ["no option --sed", "did you mean --seed?"]),
+        ("--iterations many", ["--iterations", "'many'"]),
+        ("--iterations", ["--iterations", "missing value"]),
+        ("--credit episod", ["--credit", "'episod'", "'episode', 'macro-action'"]),
+        ("--hidden wide", ["--hidden", "'wide'"]),
+        ("moving-bandits more", ["unrecognized", "more"]),
+        ("--seed 3 moving-bandits", ["unrecognized", "moving-bandits"]),
+        ("--config /no/such/file.json", ["--config /no/such/file.json", "cannot be read"]),
+        ("--config=/no/such/file.json", ["/no/such/file.json", "cannot be read"]),
+        ("--config", ["--config", "missing value"]),
+    ],
+)
+def test_mistakes_get_one_line_that_names_what_is_meant(arguments, parts):
+    with pytest.raises(UserError) as refusal:
+        parse(arguments.split())
+    sentence = str(refusal.value)
+    assert "\n" not in sentence
+    assert "│" not in sentence
+    for part in parts:
+        assert part in sentence
+
+
+def test_on_a_terminal_the_line_is_the_same():
+    """Open MPI gives every rank a terminal, and there messages come coloured."""
+    program = (
+        "from mlsh_mpi.cli import parse\ntry:\n    parse(['--iterations', 'many'])\nexcept Exception as error:\n    print(error)"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+    said = os.read(ours, 4096).decode().split()
+    os.close(ours)
+    os.close(theirs)
+    with pytest.raises(UserError) as refusal:
+        parse(["--iterations", "many"])
+    assert said == str(refusal.value).split()
+
+
+def test_hints_name_only_options_that_exist():
+    with pytest.raises(UserError) as refusal:
+        parse(["--presett", "x"])
+    assert "did you mean --preset?" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("form", ["--config {}", "--config={}", "moving-bandits --config {}"])
+def test_a_file_replaces_the_preset_and_options_replace_the_file(tmp_path, form):
+    expected = with_options(PRESETS["moving-bandits-paper"].config, {"seed": 8, "hidden": (5,)})
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(dataclasses.asdict(expected)))
+    arguments = form.format(path).split()
+    assert settings(*arguments) == expected
+    assert settings(*arguments, "--seed", "9") == with_options(expected, {"seed": 9})
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("{", ["cannot be read as JSON"]), ("[]", ["must hold an object"]), ('{"run": {"sed": 1}}', ["'run.sed'"])],
+)
+def test_files_that_hold_something_else_are_named(tmp_path, text, parts):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError) as refusal:
+        parse(["--config", str(path)])
+    for part in [str(path), *parts]:
+        assert part in str(refusal.value)
+
+
+def test_the_listing_shows_presets_and_environments():
+    text = listing()
+    for name, preset in PRESETS.items():
+        assert any(line.split() == [name, *preset.summary.split()] for line in text.splitlines())
+    assert "mlsh/MovingBandits-v0" in text.split()
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_options_and_presets(flag, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse([flag])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    for word in ("--groups", "--master.learning-rate", "moving-bandits-paper", "--config"):
+        assert word in shown
+
+
+def test_a_baselines_name_goes_behind_a_presets():
+    assert settings("ant-twowalk-shared").hierarchy.primitives == 1
+    assert settings("moving-bandits-n1", "--seed", "3").run.seed == 3
+    with pytest.raises(UserError, match="did you mean moving-bandits-maml"):
+        parse(["moving-bandits-mamml"])
+
+
+@pytest.fixture
+def phi(tmp_path):
+    """Of a preset with other settings than the default's."""
+    family, config = (
+        TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)),
+        with_options(BASE, {"seed": 7, "warmup": 4, "folder": "elsewhere"}),
+    )
+    save_phi(tmp_path / "phi.pt", Skills(Stack(2, Network(6, Categorical(5), (64, 64))), np.arange(6), None), config, family)
+    return str(tmp_path / "phi.pt")
+
+
+def test_a_test_takes_over_the_settings_of_the_training_but_not_its_folder(phi):
+    config, fresh = parse_adapt_args([phi, "--macro-length", "5", "--task", "goal=1"])
+    assert (config.run.seed, config.hierarchy.macro_length, config.run.folder, fresh) == (7, 5, None, False)
+    assert config.run.iterations == 4 + 1
+    assert config.test.task == ("goal=1",)
+    assert config.hierarchy.forming_iterations == 0
+
+
+def test_updates_can_be_asked_for(phi):
+    assert parse_adapt_args([phi, "--updates", "20"])[0].run.iterations == 21
+    with pytest.raises(UserError, match="--updates must be greater than 0"):
+        parse_adapt_args([phi, "--updates", "0"])[0].check(50)
+
+
+def test_a_film_has_a_place_and_perhaps_a_primitive(phi):
+    config, film = parse_replay_args([phi, "--video", "x.gif", "--force-primitive", "1"])
+    assert (str(film.video), film.force_primitive, config.run.seed) == ("x.gif", 1, 7)
+
+
+def test_from_scratch_a_preset_is_enough():
+    config, _ = parse_adapt_args(["four-rooms", "--method", "option-critic", "--held-out"])
+    assert (config.preset, config.test.method, config.test.held_out) == ("four-rooms", "option-critic", True)

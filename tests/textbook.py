@@ -47,7 +47,7 @@ def network(parameters: Mapping[str, Tensor], net: str, x: Tensor) -> Tensor:
 
 def log_prob(parameters: Mapping[str, Tensor], policy: Policy, observation: Tensor, action: Tensor) -> Tensor:
     """(B, observation), (B, ...) -> (B,)."""
-    return policy(network(parameters, "policy", observation), parameters.get("policy.free")).log_prob(action)
+    return policy(network(parameters, "policy", observation), parameters.get("policy.log_std")).log_prob(action)
 
 
 def value(parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:

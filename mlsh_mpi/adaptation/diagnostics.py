@@ -1,4 +1,4 @@
-"""Is a hierarchy well? How far its primitives are apart, who uses them for what, and what a collapse looks like in words."""
+"""Diagnostics of a hierarchy: how far its primitives are apart, who uses them for what, and what a collapse looks like."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def divergence(skills: Skills, observation: Array, learners: int, places: int) -
     chosen = np.linspace(0, each.shape[1] - 1, min(places, each.shape[1])).astype(np.int64)
     seen = skills.primitive_view(each[:, chosen].reshape(-1, observation.shape[-1]))
     outputs = outputs_of(primitives, np.repeat(seen[None], primitives.n, axis=0))
-    free = primitives.network.free(primitives.parameters).numpy()
+    log_std = primitives.network.log_std(primitives.parameters).numpy()
     found = np.zeros((primitives.n, primitives.n))
     for i, j in itertools.permutations(range(primitives.n), 2):
-        found[i, j] = skills.head.divergence(outputs[i], free[i], outputs[j], free[j]).mean()
+        found[i, j] = skills.head.divergence(outputs[i], log_std[i], outputs[j], log_std[j]).mean()
     return (found + found.T) / 2
 
 
@@ -104,7 +104,7 @@ def forced_returns(
 
 
 @dataclass(frozen=True)
-class Health:
+class HierarchyDiagnostics:
     """Of K primitives, and of the masters that use them on M tasks."""
 
     divergence: Array

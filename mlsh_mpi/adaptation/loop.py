@@ -134,7 +134,7 @@ class AdaptationMethod(ABC):
         return np.zeros(len(self.adaptation_set.placement.groups))
 
     def divergence(self, rollout: Rollout) -> Array:
-        """(K, K) nats between behaviours where they went: see :func:`health.divergence`."""
+        """(K, K) nats between behaviours where they went: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
         return np.zeros((self.behaviours, self.behaviours))
 
 
@@ -155,7 +155,7 @@ class Adaptation:
     usage: Array
     """(U + 1, M, K) share of the steps that each behaviour ran, exploration off."""
     divergence: Array
-    """(U + 1, K, K) nats: see :func:`health.divergence`."""
+    """(U + 1, K, K) nats: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
 
     @classmethod
     def empty(cls, tasks: tuple[Any, ...], steps: int, behaviours: int) -> Adaptation:

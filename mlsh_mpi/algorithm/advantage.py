@@ -11,14 +11,14 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def gae(reward: Array, value: Array, next_value: Array, carries: Array, gamma: float, lam: float) -> Array:
+def gae(reward: Array, value: Array, next_value: Array, continues: Array, gamma: float, lam: float) -> Array:
     """Generalised advantage estimation (Schulman et al. 2016) along the first axis.
 
     Args:
         reward: (T, L).
         value: (T, L) V of the state in which each step began.
         next_value: (T, L) V of what follows each step: 0 after an end, a bootstrap after a cut.
-        carries: (T, L) bool, whether the advantage of the next step belongs to this step's future.
+        continues: (T, L) bool, whether the advantage of the next step belongs to this step's future.
         gamma: discount a step.
         lam: lambda.
 
@@ -26,7 +26,7 @@ def gae(reward: Array, value: Array, next_value: Array, carries: Array, gamma: f
         (T, L) advantages; adding `value` gives the lambda-returns.
     """
     delta = reward + gamma * next_value - value
-    decay = np.where(carries, gamma * lam, 0).astype(delta.dtype)
+    decay = np.where(continues, gamma * lam, 0).astype(delta.dtype)
     advantage = np.empty_like(delta)
     following = np.zeros_like(delta[0])
     for t in range(len(delta) - 1, -1, -1):
@@ -79,10 +79,10 @@ class MasterView:
 
     def advantages(self, value: Array, gamma: float, lam: float) -> Array:
         """(M + 1, L) values of `observation` -> (M, L) advantages, 0 where not valid."""
-        carries = self.valid & ~self.end
+        continues = self.valid & ~self.end
         reward = np.where(self.valid, self.reward, value[:-1])
-        next_value = np.where(carries, value[1:], 0)
-        return gae(reward, value[:-1], next_value, carries, gamma, lam)
+        next_value = np.where(continues, value[1:], 0)
+        return gae(reward, value[:-1], next_value, continues, gamma, lam)
 
     def cut(self, log_prob: Array) -> PendingDecision:
         """What was under way when the collection stopped, with (M, L) log-probabilities of the choices."""
@@ -180,7 +180,7 @@ def primitive_advantages(
         (T, L) advantages.
     """
     following = np.concatenate((value[1:], final_value[None]))
-    carries = ~end
+    continues = ~end
     if not through_macro_actions:
-        carries[:-1] &= ~decides[1:]
-    return gae(reward, value, np.where(end, ended_value, following), carries, gamma, lam)
+        continues[:-1] &= ~decides[1:]
+    return gae(reward, value, np.where(end, ended_value, following), continues, gamma, lam)

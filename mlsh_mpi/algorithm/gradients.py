@@ -108,17 +108,17 @@ class Gradients:
         rows, config = self._of_rows(first, first + len(weight)), self._config
         outputs, policy_inputs = _forward(rows.policy, observation)
         value, value_inputs = _forward(rows.value, observation)
-        now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.free, action)
+        now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.log_std, action)
         log_ratio = now - log_prob
         ratio = torch.exp(log_ratio)
         moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
         by_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
-        by_outputs, by_free = backward(by_log_prob)
+        by_outputs, by_log_std = backward(by_log_prob)
         by_value = (value - target.unsqueeze(-1)).mul_((weight * (2 * config.value_coefficient)).unsqueeze(-1))
         _backward(rows.policy, policy_inputs, by_outputs)
         _backward(rows.value, value_inputs, by_value)
-        if by_free is not None:
-            rows.free_gradient.add_(by_free)
+        if by_log_std is not None:
+            rows.log_std_gradient.add_(by_log_std)
         rows.counts.add_(weight.sum(-1))
         if self.measures:
             error = (value - target.unsqueeze(-1)).squeeze(-1)
@@ -193,7 +193,7 @@ class _Rows:
         ]
         each = stack.network.layer_parameters // 2
         self.policy, self.value = layers[:each], layers[each : 2 * each]
-        self.free, self.free_gradient = stack.network.free(parameters), gradients[-1]
+        self.log_std, self.log_std_gradient = stack.network.log_std(parameters), gradients[-1]
         self.counts, self.measured = stack.counts[first:end], stack.measured[first:end]
 
 

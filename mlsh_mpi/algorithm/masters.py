@@ -108,7 +108,7 @@ def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
     with torch.no_grad():
         outputs = masters.policy(torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1]))
         log_prob = masters.network.head.log_prob(
-            outputs, masters.network.free(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
+            outputs, masters.network.log_std(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
         )
         by_lane = (lanes, decisions + 1)
         return log_prob.view(by_lane).T[:-1].numpy(), _entropy(outputs).view(by_lane).T[:-1].numpy()

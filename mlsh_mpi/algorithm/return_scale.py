@@ -85,6 +85,6 @@ class ReturnScale:
 
 def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
     """(n, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from what an update returned; NaN where a row did not learn."""
-    free = stack.network.free(stack.parameters).exp().numpy()
-    deviation = free.mean(1) if free.shape[1] else np.full(stack.n, np.nan)
+    log_std = stack.network.log_std(stack.parameters).exp().numpy()
+    deviation = log_std.mean(1) if log_std.shape[1] else np.full(stack.n, np.nan)
     return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))

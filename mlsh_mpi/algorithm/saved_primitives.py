@@ -21,8 +21,9 @@ from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 PHI = "phi.pt"
-PHI_FORMAT = 2
-"""In format 1, actions within bounds were in the environment's own units (see :class:`~mlsh_mpi.sampling.actions.Actions`)."""
+PHI_FORMAT = 3
+"""In formats 1 and 2 log_std was called free; in format 1, actions within bounds were in the environment's own units (see
+:class:`~mlsh_mpi.sampling.actions.Actions`)."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Phi:
         head, weights = head_for(family.action_space), self.parameters
         seen, outputs = weights["policy.0.weight"].shape[1], weights[f"policy.{len(self.config.network.hidden)}.weight"].shape[2]
         filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
-        known = (seen, filtered, outputs, "policy.free" in weights)
-        offered = (len(family.primitive_columns), filtered and family.observation_size, head.outputs, head.free > 0)
+        known = (seen, filtered, outputs, "policy.log_std" in weights)
+        offered = (len(family.primitive_columns), filtered and family.observation_size, head.outputs, head.log_std_size > 0)
         if known != offered:
             raise UserError(
                 f"these primitives do not fit {family.name}: trained in {self.environment} they {_layout(*known)}, but there "
@@ -66,7 +67,7 @@ class Phi:
             last = f"policy.{len(stack.network.hidden)}"
             parameters[f"{last}.weight"] /= half_width
             parameters[f"{last}.bias"].sub_(middle).div_(half_width)
-            parameters["policy.free"] -= half_width.log()
+            parameters["policy.log_std"] -= half_width.log()
 
     def observation_filter(self) -> ObservationFilter | None:
         """As training left it, if it had one."""
@@ -108,7 +109,8 @@ def load_phi(path: Path) -> Phi:
         if saved["format"] > PHI_FORMAT:
             raise UserError(f"{path} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
         config = from_dict(saved["config"], str(path))
-        return Phi(config, saved["environment"], saved["primitives"], saved["observation_filter"], saved["format"])
+        parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
+        return Phi(config, saved["environment"], parameters, saved["observation_filter"], saved["format"])
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
     except UserError:

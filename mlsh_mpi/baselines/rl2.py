@@ -59,7 +59,7 @@ class RecurrentNetwork(Network):
             "value.1.weight": (width, 1),
             "value.1.bias": (1,),
         }
-        return shapes | ({"policy.free": (self.head.free,)} if self.head.free else {})
+        return shapes | ({"policy.log_std": (self.head.log_std_size,)} if self.head.log_std_size else {})
 
     def policy(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
         return self._policy(parameters, self._remembered(parameters, observation))
@@ -69,7 +69,7 @@ class RecurrentNetwork(Network):
 
     def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         remembered = self._remembered(parameters, observation)
-        log_prob = self.head.log_prob(self._policy(parameters, remembered), self.free(parameters), action)
+        log_prob = self.head.log_prob(self._policy(parameters, remembered), self.log_std(parameters), action)
         return log_prob, self._value(parameters, remembered)
 
     @staticmethod
@@ -101,7 +101,7 @@ class RememberingLanes(Lanes):
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
         observation, reward, end = self._lanes.step(action)
-        self.trace[:, :-2] = action if self._head.free else np.equal.outer(action, np.arange(self._head.outputs))
+        self.trace[:, :-2] = action if self._head.log_std_size else np.equal.outer(action, np.arange(self._head.outputs))
         self.trace[:, -2], self.trace[:, -1] = reward, end
         self.cut = self._lanes.cut
         return np.concatenate((observation, self.trace), axis=1), reward, end
@@ -129,7 +129,7 @@ class Remembering(Skills):
 
     def acting(self, primitive: Array) -> Act:
         into, back, into_bias, back_bias, weight, bias = (values.numpy()[0] for values in self.primitives.parameters[:6])
-        free = np.repeat(self.primitives.network.free(self.primitives.parameters).numpy(), len(primitive), axis=0)
+        log_std = np.repeat(self.primitives.network.log_std(self.primitives.parameters).numpy(), len(primitive), axis=0)
 
         def act(seen: Array, noise: Array) -> Array:
             forget, update, new = np.split(seen @ into + into_bias, 3, axis=1)
@@ -137,7 +137,7 @@ class Remembering(Skills):
             keep = _sigmoid(update + update_back)
             candidate = np.tanh(new + _sigmoid(forget + forget_back) * new_back)
             self.state[:] = keep * self.state + (1 - keep) * candidate
-            return self.head.sample(self.state @ weight + bias, free, noise)
+            return self.head.sample(self.state @ weight + bias, log_std, noise)
 
         return act
 
@@ -158,7 +158,7 @@ def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
     network = network_for(phi.config, family)
     known, offered = phi.parameters["memory.input.weight"].shape[1], network.observation_size
     outputs = phi.parameters["policy.1.weight"].shape[2]
-    if (known, outputs, "policy.free" in phi.parameters) != (offered, network.head.outputs, network.head.free > 0):
+    if (known, outputs, "policy.log_std" in phi.parameters) != (offered, network.head.outputs, network.head.log_std_size > 0):
         raise UserError(
             f"this recurrent policy does not fit {family.name}: trained in {phi.environment} it sees {known} numbers (its last "
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
@@ -206,9 +206,9 @@ def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
         value = stack.value(observation[None]).view(lanes, length).T.numpy()
         log_prob = stack.log_prob(observation[None], action[None])[0]
     following = np.concatenate((value[1:], np.zeros_like(value[:1])))
-    carries = np.ones_like(steps.end)
-    carries[-1] = False
-    advantages = gae(settings.learned(steps.reward), value, following, carries, settings.gamma, settings.lam)
+    continues = np.ones_like(steps.end)
+    continues[-1] = False
+    advantages = gae(settings.learned(steps.reward), value, following, continues, settings.gamma, settings.lam)
     by_step, row = log_prob.view(lanes, length).T.numpy(), np.zeros(advantages.shape, np.int64)
     normalised, _ = normalise(advantages, advantages + value, by_step, row, 1, learner.ranks)
     batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))

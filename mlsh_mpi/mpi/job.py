@@ -23,7 +23,7 @@ from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
 from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, library_version, refuse_singletons, refuse_without_mpi
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.mpi.software import differences, software
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.output import say
 
 STARTING = 600.0
@@ -59,7 +59,7 @@ class Job:
     def __init__(self) -> None:
         refuse_singletons()
         world = MPI.COMM_WORLD
-        self.watch, self.library = Watch(), library_version()
+        self.watch, self.library = Watchdog(), library_version()
         self.folder: Path | None = None
         """Where a traceback is kept, once there is a run folder."""
         self.closing = ExitStack()

@@ -21,7 +21,7 @@ import numpy as np
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.library import MPI
 from mlsh_mpi.mpi.shared_memory import SharedMemoryReducer, joined, prepared, remove
-from mlsh_mpi.mpi.watchdog import WAITING, Watch
+from mlsh_mpi.mpi.watchdog import WAITING, Watchdog
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,7 +53,7 @@ class Ranks:
     """
 
     def __init__(
-        self, communicator: MPI.Comm, *, ranks_per_core: float, one_host: bool, watch: Watch, parent: Ranks | None = None
+        self, communicator: MPI.Comm, *, ranks_per_core: float, one_host: bool, watch: Watchdog, parent: Ranks | None = None
     ) -> None:
         self._comm, self._ranks_per_core, self._one_host, self._watch = communicator, ranks_per_core, one_host, watch
         self._to_free: ExitStack = parent._to_free if parent else ExitStack()

@@ -23,7 +23,7 @@ BLIND = 1.5
 _exit_process = os._exit
 
 
-class Watch:
+class Watchdog:
     """Knows one thing at a time; entering and leaving cost a microsecond."""
 
     def __init__(self) -> None:

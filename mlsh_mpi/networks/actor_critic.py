@@ -40,8 +40,8 @@ class Network:
             widths = (self.observation_size, *self.hidden, outputs)
             for layer, (fan_in, out) in enumerate(itertools.pairwise(widths)):
                 shapes |= {f"{net}.{layer}.weight": (fan_in, out), f"{net}.{layer}.bias": (out,)}
-        if self.head.free:
-            shapes["policy.free"] = (self.head.free,)
+        if self.head.log_std_size:
+            shapes["policy.log_std"] = (self.head.log_std_size,)
         return shapes
 
     def policy(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
@@ -54,15 +54,15 @@ class Network:
 
     def log_prob(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> Tensor:
         """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B)."""
-        return self.head.log_prob(self.policy(parameters, observation), self.free(parameters), action)
+        return self.head.log_prob(self.policy(parameters, observation), self.log_std(parameters), action)
 
     def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Both, for a network that has work to do for both but once."""
         return self.log_prob(parameters, observation, action), self.value(parameters, observation)
 
-    def free(self, parameters: Sequence[Tensor]) -> Tensor:
-        """The head's parameters that do not depend on the observation: (n, free)."""
-        return parameters[-1] if self.head.free else parameters[-1].new_empty(len(parameters[-1]), 0)
+    def log_std(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Logarithms of standard deviations, the same for every observation: (n, actions); (n, 0) where actions are discrete."""
+        return parameters[-1] if self.head.log_std_size else parameters[-1].new_empty(len(parameters[-1]), 0)
 
     @property
     def layer_parameters(self) -> int:
@@ -97,7 +97,7 @@ class Stack:
     def initialise(self, row: int, rng: np.random.Generator) -> None:
         """Fresh parameters for one row: weight columns of norm 1 (0.01 in the policy's last layer), biases zero."""
         self.flat[row] = 0
-        self.network.free(self.parameters)[row] = self.network.head.fresh
+        self.network.log_std(self.parameters)[row] = self.network.head.fresh
         last = f"policy.{len(self.network.hidden)}.weight"
         for (name, shape), parameter in zip(self.network.shapes.items(), self.parameters, strict=True):
             if name.endswith("weight"):

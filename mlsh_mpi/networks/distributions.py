@@ -16,7 +16,7 @@ from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Backward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-"""Derivative by the log-probability, (n, B) -> derivatives by the outputs, (n, B, outputs), and by the free ones, (n, free)."""
+"""Derivative by the log-probability, (n, B) -> derivatives by the outputs, (n, B, outputs), and by log_std, (n, log_std)."""
 
 
 class Head(Protocol):
@@ -28,7 +28,7 @@ class Head(Protocol):
         ...
 
     @property
-    def free(self) -> int:
+    def log_std_size(self) -> int:
         """Number of parameters of the distribution that do not depend on the observation."""
         ...
 
@@ -41,20 +41,20 @@ class Head(Protocol):
         """Random numbers for as many draws: (*shape, ...)."""
         ...
 
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
-        """Actions: (B, outputs), (B, free), noise of (B,) draws -> (B, ...)."""
+    def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
+        """Actions: (B, outputs), (B, log_std), noise of (B,) draws -> (B, ...)."""
         ...
 
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
-        """Log-probability of actions: (n, B, outputs), (n, free), (n, B, ...) -> (n, B)."""
+    def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+        """Log-probability of actions: (n, B, outputs), (n, log_std), (n, B, ...) -> (n, B)."""
         ...
 
-    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+    def log_prob_and_backward(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
         """:meth:`log_prob`, and its backward pass written out: what autograd would do, without a graph."""
         ...
 
-    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
-        """Kullback-Leibler divergence in nats from one policy to another: (B, outputs), (free,) of each -> (B,)."""
+    def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
+        """Kullback-Leibler divergence in nats from one policy to another: (B, outputs), (log_std,) of each -> (B,)."""
         ...
 
 
@@ -63,19 +63,19 @@ class Categorical:
     """One of `outputs` choices."""
 
     outputs: int
-    free: int = 0
+    log_std_size: int = 0
     fresh: float = 0.0
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.random(shape, dtype=np.float32)
 
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
+    def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
         return _inverse_cdf(outputs, noise)
 
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+    def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         return torch.log_softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
-    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+    def log_prob_and_backward(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
         log_pi, index = torch.log_softmax(outputs, -1), action.unsqueeze(-1)
 
         def backward(by_log_prob: Tensor) -> tuple[Tensor, None]:
@@ -84,7 +84,7 @@ class Categorical:
 
         return log_pi.gather(-1, index).squeeze(-1), backward
 
-    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
+    def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         return _divergence(outputs, other)
 
 
@@ -97,13 +97,13 @@ class Exploring:
 
     outputs: int
     exploration: float
-    free: int = 0
+    log_std_size: int = 0
     fresh: float = 0.0
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.random((*shape, 2), dtype=np.float32)
 
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
+    def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
         uniform = np.minimum((noise[:, 1] * self.outputs).astype(np.int64), self.outputs - 1)
         return np.where(self.explores(noise), uniform, _inverse_cdf(outputs, noise[:, 1]))
 
@@ -111,11 +111,11 @@ class Exploring:
         """Which draws are exploration's: (B, 2) -> (B,) bool."""
         return noise[:, 0] < self.exploration
 
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+    def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         own = torch.softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
         return torch.log((1 - self.exploration) * own + self.exploration / self.outputs)
 
-    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+    def log_prob_and_backward(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
         pi, index = torch.softmax(outputs, -1), action.unsqueeze(-1)
         mixture = (1 - self.exploration) * pi.gather(-1, index).squeeze(-1) + self.exploration / self.outputs
 
@@ -126,7 +126,7 @@ class Exploring:
 
         return torch.log(mixture), backward
 
-    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
+    def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         return _divergence(outputs, other)  # of what the masters themselves would choose
 
 
@@ -138,7 +138,7 @@ class Gaussian:
     initial_std: float = 1.0
 
     @property
-    def free(self) -> int:
+    def log_std_size(self) -> int:
         return self.outputs
 
     @property
@@ -148,18 +148,18 @@ class Gaussian:
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.standard_normal((*shape, self.outputs), dtype=np.float32)
 
-    def sample(self, outputs: Array, free: Array, noise: Array) -> Array:
-        return outputs + np.exp(free) * noise
+    def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
+        return outputs + np.exp(log_std) * noise
 
-    def log_prob(self, outputs: Tensor, free: Tensor, action: Tensor) -> Tensor:
+    def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         squared = torch.nn.functional.mse_loss(outputs, action, reduction="none")
-        constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
-        return (squared * (-0.5 * torch.exp(-2 * free)).unsqueeze(1)).sum(-1) - constant
+        constant = (log_std + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
+        return (squared * (-0.5 * torch.exp(-2 * log_std)).unsqueeze(1)).sum(-1) - constant
 
-    def log_prob_and_backward(self, outputs: Tensor, free: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
-        error, precision = outputs - action, torch.exp(-2 * free)
+    def log_prob_and_backward(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
+        error, precision = outputs - action, torch.exp(-2 * log_std)
         squared, factor = error * error, (precision * -0.5).unsqueeze(1)
-        constant = (free + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
+        constant = (log_std + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
 
         def backward(by_log_prob: Tensor) -> tuple[Tensor, Tensor]:
             each = by_log_prob.unsqueeze(-1)
@@ -168,10 +168,10 @@ class Gaussian:
 
         return (squared * factor).sum(-1) - constant, backward
 
-    def divergence(self, outputs: Array, free: Array, other: Array, other_free: Array) -> Array:
-        variance = np.exp(2 * (free - other_free))
-        squared = ((outputs - other) * np.exp(-other_free)) ** 2
-        return 0.5 * (variance + squared - 1 - 2 * (free - other_free)).sum(-1)
+    def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
+        variance = np.exp(2 * (log_std - other_log_std))
+        squared = ((outputs - other) * np.exp(-other_log_std)) ** 2
+        return 0.5 * (variance + squared - 1 - 2 * (log_std - other_log_std)).sum(-1)
 
 
 def head_for(space: gym.Space[Any], initial_std: float = 1.0) -> Head:

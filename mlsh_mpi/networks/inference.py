@@ -35,9 +35,9 @@ def actor(primitives: Stack, primitive: Array) -> Act:
         primitive: (L,) which of them runs in each lane.
     """
     head = primitives.network.head
-    free = primitives.network.free(primitives.parameters).numpy()[primitive]
+    log_std = primitives.network.log_std(primitives.parameters).numpy()[primitive]
     outputs = _lane_by_lane(primitives, primitive) if len(primitive) <= FEW_LANES else _row_by_row(primitives, primitive)
-    return lambda seen, noise: head.sample(outputs(seen), free, noise)
+    return lambda seen, noise: head.sample(outputs(seen), log_std, noise)
 
 
 def _row_by_row(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mlsh_mpi.adaptation.diagnostics import Health
+from mlsh_mpi.adaptation.diagnostics import HierarchyDiagnostics
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.metrics import COMMUNICATION, TIMES, format_value
 from mlsh_mpi.config import methods
@@ -117,7 +117,7 @@ def summarise(
     skip = len(rows) // 5
     shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
     communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
-    health = Health(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks))
+    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks))
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
@@ -134,7 +134,7 @@ def summarise(
             "unexplored": adaptation.unexplored[-1].mean(),
             "tasks": tasks,
             "separated": separation(matrix),
-            "health": _of_health(health) if methods.method_of(config) == "master" else None,
+            "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
             "time_shares": shares,
             "communication": communication,
             "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
@@ -142,9 +142,9 @@ def summarise(
     )
 
 
-def _of_health(health: Health) -> dict[str, Any]:
-    told = {"information": health.information, "most_information": health.most_information}
-    return {"divergence": health.divergence, "verdict": health.verdict()} | told
+def _diagnostics(found: HierarchyDiagnostics) -> dict[str, Any]:
+    information = {"information": found.information, "most_information": found.most_information}
+    return {"divergence": found.divergence, "verdict": found.verdict()} | information
 
 
 def _curve(returns: Array) -> dict[str, Any]:
@@ -175,15 +175,15 @@ def tables(summary: Any, width: int = 110) -> str:
     if any("forced" in task for task in summary["tasks"].values()):
         console.print(_of_primitives(summary))
     console.print("learning curve: " + " ".join(map(format_value, summary["curve"])))
-    health = summary["health"]
-    if health is not None and len(health["divergence"]) > 1:
-        apart = health["divergence"]
+    diagnostics = summary["diagnostics"]
+    if diagnostics is not None and len(diagnostics["divergence"]) > 1:
+        apart = diagnostics["divergence"]
         pairs = ", ".join(f"{i}-{j} {apart[i][j]:.2f}" for i, j in itertools.combinations(range(len(apart)), 2))
         console.print(f"divergence of primitives where they went (nats): {pairs}")
-        told = f"{health['information']:.2f} of at most {health['most_information']:.2f} nats"
+        told = f"{diagnostics['information']:.2f} of at most {diagnostics['most_information']:.2f} nats"
         console.print(f"what the choice of a primitive tells of the task: {told}")
-        for sentence in health["verdict"]:
-            console.print(f"NOT WELL: {sentence}", highlight=False)
+        for sentence in diagnostics["verdict"]:
+            console.print(f"WARNING: {sentence}", highlight=False)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
     spent = summary["communication"]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, as_words
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.lanes import LaneFault, Lanes
 
@@ -52,7 +52,7 @@ class Streams:
 class Episodes:
     """Lanes with their tasks and `seeds`; `seconds` is the time that environments took."""
 
-    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watch) -> None:
+    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watchdog) -> None:
         self._lanes, self._tasks, self._first, self._streams, self._watch = lanes, tasks, first_seeds, streams, watch
         self.seeds: list[int] = first_seeds.tolist()
         self._count = np.zeros(lanes.count, np.int64)
@@ -200,7 +200,7 @@ class RunningEpisodes:
             self.macro_length, self.clock[lane], self.primitive[lane], self.explored[lane] = kept["macro_action"]
             self.rewards[lane], self.actions[lane] = kept["rewards"].numpy(), kept["actions"].numpy()
 
-    def run_again(self, lanes: Lanes, tasks: Sequence[Any], watch: Watch) -> int:
+    def run_again(self, lanes: Lanes, tasks: Sequence[Any], watch: Watchdog) -> int:
         """Brings lanes to where their episodes were, by the actions taken in them since their reset.
 
         Args:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Array, Stack
 from mlsh_mpi.networks.distributions import Exploring, Head
 from mlsh_mpi.networks.inference import Skills, outputs_of
@@ -102,7 +102,7 @@ def collect(
     *,
     steps: int,
     macro_length: int,
-    watch: Watch,
+    watch: Watchdog,
     running: RunningEpisodes | None = None,
 ) -> Rollout:
     """Runs every lane for some steps, from a fresh reset or on from where the last collection left it.

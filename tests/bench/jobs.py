@@ -67,6 +67,7 @@ def train_program(setting: Figures) -> None:
     from mlsh_mpi.config.presets import PRESETS
     from mlsh_mpi.mpi.job import job
     from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+    from mlsh_mpi.sampling.experiment import Experiment
     from mlsh_mpi.sampling.task_family import TaskFamily
 
     preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
@@ -84,7 +85,7 @@ def train_program(setting: Figures) -> None:
             return False
 
         wall, cpu = time.perf_counter(), time.process_time()
-        train(config, current, maker, TaskFamily.of(maker), None, on_iteration)
+        train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
         used = current.world.allgather((time.process_time() - cpu) / (time.perf_counter() - wall))
         if current.world.rank == 0:
             steps = current.world.size * config.sampling.steps

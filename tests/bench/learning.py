@@ -48,6 +48,7 @@ from mlsh_mpi.config.presets import TUNED
 from mlsh_mpi.config.settings import Config, Hierarchy, Network, Sampling
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.statistics import interquartile_band
@@ -126,7 +127,7 @@ def run_mlsh_mpi(seed: int, steps: int, write: Write) -> None:
     torch.set_num_threads(1)
     with job() as current:
         config = with_options(Config(), OURS | {"seed": seed, "iterations": -(-steps // each)})
-        train(config, current, maker, TaskFamily.of(maker), None, after_iteration)
+        train(Experiment(config, current, TaskFamily.of(maker)), None, after_iteration)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -92,7 +93,7 @@ def main() -> None:
             return False
 
         entered = time.perf_counter()
-        train(config, current, maker, TaskFamily.of(maker), None, on_iteration)
+        train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
         whole = time.perf_counter() - entered - replaying
 
     physics = sum(bare)

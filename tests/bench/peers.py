@@ -73,7 +73,7 @@ class Task(gym.Env):
 
     def __init__(self):
         self.env = ant()
-        self.observation_space, self.action_space, self.family = self.env.observation_space, self.env.action_space, self.env.spec
+        self.observation_space, self.action_space, self.spec = self.env.observation_space, self.env.action_space, self.env.spec
 
     def sample_task(self, rng, split="train"):
         """There is one."""
@@ -153,6 +153,7 @@ def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     from mlsh_mpi.config.presets import PRESETS
     from mlsh_mpi.mpi.job import job
     from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+    from mlsh_mpi.sampling.experiment import Experiment
     from mlsh_mpi.sampling.task_family import TaskFamily
     from mujoco_trainer import RecordingMaker
 
@@ -169,7 +170,7 @@ def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     with job() as current:
         setting = {"groups": 1, "workers": 1, "warmup": 1, "joint": 1000, "iterations": steps // D, "macro_length": 200}
         config = with_options(PRESETS["ant-twowalk-paper"].config, setting)
-        train(config, current, maker, TaskFamily.of(maker), None, next_iteration)
+        train(Experiment(config, current, TaskFamily.of(maker)), None, next_iteration)
         watch.print(steps, maker.recorder.replay if worlds else None)
 
 

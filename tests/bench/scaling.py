@@ -141,8 +141,8 @@ def imports_program(setting: Figures) -> None:
 
 def ready_program(setting: Figures) -> None:
     """The command line of the trainer, until the first collection would begin."""
-    from mlsh_mpi import run
-    from mlsh_mpi import train as algorithm
+    from mlsh_mpi import train
+    from mlsh_mpi.algorithm import mlsh
 
     def collect(*_: object, **__: object) -> None:
         from mpi4py import MPI
@@ -152,9 +152,9 @@ def ready_program(setting: Figures) -> None:
         MPI.Finalize()
         os._exit(0)
 
-    algorithm.collect = collect  # type: ignore[assignment]
+    mlsh.collect = collect  # type: ignore[assignment]
     sys.argv = ["train", "ant-twowalk-paper", *"--workers 1 --groups 1 --folder".split(), setting["folder"]]
-    run.main()
+    train.main()
 
 
 def _tell_of_start(world: Any, began: float) -> None:

@@ -35,6 +35,7 @@ from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.settings import Config, Environment
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
@@ -102,12 +103,12 @@ ABLATION: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class OneTask(TaskFamily):
-    """An environment's TaskFamily with a single task."""
+    """A task family of which only one task is drawn."""
 
     only: Any = None
 
     @classmethod
-    def of(cls, family: TaskFamily, label: str) -> OneTask:
+    def within(cls, family: TaskFamily, label: str) -> OneTask:
         """The same with one of its tasks alone."""
         only = next(task for task in family.known_tasks if family.label(task) == label)
         return cls(**{field.name: getattr(family, field.name) for field in fields(family)}, only=only)
@@ -133,7 +134,7 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
     if goal.env is not None:
         config = replace(config, environment=Environment(goal.env, episode_length=1000))
     maker = EnvironmentMaker.of(config.environment)
-    family = TaskFamily.of(maker) if goal.task is None else OneTask.of(TaskFamily.of(maker), goal.task)
+    family = TaskFamily.of(maker) if goal.task is None else OneTask.within(TaskFamily.of(maker), goal.task)
     lanes, stretch = config.sampling.shape(family.episode_length)
     an_iteration = config.sampling.groups * config.sampling.workers * lanes * stretch
     alone = {"joint": 10**6, "macro_length": family.episode_length, "exploration": 0.0}
@@ -146,7 +147,7 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
         rows.append({"steps": metrics["iteration"] * an_iteration, "cpu_seconds": time.process_time() - began} | row)
         return False
 
-    train(config, current, maker, family, None, on_iteration)
+    train(Experiment(config, current, family), None, on_iteration)
     if current.world.rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

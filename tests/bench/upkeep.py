@@ -27,11 +27,12 @@ def measure(folder: Path, repeats: int) -> None:
 
     from mlsh_mpi.algorithm.mlsh import train
     from mlsh_mpi.algorithm.ppo import PPOUpdate
-    from mlsh_mpi.algorithm.training_state import State
+    from mlsh_mpi.algorithm.training_state import TrainingState
     from mlsh_mpi.config.overrides import with_options
     from mlsh_mpi.config.presets import PRESETS
     from mlsh_mpi.mpi.job import job
     from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+    from mlsh_mpi.sampling.experiment import Experiment
     from mlsh_mpi.sampling.task_family import TaskFamily
     from mlsh_mpi.tracking import checkpoint
 
@@ -52,7 +53,7 @@ def measure(folder: Path, repeats: int) -> None:
         PPOUpdate._epoch = timed  # type: ignore[method-assign]
         entered = time.perf_counter()
 
-        def on_iteration(metrics: dict[str, float], state: State) -> bool:
+        def on_iteration(metrics: dict[str, float], state: TrainingState) -> bool:
             nonlocal entered
             seconds["iteration"].append(time.perf_counter() - entered)
             updates = np.array(epochs).reshape(-1, config.master.epochs)  # masters and primitives have as many
@@ -70,7 +71,7 @@ def measure(folder: Path, repeats: int) -> None:
             entered = time.perf_counter()
             return False
 
-        train(config, current, maker, TaskFamily.of(maker), None, on_iteration)
+        train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
         if world.rank == 0:
             (folder / "seconds.json").write_text(json.dumps({name: float(np.median(s[10:])) for name, s in seconds.items()}))
 

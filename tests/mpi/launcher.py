@@ -209,11 +209,11 @@ class Job:
 
     def _owns(self, process: Path) -> bool:
         try:
-            carries = self._mark.encode() in (process / "environ").read_bytes().split(b"\0")
+            marked = self._mark.encode() in (process / "environ").read_bytes().split(b"\0")
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, IndexError):
             return False  # it ended meanwhile, or belongs to somebody else
-        return carries and state not in "ZX"
+        return marked and state not in "ZX"
 
 
 def _until(condition: Callable[[], bool], patience: float) -> bool:

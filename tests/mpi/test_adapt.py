@@ -166,7 +166,7 @@ def test_every_baseline_learns_single_tasks_and_can_be_continued(learned_alone, 
     options = BASELINES[number][1]
     whole.succeeded()
     assert re.search(r"adapting +1/", whole.stdout)
-    assert "NOT WELL" not in whole.stdout
+    assert "WARNING" not in whole.stdout
     assert all(f"goal={n}" in whole.stdout for n in (103, 70) if f"goal={n}" in options)
     assert left.code == 75
     continued.succeeded()

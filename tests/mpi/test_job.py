@@ -49,7 +49,7 @@ def test_a_second_job_in_a_folder_in_use_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-LAYERS = {"Walk": {"policy.2.bias": (3, 3)}, "Push": {"policy.2.bias": (3, 2), "policy.free": (3, 2)}}
+LAYERS = {"Walk": {"policy.2.bias": (3, 3)}, "Push": {"policy.2.bias": (3, 2), "policy.log_std": (3, 2)}}
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def data_of(worker, stack):
         rows[:9] = 2
     observation = normal(SAMPLES, OBSERVATION)
     head = stack.network.head
-    action = torch.randint(4, (SAMPLES,), generator=generator) if not head.free else normal(SAMPLES, 3)
+    action = torch.randint(4, (SAMPLES,), generator=generator) if not head.log_std_size else normal(SAMPLES, 3)
     every = stack.log_prob(observation.expand(stack.n, -1, -1), action.expand(stack.n, *action.shape))
     then = every[rows, torch.arange(SAMPLES)] + 0.3 * normal(SAMPLES)  # a good part of the ratios is out of range
     rows[torch.rand(SAMPLES, generator=generator) < 0.1] = -1

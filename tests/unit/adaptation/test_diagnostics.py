@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlsh_mpi.adaptation.diagnostics import Health, divergence, mutual_information
+from mlsh_mpi.adaptation.diagnostics import HierarchyDiagnostics, divergence, mutual_information
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
 from mlsh_mpi.networks.inference import Skills
@@ -42,7 +42,7 @@ def test_divergence_is_the_mean_of_torchs_both_ways(head):
     if isinstance(head, Categorical):
         policies = [torch.distributions.Categorical(logits=of) for of in outputs]
     else:
-        deviations = stack.network.free(stack.parameters).exp()
+        deviations = stack.network.log_std(stack.parameters).exp()
         policies = [
             torch.distributions.Independent(torch.distributions.Normal(of, deviation), 1)
             for of, deviation in zip(outputs, deviations, strict=True)
@@ -65,11 +65,11 @@ def test_places_are_spread_over_all_learners_and_lanes():
 
 def test_with_one_task_masters_cannot_choose_alike():
     usage = np.array([[0.5, 0.3, 0.2]])  # whose information rounds to a little below 0
-    assert Health(np.full((3, 3), 2.0), usage, np.array([[1.0], [5.0], [9.0]]), TASKS[:1]).verdict() == []
+    assert HierarchyDiagnostics(np.full((3, 3), 2.0), usage, np.array([[1.0], [5.0], [9.0]]), TASKS[:1]).verdict() == []
 
 
 def test_where_no_reward_is_reached_primitives_are_compared_by_what_they_do():
-    assert Health(APART, OWN, np.zeros((2, 2)), TASKS).verdict() == []
+    assert HierarchyDiagnostics(APART, OWN, np.zeros((2, 2)), TASKS).verdict() == []
 
 
 def test_equal_returns_of_primitives_that_alone_come_to_no_reward_are_no_collapse():
@@ -78,40 +78,44 @@ def test_equal_returns_of_primitives_that_alone_come_to_no_reward_are_no_collaps
     apart, same = np.full((3, 3), 12.89), np.full((3, 3), 12.89)
     same[1, 2] = same[2, 1] = 0.01
     usage = np.array([[0.8, 0.1, 0.1], [0.1, 0.3, 0.6]])
-    assert not [sentence for sentence in Health(apart, usage, forced, TASKS).verdict() if "collapsed" in sentence]
-    assert [sentence for sentence in Health(same, usage, forced, TASKS).verdict() if "1 and 2 have collapsed" in sentence]
+    assert not [sentence for sentence in HierarchyDiagnostics(apart, usage, forced, TASKS).verdict() if "collapsed" in sentence]
+    assert [
+        sentence
+        for sentence in HierarchyDiagnostics(same, usage, forced, TASKS).verdict()
+        if "1 and 2 have collapsed" in sentence
+    ]
 
 
 def test_a_hierarchy_that_is_well_is_left_alone():
-    assert Health(APART, OWN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict() == []
+    assert HierarchyDiagnostics(APART, OWN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict() == []
 
 
 def test_one_primitive_is_no_hierarchy():
-    assert Health(np.zeros((1, 1)), np.ones((2, 1)), np.array([[42.0, 2.0]]), TASKS).verdict() == []
+    assert HierarchyDiagnostics(np.zeros((1, 1)), np.ones((2, 1)), np.array([[42.0, 2.0]]), TASKS).verdict() == []
 
 
 def test_a_collapse_is_named_with_its_evidence_and_what_to_try():
-    told, unserved = Health(APART, EVEN, np.array([[42.8, 2.1], [41.9, 2.4]]), TASKS).verdict()
+    told, unserved = HierarchyDiagnostics(APART, EVEN, np.array([[42.8, 2.1], [41.9, 2.4]]), TASKS).verdict()
     assert "no primitive serves goal=1: alone the best earns 2.40 there, and 42.80 elsewhere" in unserved
     for part in ("primitives 0 and 1 have collapsed onto one another", "42.80 and 41.90", "4.00 nats", "--forming-iterations"):
         assert part in told
 
 
 def test_primitives_without_listed_tasks_are_compared_by_what_they_do():
-    (told,) = Health(CLOSE, OWN, np.zeros((2, 0)), TASKS).verdict()
+    (told,) = HierarchyDiagnostics(CLOSE, OWN, np.zeros((2, 0)), TASKS).verdict()
     assert "collapsed" in told
-    assert Health(APART, OWN, np.zeros((2, 0)), TASKS).verdict() == []
+    assert HierarchyDiagnostics(APART, OWN, np.zeros((2, 0)), TASKS).verdict() == []
 
 
 def test_a_primitive_that_nobody_uses_is_named():
     forced = np.array([[42.0, 2.0], [2.0, 41.0], [5.0, 20.0]])
     usage = np.array([[0.99, 0.0, 0.01], [0.0, 1.0, 0.0]])
-    (told,) = Health(np.full((3, 3), 2.0), usage, forced, TASKS).verdict()
+    (told,) = HierarchyDiagnostics(np.full((3, 3), 2.0), usage, forced, TASKS).verdict()
     assert "primitive 2 is hardly ever chosen (0.5%" in told
 
 
 def test_masters_that_do_not_tell_tasks_apart_are_named():
-    (told,) = Health(APART, EVEN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict()
+    (told,) = HierarchyDiagnostics(APART, EVEN, np.array([[42.0, 2.0], [2.0, 41.0]]), TASKS).verdict()
     assert "0.00 nats" in told
     assert "0.69" in told
     assert "--warmup" in told

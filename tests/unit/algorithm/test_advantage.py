@@ -10,14 +10,14 @@ GAMMA, LAM = 0.97, 0.9
 seeds = st.integers(0, 2**32 - 1)
 
 
-def gae_by_sums(reward, value, next_value, carries, gamma, lam):
+def gae_by_sums(reward, value, next_value, continues, gamma, lam):
     """One lane: every advantage as its own sum of discounted temporal differences."""
     advantages = []
     for t in range(len(reward)):
         total, weight = 0.0, 1.0
         for s in range(t, len(reward)):
             total += weight * (reward[s] + gamma * next_value[s] - value[s])
-            if not carries[s]:
+            if not continues[s]:
                 break
             weight *= gamma * lam
         advantages.append(total)
@@ -28,10 +28,10 @@ def gae_by_sums(reward, value, next_value, carries, gamma, lam):
 def test_gae_is_the_sum_of_discounted_differences(seed, steps, lanes, gamma, lam):
     rng = np.random.default_rng(seed)
     reward, value, next_value = rng.standard_normal((3, steps, lanes))
-    carries = rng.random((steps, lanes)) < 0.7
-    found = gae(reward, value, next_value, carries, gamma, lam)
+    continues = rng.random((steps, lanes)) < 0.7
+    found = gae(reward, value, next_value, continues, gamma, lam)
     for lane in range(lanes):
-        arguments = (array[:, lane] for array in (reward, value, next_value, carries))
+        arguments = (array[:, lane] for array in (reward, value, next_value, continues))
         np.testing.assert_allclose(found[:, lane], gae_by_sums(*arguments, gamma, lam), atol=1e-12)
 
 
@@ -42,8 +42,8 @@ def test_with_lambda_1_it_is_the_discounted_return(seed, steps, cut):
     reward, value = rng.standard_normal((2, steps))
     bootstrap = rng.standard_normal() if cut else 0.0
     next_value = np.append(value[1:], bootstrap)
-    carries = np.arange(steps) < steps - 1
-    columns = [array[:, None] for array in (reward, value, next_value, carries)]
+    continues = np.arange(steps) < steps - 1
+    columns = [array[:, None] for array in (reward, value, next_value, continues)]
     found = gae(*columns, GAMMA, 1.0)[:, 0] + value
     returns = [sum(GAMMA**s * r for s, r in enumerate(reward[t:])) + GAMMA ** (steps - t) * bootstrap for t in range(steps)]
     np.testing.assert_allclose(found, returns)
@@ -124,8 +124,8 @@ def test_master_advantages_equal_lists_made_lane_by_lane(seed, steps, lanes, mac
         whole = [macro for macro in macro_actions(seen, lane) if macro["valid"]]
         now = value[: len(whole), lane]
         following = [0.0 if macro["end"] else value[m + 1, lane] for m, macro in enumerate(whole)]
-        carries = [not macro["end"] for macro in whole]
-        expected = gae_by_sums([macro["reward"] for macro in whole], now, following, carries, GAMMA, LAM)
+        continues = [not macro["end"] for macro in whole]
+        expected = gae_by_sums([macro["reward"] for macro in whole], now, following, continues, GAMMA, LAM)
         np.testing.assert_allclose(found[: len(whole), lane], expected, atol=1e-5)
         assert not found[len(whole) :, lane].any()
 
@@ -142,6 +142,6 @@ def test_primitive_advantages_equal_sums_made_step_by_step(seed, steps, lanes, m
         after = [*value[1:, lane], final_value[lane]]
         following = [0.0 if ended else v for ended, v in zip(end, after, strict=True)]
         hands_over = [*decides[1:], False]
-        carries = [not e and (through or not h) for e, h in zip(end, hands_over, strict=True)]
-        expected = gae_by_sums(reward, value[:, lane], following, carries, GAMMA, LAM)
+        continues = [not e and (through or not h) for e, h in zip(end, hands_over, strict=True)]
+        expected = gae_by_sums(reward, value[:, lane], following, continues, GAMMA, LAM)
         np.testing.assert_allclose(found[:, lane], expected, atol=1e-10)

@@ -14,7 +14,7 @@ from mlsh_mpi.algorithm.primitives import shared_primitives, update_primitives
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.mpi.placement import place
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Streams
@@ -54,7 +54,7 @@ def setting(**options):
         Streams(0, 0, placement.workers),
         steps=50,
         macro_length=10,
-        watch=Watch(),
+        watch=Watchdog(),
     )
     return base, primitives, masters, rollout
 

@@ -150,8 +150,8 @@ def test_a_written_out_gradient_that_is_wrong_is_noticed_at_once_and_never_used(
     head = HEADS[kind][0]
     whole = type(head).log_prob_and_backward
 
-    def wrong(self, outputs, free, action):
-        log_prob, backward = whole(self, outputs, free, action)
+    def wrong(self, outputs, log_std, action):
+        log_prob, backward = whole(self, outputs, log_std, action)
         return log_prob, lambda by_log_prob: backward(1.1 * by_log_prob)
 
     monkeypatch.setattr(type(head), "log_prob_and_backward", wrong)
@@ -324,13 +324,13 @@ def test_no_step_follows_a_gradient_longer_than_its_limit():
     found = update(batch, plan, [True, True], 0.01, lambda _: None)
     assert np.max(seen) == pytest.approx(0.25, rel=1e-4)
     assert (found[:, ppo.OF_UPDATES.index("gradient_norm")] > 0.25).all()
-    free, _, _ = update_of(Categorical(3))
-    before = {name: values.clone() for name, values in vars(free.optimiser).items() if torch.is_tensor(values)}
+    unbounded, _, _ = update_of(Categorical(3))
+    before = {name: values.clone() for name, values in vars(unbounded.optimiser).items() if torch.is_tensor(values)}
     assert {"mean", "square", "steps", "adapted"} == set(before)
 
 
 def test_a_fresh_policy_draws_with_the_deviation_that_was_asked_for():
     stack = Stack(2, Network(4, Gaussian(3, 0.5), (8,)))
     stack.initialise(1, np.random.default_rng(0))
-    free = stack.network.free(stack.parameters)
-    torch.testing.assert_close(free.exp(), torch.tensor([[1.0] * 3, [0.5] * 3]))
+    log_std = stack.network.log_std(stack.parameters)
+    torch.testing.assert_close(log_std.exp(), torch.tensor([[1.0] * 3, [0.5] * 3]))

@@ -108,7 +108,9 @@ def test_primitives_of_format_1_act_as_they_did_though_actions_are_now_drawn_in_
     family, config = TaskFamily.of(EnvironmentMaker("mlsh/HumanoidWalkCrawl-v0", None)), preset_config("humanoid-walk-crawl")
     skills = trained(family, config)
     save_phi(tmp_path / "phi.pt", skills, config, family)
-    torch.save(torch.load(tmp_path / "phi.pt", weights_only=True) | {"format": 1}, tmp_path / "old.pt")
+    saved = torch.load(tmp_path / "phi.pt", weights_only=True)
+    of_then = {name.replace("log_std", "free"): values for name, values in saved["primitives"].items()}
+    torch.save(saved | {"format": 1, "primitives": of_then}, tmp_path / "old.pt")
     found = load_phi(tmp_path / "old.pt").skills(family)
     rng = np.random.default_rng(2)
     seen, noise = rng.normal(size=(6, len(family.primitive_columns))), rng.normal(size=(6, 17))

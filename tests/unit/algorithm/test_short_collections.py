@@ -8,7 +8,7 @@ import torch
 from mlsh_mpi.algorithm.advantage import MasterView, master_view, primitive_advantages
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.metrics import finished
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical
 from mlsh_mpi.networks.inference import Skills
@@ -64,7 +64,9 @@ def together(lengths, env=Walk):
     for iteration, steps in enumerate(lengths):
         streams = Streams(0, iteration, range(LANES))
         found.append(
-            collect(lanes, decide, stepper(), [0] * LANES, streams, steps=steps, macro_length=N, watch=Watch(), running=running)
+            collect(
+                lanes, decide, stepper(), [0] * LANES, streams, steps=steps, macro_length=N, watch=Watchdog(), running=running
+            )
         )
     return found, running, lanes
 
@@ -97,7 +99,7 @@ def test_another_macro_length_lets_every_lane_decide_anew():
     rollouts, running, lanes = together([4])
     assert not rollouts[0].steps.decides[1:].any()
     tasks, streams = [0] * LANES, Streams(0, 1, range(LANES))
-    rollout = collect(lanes, decide, stepper(), tasks, streams, steps=1, macro_length=N + 1, watch=Watch(), running=running)
+    rollout = collect(lanes, decide, stepper(), tasks, streams, steps=1, macro_length=N + 1, watch=Watchdog(), running=running)
     assert rollout.steps.decides.all()
 
 
@@ -105,7 +107,7 @@ def test_a_lane_whose_task_is_over_starts_afresh():
     _, running, lanes = together([4])
     running.started[1] = False
     tasks, streams = [0] * LANES, Streams(0, 1, range(LANES))
-    rollout = collect(lanes, decide, stepper(), tasks, streams, steps=2, macro_length=N, watch=Watch(), running=running)
+    rollout = collect(lanes, decide, stepper(), tasks, streams, steps=2, macro_length=N, watch=Watchdog(), running=running)
     assert rollout.steps.raw_observation[0, :, 0].tolist() == [4, 0, 4]
 
 
@@ -180,7 +182,7 @@ def test_episodes_are_run_again_to_where_they_were(steps):
     again = RunningEpisodes.none(LANES, 3)
     again.restore(kept)
     lanes = EnvironmentMaker(Walk, T).lanes(LANES)
-    assert again.run_again(lanes, [0] * LANES, Watch()) == 0
+    assert again.run_again(lanes, [0] * LANES, Watchdog()) == 0
     np.testing.assert_array_equal(again.started, running.started)
     on = again.started
     observed = lanes.step(np.ones(LANES, np.int64))[0]
@@ -193,7 +195,7 @@ def test_episodes_of_an_environment_that_does_not_repeat_itself_begin_anew():
     _, running, _ = together([4], env=moody)
     before = running.started.sum()
     assert before
-    assert running.run_again(EnvironmentMaker(moody, T).lanes(LANES), [0] * LANES, Watch()) == before
+    assert running.run_again(EnvironmentMaker(moody, T).lanes(LANES), [0] * LANES, Watchdog()) == before
     assert not running.started.any()
 
 

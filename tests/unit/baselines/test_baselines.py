@@ -16,7 +16,7 @@ from mlsh_mpi.config import methods
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import BASELINES, PRESETS, preset_config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
 from mlsh_mpi.networks.inference import Skills
@@ -30,7 +30,7 @@ B, T = 3, 7
 class Alone:
     """A job of one rank."""
 
-    rank, size, watch = 0, 1, Watch()
+    rank, size, watch = 0, 1, Watchdog()
 
     @property
     def world(self):

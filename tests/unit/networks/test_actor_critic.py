@@ -52,10 +52,10 @@ def actions_for(head):
 def test_a_stack_equals_separate_networks(head, hidden):
     stack = filled(head, hidden)
     observation, action = torch.randn(N, BATCH, SIZE), actions_for(head)
-    free = stack.named_parameters().get("policy.free", torch.zeros(N, 0))
+    log_std = stack.named_parameters().get("policy.log_std", torch.zeros(N, 0))
     for row in range(N):
         outputs = separate(stack, row, "policy")(observation[row])
-        log_prob = head.log_prob(outputs[None], free[row : row + 1], action[row : row + 1])
+        log_prob = head.log_prob(outputs[None], log_std[row : row + 1], action[row : row + 1])
         value = separate(stack, row, "value")(observation[row]).squeeze(-1)
         torch.testing.assert_close(stack.policy(observation)[row], outputs)
         torch.testing.assert_close(stack.log_prob(observation, action)[row], log_prob[0])
@@ -72,16 +72,16 @@ def test_gradients_equal_those_of_separate_networks(head):
     (log_prob.sum() + (stack.network.value(parameters, observation) ** 2).sum()).backward()
     for row in range(N):
         nets = {net: separate(stack, row, net) for net in ("policy", "value")}
-        free = leaves["policy.free"].detach()[row : row + 1] if head.free else torch.zeros(1, 0)
-        free.requires_grad_()
-        log_prob = head.log_prob(nets["policy"](observation[row])[None], free, action[row : row + 1])
+        log_std = leaves["policy.log_std"].detach()[row : row + 1] if head.log_std_size else torch.zeros(1, 0)
+        log_std.requires_grad_()
+        log_prob = head.log_prob(nets["policy"](observation[row])[None], log_std, action[row : row + 1])
         (log_prob.sum() + (nets["value"](observation[row]) ** 2).sum()).backward()
         expected = {
             f"{net}.{i}.{kind}": gradient
             for net, layers in nets.items()
             for i, linear in enumerate(layer for layer in layers if isinstance(layer, torch.nn.Linear))
             for kind, gradient in (("weight", linear.weight.grad.T), ("bias", linear.bias.grad))
-        } | ({"policy.free": free.grad[0]} if head.free else {})
+        } | ({"policy.log_std": log_std.grad[0]} if head.log_std_size else {})
         assert set(expected) == set(leaves)
         for name, gradient in expected.items():
             torch.testing.assert_close(leaves[name].grad[row], gradient, rtol=1e-4, atol=1e-5)

@@ -19,11 +19,11 @@ def repeatable():
     torch.manual_seed(0)
 
 
-def draws(head, outputs, free=()):
+def draws(head, outputs, log_std=()):
     """As many actions from one row of outputs, and the noise they were drawn with."""
     noise = head.noise(np.random.default_rng(0), (DRAWS,))
     wide = np.broadcast_to(outputs, (DRAWS, len(outputs)))
-    return head.sample(wide, np.broadcast_to(np.float32(free), (DRAWS, len(free))), noise), noise
+    return head.sample(wide, np.broadcast_to(np.float32(log_std), (DRAWS, len(log_std))), noise), noise
 
 
 def as_likely_as(counts, probabilities):
@@ -39,9 +39,9 @@ def test_categorical_log_prob_is_torchs():
 
 
 def test_gaussian_log_prob_is_torchs():
-    outputs, free, action = torch.randn(2, 9, 3), torch.randn(2, 3), torch.randn(2, 9, 3)
-    expected = torch.distributions.Normal(outputs, free.exp()[:, None]).log_prob(action).sum(-1)
-    torch.testing.assert_close(Gaussian(3).log_prob(outputs, free, action), expected)
+    outputs, log_std, action = torch.randn(2, 9, 3), torch.randn(2, 3), torch.randn(2, 9, 3)
+    expected = torch.distributions.Normal(outputs, log_std.exp()[:, None]).log_prob(action).sum(-1)
+    torch.testing.assert_close(Gaussian(3).log_prob(outputs, log_std, action), expected)
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.1, 1.0])
@@ -127,8 +127,8 @@ def test_categorical_divergence_is_torchs(head):
 
 
 def test_gaussian_divergence_is_torchs():
-    (p, q), (free_p, free_q) = torch.randn(2, 9, 3), torch.randn(2, 3)
-    policies = [torch.distributions.Normal(mean, free.exp()) for mean, free in ((p, free_p), (q, free_q))]
+    (p, q), (log_std_p, log_std_q) = torch.randn(2, 9, 3), torch.randn(2, 3)
+    policies = [torch.distributions.Normal(mean, log_std.exp()) for mean, log_std in ((p, log_std_p), (q, log_std_q))]
     expected = torch.distributions.kl_divergence(*policies).sum(-1)
-    found = Gaussian(3).divergence(p.numpy(), free_p.numpy(), q.numpy(), free_q.numpy())
+    found = Gaussian(3).divergence(p.numpy(), log_std_p.numpy(), q.numpy(), log_std_q.numpy())
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

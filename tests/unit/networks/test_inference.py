@@ -27,8 +27,8 @@ def test_lanes_act_as_their_primitives_would_alone(space, hidden, lanes):
         found = act(seen, noise)
         for lane, k in enumerate(primitive):
             outputs = stack.policy(torch.from_numpy(seen[lane]).expand(3, 1, -1))[k].numpy()
-            free = stack.network.free(stack.parameters)[k].numpy()[None]
-            expected = head.sample(outputs, free, noise[lane : lane + 1])[0]
+            log_std = stack.network.log_std(stack.parameters)[k].numpy()[None]
+            expected = head.sample(outputs, log_std, noise[lane : lane + 1])[0]
             np.testing.assert_allclose(found[lane], expected, atol=1e-5)
         assert found.dtype == (np.int64 if space is SPACES["discrete"] else np.float32)
 

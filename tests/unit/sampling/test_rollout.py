@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.errors import EnvironmentFault
-from mlsh_mpi.mpi.watchdog import Watch
+from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
@@ -64,7 +64,7 @@ def collected(space, workers=3, filtered=False, **attributes):
     skills = Skills(stack, family.primitive_columns, observation_filter)
     lanes = maker.lanes(workers * 2)
     tasks, streams = [0] * workers, Streams(0, 0, range(workers))
-    rollout = collect(lanes, master, skills, tasks, streams, steps=T, macro_length=N, watch=Watch())
+    rollout = collect(lanes, master, skills, tasks, streams, steps=T, macro_length=N, watch=Watchdog())
     return rollout, asked, skills
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from mlsh_mpi import registry
-from mlsh_mpi.adaptation.diagnostics import forced_returns
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.algorithm.saved_primitives import PHI, load_phi
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.settings import AdaptConfig
+from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.inference import Skills
@@ -81,11 +81,11 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     tasks = _forced_tasks(adaptation_set) if method == "master" and skills is not None else ()
     if reporter is not None:
         reporter.adapted(learners.behaviours * len(tasks))
-    matrix = None
+    forced = None
     if skills is not None and tasks:
-        matrix = forced_returns(adaptation_set, skills, tasks, adaptation_set.seed, advance)
+        forced = forced_returns(adaptation_set, skills, tasks, adaptation_set.seed, advance)
     if reporter is not None:
-        reporter.finished(adaptation, matrix)
+        reporter.finished(adaptation, forced)
     return path
 
 
@@ -168,7 +168,7 @@ class AdaptationReporter(RunReporter):
         from mlsh_mpi.tracking import logs
 
         self._adaptation_set, self._tables, self._logs = adaptation_set, tables, logs
-        done = opened.saved["iteration"] if opened.saved else 0
+        done = opened.saved.iteration if opened.saved else 0
         header = tables.adapt_header(config, adaptation_set, learners, opened.folder.path, done)
         super().__init__(adaptation_set.job, config, opened, header, "adapting", len(adaptation_set.tasks) * learners.collected)
 
@@ -179,13 +179,13 @@ class AdaptationReporter(RunReporter):
         if forced:
             self.testing = self._logs.Bar("testing", forced)
 
-    def finished(self, adaptation: Adaptation, matrix: Any) -> None:
+    def finished(self, adaptation: Adaptation, forced: ForcedReturns | None) -> None:
         """Tables, picture, and every learner's curve."""
         from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
 
-        if matrix is not None:
+        if forced is not None:
             self.testing.close()
-        summary = self._tables.summarise(self.log.rows, adaptation, matrix, self._adaptation_set.family, self.config)
+        summary = self._tables.summarise(self.log.rows, adaptation, forced, self._adaptation_set.family, self.config)
         text = self._tables.curve_table(summary) + self._tables.tables(summary)
         curves = {name: values for name, values in adaptation.curves.items() if name != "divergence"}
         tasks = [self._adaptation_set.family.label(task) for task in adaptation.tasks]

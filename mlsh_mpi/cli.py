@@ -18,9 +18,10 @@ import tyro
 
 from mlsh_mpi.algorithm.saved_primitives import load_phi
 from mlsh_mpi.config import methods
+from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.config.overrides import from_dict
 from mlsh_mpi.config.presets import BASELINES, PRESETS, preset_config
-from mlsh_mpi.config.settings import PREFIXED, AdaptConfig, Config, Film
+from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_maker import known_environments

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mlsh_mpi.adaptation.fresh_masters import FreshMasters
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.saved_primitives import Phi
-from mlsh_mpi.config.settings import Method
+from mlsh_mpi.config.adaptation import Method
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.task_family import TaskFamily

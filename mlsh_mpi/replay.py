@@ -17,7 +17,7 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.settings import AdaptConfig, Film
+from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.actor_critic import Array

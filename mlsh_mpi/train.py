@@ -14,7 +14,7 @@ import cloudpickle
 import torch
 
 from mlsh_mpi import registry
-from mlsh_mpi.adaptation.diagnostics import forced_returns
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationSet, adapt
 from mlsh_mpi.adaptation.task_selection import TEST_SEED, final_tasks
 from mlsh_mpi.algorithm.metrics import format_value
@@ -27,7 +27,6 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
-from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.environment_check import probed, refuse_too_much_memory, unpicklable_part
 from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
@@ -129,7 +128,7 @@ def run_job(current: Job, config: Config, env: str | EnvFactory, fresh: bool) ->
     if done:
         return path
     if saved and run_folder.stopped(saved, config):  # trained, and left while it was tested
-        config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved["iteration"]))
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
     groups = groups_of(config, world, saved)
     world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
     experiment = Experiment(config, current, family)
@@ -155,7 +154,7 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
             reporter.test_advance(note)
 
     tasks = _forced_tasks(config, family)
-    matrix = forced_returns(experiment, skills, tasks, seed, advance)
+    forced = forced_returns(experiment, skills, tasks, seed, advance)
     count = max(config.run.test_masters, current.world.size, len(family.tasks))
     adaptation_set = AdaptationSet(config, current, family, final_tasks(family, seed, count))
     learners = registry.learners(methods.default_method(config), adaptation_set, skills)
@@ -167,7 +166,7 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
         look=lambda update: update == updates,
     )
     if reporter is not None:
-        reporter.finished(skills, matrix, adaptation)
+        reporter.finished(skills, forced, adaptation)
 
 
 def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
@@ -199,7 +198,7 @@ class TrainingReporter(RunReporter):
 
         config, current, family = experiment.config, experiment.job, experiment.family
         self._family, self._tables, self._logs = family, tables, logs
-        done = opened.saved["iteration"] if opened.saved else 0
+        done = opened.saved.iteration if opened.saved else 0
         header = tables.header(config, current, family, groups, opened.folder.path, done)
         super().__init__(current, config, opened, header, "training", tables.steps_per_iteration(config, family, groups))
 
@@ -215,19 +214,19 @@ class TrainingReporter(RunReporter):
         """One step of the test further."""
         self._test.advance(note)
 
-    def finished(self, skills: Skills, matrix: Array, adaptation: Adaptation) -> None:
+    def finished(self, skills: Skills, forced: ForcedReturns, adaptation: Adaptation) -> None:
         """Tables and picture."""
         from mlsh_mpi.reporting.run_plot import draw
 
         self._test.close()
         config, family = self.config, self._family
-        summary = self._tables.summarise(self.log.rows, adaptation, matrix, family, config)
+        summary = self._tables.summarise(self.log.rows, adaptation, forced, family, config)
         shown_skills = skills if methods.supports_forcing(config) else None
         title = f"{config.preset}, seed {config.run.seed}"
         self.finish(
             self._tables.tables(summary),
             summary,
-            lambda path: draw(path, self.log.rows, matrix, family, shown_skills, title),
+            lambda path: draw(path, self.log.rows, forced, family, shown_skills, title),
             ", phi.pt",
         )
 

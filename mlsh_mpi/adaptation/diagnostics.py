@@ -65,20 +65,27 @@ def mutual_information(usage: Array) -> float:
     return max(0.0, float((joint[used] * np.log(joint[used] / independent[used])).sum()))
 
 
+@dataclass(frozen=True)
+class ForcedReturns:
+    """The separation matrix: what each primitive earns when it alone acts."""
+
+    tasks: tuple[str, ...]
+    """Labels."""
+    returns: Array
+    """(K, tasks) mean return of an episode, actions sampled."""
+
+
 def forced_returns(
     experiment: Experiment, skills: Skills, tasks: Sequence[Any], seed: int, advance: Callable[[str], None]
-) -> Array:
-    """The separation matrix: mean return of each primitive run alone on each task, actions sampled.
+) -> ForcedReturns:
+    """Runs each primitive alone on each task.
 
     Args:
         experiment: `test_masters` workers, dealt to the ranks of its job, run `test_episodes` each.
         skills: frozen.
         tasks: columns of the matrix.
         seed: of the test.
-        advance: told after each primitive on each task.
-
-    Returns:
-        (K, tasks).
+        advance: called with a note after each primitive on each task.
     """
     config, job, family = experiment.config, experiment.job, experiment.family
     count = max(config.run.test_masters, job.world.size)
@@ -100,7 +107,7 @@ def forced_returns(
         advance(f"primitive {k} alone on {family.label(tasks[column])}")
     lanes.close()
     job.world.allreduce(sums)
-    return sums[1] / np.maximum(sums[0], 1)
+    return ForcedReturns(tuple(map(family.label, tasks)), sums[1] / np.maximum(sums[0], 1))
 
 
 @dataclass(frozen=True)

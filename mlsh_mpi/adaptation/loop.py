@@ -19,6 +19,7 @@ from torch import Tensor
 from mlsh_mpi.adaptation.task_selection import TEST_SEED
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.metrics import COSTS, Clock, Tally, costs_of_a_rank
+from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
@@ -219,7 +220,7 @@ def adapt(
     on_update: OnUpdate,
     *,
     look: Callable[[int], bool],
-    saved: Mapping[str, Any] | None = None,
+    saved: Checkpoint | None = None,
 ) -> Adaptation:
     """Has every learner collect and learn, over and over.
 
@@ -228,13 +229,13 @@ def adapt(
         updates: U.
         on_update: receives, on every rank, the metrics after 0, 1, ... U updates, and what a checkpoint should hold.
         look: whether to try without exploration, too, after so many updates; what that costs is not counted as steps.
-        saved: what a checkpoint holds; None begins.
+        saved: where to resume; None begins.
     """
     adaptation_set, k = learners.adaptation_set, learners.behaviours
     world, placement = adaptation_set.job.world, adaptation_set.placement
     progress = Progress(learners, Adaptation.empty(adaptation_set.tasks, learners.steps, k))
     if saved is not None:
-        progress.restore(saved)
+        progress.restore(saved.state)
     for update in range(len(progress.adaptation.returns), updates + 1):
         clock, looks = Clock(world.meter), look(update)
         exploring, quiet = (Tally.empty(len(adaptation_set.tasks), k, world.size) for _ in range(2))

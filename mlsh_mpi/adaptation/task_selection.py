@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mlsh_mpi.config.settings import AdaptConfig
+from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily

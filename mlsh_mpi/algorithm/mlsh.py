@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlsh_mpi.algorithm import schedule
@@ -11,7 +11,7 @@ from mlsh_mpi.algorithm.metrics import Clock, Tally, iteration_metrics
 from mlsh_mpi.algorithm.primitives import PrimitiveUpdate, update_primitives
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.task_draws import TaskDraws
-from mlsh_mpi.algorithm.training_state import OnIteration, TrainingState
+from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration, TrainingState
 from mlsh_mpi.mpi.placement import ranks_with
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.episodes import Streams
@@ -19,7 +19,7 @@ from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout, collect, master_policy
 
 
-def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration: OnIteration) -> Skills:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
     """Runs Algorithm 1, from its beginning or from a checkpoint.
 
     Every group of workers has a task and a master of its own, and its own place in a cycle of W + U iterations (schedule.py). The
@@ -27,7 +27,7 @@ def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration:
 
     Args:
         experiment: configuration, job and environment.
-        saved: what a checkpoint holds; None starts a new run.
+        saved: where to resume; None starts a new run.
         on_iteration: receives the metrics of each iteration and the state after it, on every rank; True stops.
 
     Returns:
@@ -44,7 +44,7 @@ def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration:
     draws = TaskDraws(family, seed, state.groups, warmup + joint, deal=config.sampling.deal_tasks)
     lanes_each, steps = config.sampling.shape(family.episode_length)
     lanes = family.maker.lanes(len(placement.workers) * lanes_each)
-    done = saved["iteration"] if saved else 0
+    done = saved.iteration if saved else 0
     before = draws.tasks(schedule.phases(max(0, done - 1), state.groups, warmup, joint))
     state.workers.run_again(lanes, placement.of_workers(before), job)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,33 @@ class Resumable(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run is resumed from."""
+
+    iteration: int
+    """Iterations done."""
+    state: Mapping[str, Any]
+    """What :meth:`Resumable.gathered` gave; only the class that gave it knows what is in it."""
+    config: Mapping[str, Any]
+    """The configuration as plain values."""
+    identity: Mapping[str, Any]
+    """Environment, software and MPI library."""
+    stopped_by: str | None
+    """The ``--stop-when`` that has ended training, if one has."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
+        """From what a file holds; state and what is known about it lie side by side there."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name != "state"}
+        return cls(state={name: value for name, value in values.items() if name not in known}, **known)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The inverse of :meth:`from_dict`."""
+        about = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "state"}
+        return {**self.state, **about}
+
+
 OnIteration = Callable[[dict[str, float], Resumable], bool]
 """Receives the metrics of an iteration and the state after it, on every rank; True stops."""
 
@@ -54,7 +81,7 @@ class TrainingState:
     workers: Workers
 
     @classmethod
-    def begin(cls, experiment: Experiment, saved: Mapping[str, Any] | None) -> TrainingState:
+    def begin(cls, experiment: Experiment, saved: Checkpoint | None) -> TrainingState:
         """As training begins or, with what a checkpoint holds, goes on. Masters are initialised when their first task starts."""
         config, world, family = experiment.config, experiment.job.world, experiment.family
         groups = groups_of(config, world, saved)
@@ -65,7 +92,7 @@ class TrainingState:
         masters, workers = private_masters(config, world, family, placement), Workers.begin(config, family, placement)
         state = cls(groups, placement, primitives, masters, skills, workers)
         if saved is not None:
-            state.restore(saved)
+            state.restore(saved.state)
         return state
 
     def begin_tasks(self, phases: Sequence[Phase], seed: int) -> None:
@@ -125,9 +152,9 @@ class TrainingState:
         refuse_not_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
 
 
-def groups_of(config: Config, world: Ranks, saved: Mapping[str, Any] | None) -> int:
+def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:
     """The number of groups: a run that continues keeps what it began with, on however many ranks."""
-    return saved["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
+    return saved.state["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
 def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stack) -> None:

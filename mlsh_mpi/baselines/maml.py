@@ -8,7 +8,7 @@ episodes still earned from that time on (with one episode, its mean over time), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import lanes_first
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import OnIteration
+from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import lanes_before_and_after
 from mlsh_mpi.config.settings import Config
@@ -68,7 +68,7 @@ def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: fl
     return [values - rate * gradient for values, gradient in zip(leaves, gradients, strict=True)]
 
 
-def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration: OnIteration) -> Skills:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
     """Trains the policy; arguments and result as of :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     lanes_each = lanes_before_and_after(config, family.episode_length)

@@ -6,7 +6,7 @@ It sees its last action, its last reward and whether an episode has just ended, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import normalise, samples
 from mlsh_mpi.algorithm.saved_primitives import Phi
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import OnIteration
+from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import episodes_of_a_trial
 from mlsh_mpi.config.settings import Config
@@ -168,7 +168,7 @@ def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
     return Remembering.empty(stack, 0)
 
 
-def train(experiment: Experiment, saved: Mapping[str, Any] | None, on_iteration: OnIteration) -> Remembering:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Remembering:
     """Trains the policy; arguments and result as of :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     network = network_for(config, family)

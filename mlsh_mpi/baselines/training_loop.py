@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from mlsh_mpi.algorithm.metrics import Clock, Tally, finished, iteration_metrics
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import OnIteration, groups_of, refuse_not_finite
+from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration, groups_of, refuse_not_finite
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
@@ -33,14 +33,14 @@ class SharedPolicy:
     learner: StackTrainer
 
     @classmethod
-    def begin(cls, config: Config, world: Ranks, network: Network, saved: Mapping[str, Any] | None) -> SharedPolicy:
+    def begin(cls, config: Config, world: Ranks, network: Network, saved: Checkpoint | None) -> SharedPolicy:
         """As training begins or, with what a checkpoint holds, goes on."""
         groups = groups_of(config, world, saved)
         placement = place(groups, config.sampling.workers, world.size, world.rank)
         learner = StackTrainer.of(Stack(1, network), config.primitive, world)
         learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
         if saved is not None:
-            learner.restore(saved["primitives"])
+            learner.restore(saved.state["primitives"])
         return cls(groups, placement, learner)
 
     @property
@@ -56,7 +56,7 @@ class SharedPolicy:
 
 def run(
     experiment: Experiment,
-    saved: Mapping[str, Any] | None,
+    saved: Checkpoint | None,
     on_iteration: OnIteration,
     state: SharedPolicy,
     iterate: Iterate,
@@ -64,7 +64,7 @@ def run(
     """Iterations, as :func:`mlsh_mpi.algorithm.mlsh.train` counts and logs them."""
     config, world, family, placement = experiment.config, experiment.job.world, experiment.family, state.placement
     seed = config.run.seed
-    for iteration in range(saved["iteration"] if saved else 0, config.run.iterations):
+    for iteration in range(saved.iteration if saved else 0, config.run.iterations):
         clock, tally = Clock(world.meter), Tally.empty(state.groups, 1, world.size)
         tasks = [family.sample_task(seeding.stream(seed, "task", iteration, worker)) for worker in placement.workers]
         rollouts = iterate(iteration, tasks)

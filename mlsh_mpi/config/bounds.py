@@ -1,58 +1,59 @@
-"""The range of every setting that is a number, by its name."""
+"""The bounds of numeric settings, as annotations that stand beside the fields."""
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
 from mlsh_mpi.errors import UserError
 
-_POSITIVE = {
-    *("primitives", "macro_length", "joint", "groups", "workers", "steps", "epochs", "trial", "inner_rate"),
-    *(
-        "minibatch_size",
-        "minibatches",
-        "min_samples",
-        "iterations",
-        "test_masters",
-        "test_episodes",
-        "sync_interval",
-        "checkpoint_interval",
-        "time_limit",
-        "patience",
-        "learning_rate",
-        "memory",
-        "clip",
-        "reward_scale",
-        "updates",
-        "initial_std",
-        "max_gradient_norm",
-        "adaptive_kl",
-        "target_kl",
-    ),
-}
-_NOT_NEGATIVE = {"warmup", "seed", "forming_iterations", "value_coefficient", "decay", "checkpoint_minutes"}
-_FRACTIONS = {"exploration", "gamma", "lam"}
+
+@dataclass(frozen=True)
+class Bound:
+    """What a number must be."""
+
+    rule: str
+    """Completes the sentence "--option ..."."""
+    holds: Callable[[float], bool]
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+POSITIVE = Bound("must be greater than 0", lambda value: value > 0)
+NOT_NEGATIVE = Bound("must not be negative", lambda value: value >= 0)
+FRACTION = Bound("must be between 0 and 1", lambda value: 0 <= value <= 1)
+ANY = Bound("must be a number", lambda value: value == value)
+
+PositiveInt = Annotated[int, POSITIVE]
+PositiveFloat = Annotated[float, POSITIVE]
+OptionalPositiveInt = Annotated[int | None, POSITIVE]
+OptionalPositiveFloat = Annotated[float | None, POSITIVE]
+NotNegativeInt = Annotated[int, NOT_NEGATIVE]
+NotNegativeFloat = Annotated[float, NOT_NEGATIVE]
+Fraction = Annotated[float, FRACTION]
+AnyFloat = Annotated[float, ANY]
 
 
-def check_ranges(concern: object, prefix: str) -> None:
-    """Refuses settings that are out of their range.
+def bounds_of(concern: type) -> Iterator[tuple[str, Bound | None]]:
+    """Every numeric setting of a dataclass with its bound; None if it has none, which a test refuses."""
+    for name, annotation in get_type_hints(concern, include_extras=True).items():
+        declared = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+        kinds = get_args(declared[0]) if get_origin(declared[0]) in (Union, types.UnionType) else declared[:1]
+        if {int, float} & {kind for kind in kinds if isinstance(kind, type)}:
+            yield name, next((extra for extra in declared[1:] if isinstance(extra, Bound)), None)
+
+
+def check_bounds(concern: Any, prefix: str) -> None:
+    """Refuses numbers that are out of bounds.
 
     Args:
         concern: a dataclass of settings.
-        prefix: of its options.
+        prefix: what stands before the option's name, such as "master.".
 
     Raises:
-        UserError: naming the option, its value and its range.
+        UserError: naming the option, its value and the rule.
     """
-    for name, value in vars(concern).items():
-        option = _option(prefix + name)
-        if value is None or isinstance(value, (str, tuple, bool)):
-            continue
-        if name in _POSITIVE and not value > 0:
-            raise UserError(f"{option} must be greater than 0, but is {value}")
-        if name in _NOT_NEGATIVE and not value >= 0:
-            raise UserError(f"{option} must not be negative, but is {value}")
-        if name in _FRACTIONS and not 0 <= value <= 1:
-            raise UserError(f"{option} must be between 0 and 1, but is {value}")
+    for name, bound in bounds_of(type(concern)):
+        value = getattr(concern, name)
+        if value is not None and bound is not None and not bound.holds(value):
+            raise UserError(f"--{(prefix + name).replace('_', '-')} {bound.rule}, but is {value}")

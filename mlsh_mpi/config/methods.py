@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlsh_mpi.config.settings import AdaptConfig, Config, Method
+from mlsh_mpi.config.adaptation import AdaptConfig, Method
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 
 UNTRAINED: tuple[Method, ...] = ("scratch", "option-critic", "actor-critic")

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from mlsh_mpi.config.bounds import check_ranges
+from mlsh_mpi.config.bounds import (
+    AnyFloat,
+    Fraction,
+    NotNegativeFloat,
+    NotNegativeInt,
+    OptionalPositiveFloat,
+    OptionalPositiveInt,
+    PositiveFloat,
+    PositiveInt,
+    check_bounds,
+)
 from mlsh_mpi.errors import UserError
 
 flat = tyro.conf.arg(name="")
@@ -26,7 +35,7 @@ class Environment:
 
     env: str = "mlsh/MovingBandits-v0"
     """A Gymnasium id, or module:Class (or module:function) of your own."""
-    episode_length: int | None = None
+    episode_length: OptionalPositiveInt = None
     """T, steps of an episode; by default what the environment was registered with."""
     env_settings: tuple[str, ...] = ()
     """Settings of the environment, such as integrator=implicitfast upright_interval=200; its page names them."""
@@ -39,19 +48,19 @@ class Environment:
 class Hierarchy:
     """The method: paper, section 4."""
 
-    primitives: int = 2
+    primitives: PositiveInt = 2
     """K, shared sub-policies."""
-    macro_length: int = 10
+    macro_length: PositiveInt = 10
     """N, steps between two decisions of the master."""
-    warmup: int = 9
+    warmup: NotNegativeInt = 9
     """W, iterations on a new task that train the master alone."""
-    joint: int = 1
+    joint: PositiveInt = 1
     """U, iterations on a task that train master and primitives; W is measured in the same unit."""
-    exploration: float = 0.1
+    exploration: Fraction = 0.1
     """Probability that a uniformly random decision replaces the master's (the released code's value)."""
     learn_from_explored: bool = True
     """Primitives also learn from macro-actions that exploration chose."""
-    forming_iterations: int = 0
+    forming_iterations: NotNegativeInt = 0
     """First iterations, in which a macro-action lasts the whole episode, so that a master can tell the primitives apart."""
     credit: Literal["episode", "macro-action"] = "episode"
     """How far a primitive's advantage looks: through to the end of the episode, whichever primitives act in the rest of it,
@@ -64,9 +73,9 @@ class Algorithm:
 
     algorithm: Literal["mlsh", "rl2", "maml"] = "mlsh"
     """Which; a preset's name followed by that of a baseline sets it and what goes with it: moving-bandits-rl2."""
-    trial: int | None = None
+    trial: OptionalPositiveInt = None
     """RL²: episodes of one task over which the policy keeps its state; by default as many as D holds, up to ten."""
-    inner_rate: float = 0.1
+    inner_rate: PositiveFloat = 0.1
     """MAML: step size of the gradient steps on a task."""
 
 
@@ -74,11 +83,11 @@ class Algorithm:
 class Sampling:
     """How much data an iteration collects."""
 
-    groups: int = 10
+    groups: PositiveInt = 10
     """Groups; each has a task and a master of its own. Grows to one group a rank if --workers is 1."""
-    workers: int = 1
+    workers: PositiveInt = 1
     """Workers of a group (paper: 12)."""
-    steps: int = 2000
+    steps: PositiveInt = 2000
     """D, environment steps a worker collects in an iteration: as many whole episodes as fit. Where that is none, episodes go on
     in the next iteration."""
     deal_tasks: bool = False
@@ -95,33 +104,33 @@ class Sampling:
 class PPO:
     """Proximal policy optimisation (Schulman et al. 2017) on one timescale."""
 
-    learning_rate: float
+    learning_rate: PositiveFloat
     """Step size of Adam (paper: 0.01 for the master, 0.0003 for the primitives)."""
-    epochs: int = 10
+    epochs: PositiveInt = 10
     """Passes over the data of an iteration."""
-    clip: float = 0.2
+    clip: PositiveFloat = 0.2
     """Clips the probability ratio to 1 -+ clip."""
-    gamma: float = 0.99
+    gamma: Fraction = 0.99
     """Discount a step of this timescale."""
-    lam: float = 0.98
+    lam: Fraction = 0.98
     """Lambda of generalised advantage estimation."""
-    value_coefficient: float = 0.5
+    value_coefficient: NotNegativeFloat = 0.5
     """Weight of the squared error of the value."""
-    reward_shift: float = 0.0
+    reward_shift: AnyFloat = 0.0
     """What this learner adds to every reward. Where all episodes are of one length it changes no preference; with rewards around
     zero, returns do not depend on the time left, which values do not know (reward centring, Naik et al. 2024)."""
-    reward_scale: float = 1.0
+    reward_scale: PositiveFloat = 1.0
     """What it then multiplies them by. Values follow returns of about one best; results are neither shifted nor scaled."""
     standardise_values: bool = False
     """Values learn returns standardised by running moments, so that no reward needs a scale of its own (PopArt: van Hasselt et
     al. 2016)."""
-    max_gradient_norm: float | None = None
+    max_gradient_norm: OptionalPositiveFloat = None
     """Shrinks the gradient of a minibatch to this norm where it is longer (CleanRL and Stable-Baselines3: 0.5, rl_games: 1)."""
-    adaptive_kl: float | None = None
+    adaptive_kl: OptionalPositiveFloat = None
     """The learning rate follows the divergence between the policy that collected and the one in the last epoch: 1.5 times lower
     after an update with more than twice this many nats, 1.5 times higher after less than half, within 1e-6 and 1e-2 (rl_games:
     0.008, rsl_rl: 0.01, both by the minibatch)."""
-    target_kl: float | None = None
+    target_kl: OptionalPositiveFloat = None
     """Ends the epochs of an iteration once that divergence is larger (Spinning Up: 0.015; Stable-Baselines3: often 0.03)."""
 
     def learned(self, reward: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -133,10 +142,10 @@ class PPO:
 class MasterPPO(PPO):
     """theta's learner, on the 1/N timescale."""
 
-    learning_rate: float = 0.01
-    minibatch_size: int = 64
+    learning_rate: PositiveFloat = 0.01
+    minibatch_size: PositiveInt = 64
     """Decisions of one worker in a minibatch."""
-    memory: int = 1
+    memory: PositiveInt = 1
     """Iterations of its task from whose decisions a master learns, the newest counted (paper: 1). A worker decides only D / N
     times an iteration; what it decided before is learned from by ratios to the probabilities of then."""
 
@@ -145,15 +154,15 @@ class MasterPPO(PPO):
 class PrimitivePPO(PPO):
     """phi's learner, on the full timescale."""
 
-    learning_rate: float = 3e-4
-    decay: float = 0.0
+    learning_rate: PositiveFloat = 3e-4
+    decay: NotNegativeFloat = 0.0
     """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it as it is."""
     bootstrap_time_limits: bool = False
     """Where the time limit alone ends an episode, its last value stands for what would have followed (Pardo et al. 2018); else
     nothing follows, though an observation does not tell how much time is left."""
-    minibatches: int = 15
+    minibatches: PositiveInt = 15
     """Minibatches of an epoch."""
-    min_samples: int = 64
+    min_samples: PositiveInt = 64
     """A primitive with fewer samples in an iteration, over all ranks, skips the update: Adam would make them a full step."""
 
 
@@ -163,7 +172,7 @@ class Network:
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers."""
-    initial_std: float = 1.0
+    initial_std: PositiveFloat = 1.0
     """Standard deviation with which a fresh policy draws continuous actions, in half-widths of their range (RLtools: 0.5)."""
     filter_observations: bool = False
     """Standardise observations by their running moments and clip them to +-5."""
@@ -173,27 +182,27 @@ class Network:
 class Run:
     """How long, from which seed, and what is kept. All but the seed may change when a run is continued."""
 
-    seed: int = 0
+    seed: NotNegativeInt = 0
     """Names every random stream of the run."""
-    iterations: int = 100
+    iterations: PositiveInt = 100
     """Iterations, each one collect + update."""
     folder: str | None = None
     """Run folder; by default runs/PRESET-seedSEED."""
-    test_masters: int = 20
+    test_masters: PositiveInt = 20
     """Fresh masters that the final test trains over the finished primitives; at least one for each rank."""
-    test_episodes: int = 20
+    test_episodes: PositiveInt = 20
     """Episodes for each of these in which the final test runs a primitive alone on a task."""
-    sync_interval: int = 10
+    sync_interval: PositiveInt = 10
     """Iterations between checks that phi is bitwise the same on all ranks."""
-    checkpoint_minutes: float = 1.0
+    checkpoint_minutes: NotNegativeFloat = 1.0
     """Minutes between checkpoints."""
-    checkpoint_interval: int | None = None
+    checkpoint_interval: OptionalPositiveInt = None
     """Iterations between checkpoints, beside the minutes."""
-    time_limit: float | None = None
+    time_limit: OptionalPositiveFloat = None
     """Minutes after which the job leaves in order, with a checkpoint; the same command continues."""
     stop_when: str | None = None
     """Ends training early, once a logged metric has reached a value: "return/adapted>39"."""
-    patience: float = 600.0
+    patience: PositiveFloat = 600.0
     """Seconds that one environment step or one wait for other ranks may take before the job is ended as hung."""
 
 
@@ -222,7 +231,7 @@ class Config:
         """
         for name, concern in vars(self).items():
             if dataclasses.is_dataclass(concern):
-                check_ranges(concern, f"{name}." if name in PREFIXED else "")
+                check_bounds(concern, f"{name}." if name in PREFIXED else "")
         if self.hierarchy.macro_length > episode_length:
             raise UserError(
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
@@ -255,45 +264,3 @@ class Config:
             )
         if any(width < 1 for width in self.network.hidden):
             raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")
-
-
-Method = Literal["master", "fine-tune", "scratch", "rl2", "maml", "option-critic", "actor-critic"]
-
-
-@dataclass(frozen=True)
-class Test:
-    """How single tasks are learned once training is over (paper, section 6.2)."""
-
-    method: Method | None = None
-    """What learns a task: a fresh master over frozen primitives, a trained policy that learns on, a fresh policy, a recurrent
-    policy that remembers, gradient steps from a trained policy, or a fresh table of options or actions; by default what the
-    training was for."""
-    updates: int | None = None
-    """Updates on each task; by default W of the training, for RL² the episodes it remembers less one."""
-    task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only this task, as the tables name it (goal=1) or as JSON; may be given several times. By default those that the
-    environment lists, or draws."""
-    held_out: bool = False
-    """Tasks that training never draws."""
-
-
-@dataclass(frozen=True)
-class AdaptConfig(Config):
-    """Everything that defines a test: the configuration of the training, and how tasks are learned after it."""
-
-    source: tyro.conf.Suppress[str] = ""
-    test: Annotated[Test, flat] = field(default_factory=Test)
-
-
-@dataclass(frozen=True)
-class Film:
-    """What is to be seen."""
-
-    video: Path = Path("replay.mp4")
-    """Where to: .mp4 or .gif, or .png for a strip of stills."""
-    force_primitive: int | None = None
-    """Show this primitive alone instead of what masters make of them."""
-    fps: int | None = None
-    """Pictures a second; by default what the environment says."""
-    paths: Path | None = None
-    """Instead of a film, draw here where ants go, seen from above: each primitive alone, and each task when it is learned."""

@@ -15,6 +15,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns
 from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling import seeding
@@ -25,20 +26,20 @@ LENGTH = "schedule/macro_length"
 
 
 def draw(
-    path: Path, rows: Sequence[dict[str, float]], matrix: Array, family: TaskFamily, skills: Skills | None, title: str
+    path: Path, rows: Sequence[dict[str, float]], forced: ForcedReturns, family: TaskFamily, skills: Skills | None, title: str
 ) -> None:
     """Writes the picture as PNG.
 
     Args:
         path: where to.
         rows: metrics of each iteration.
-        matrix: (K, tasks) returns of forced primitives; may be empty.
-        family: of the environment; one with a `survey` gets arrows, another the matrix as colours.
+        forced: returns of each primitive alone; may be of no task.
+        family: of the environment; one with a `survey` gets arrows, another the forced returns as colours.
         skills: trained; None where there are no primitives that could act alone.
         title: of the whole picture.
     """
     surveyed = skills is not None and family.attribute("survey") is not None
-    panels = 1 + (skills.primitives.n if surveyed and skills else int(matrix.size > 0))
+    panels = 1 + (skills.primitives.n if surveyed and skills else int(forced.returns.size > 0))
     figure = Figure(figsize=(1.0 + 4.2 * panels, 4.4), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)
     figure.suptitle(title)
@@ -46,8 +47,8 @@ def draw(
     if surveyed and skills:
         for k, axis in enumerate(axes[0, 1:]):
             _arrows(axis, k, family, skills)
-    elif matrix.size:
-        _matrix(axes[0, 1], matrix, [family.label(task) for task in family.tasks])
+    elif forced.returns.size:
+        _matrix(axes[0, 1], forced)
     figure.savefig(path, dpi=110)
 
 
@@ -86,9 +87,10 @@ def _arrows(axis: Axes, k: int, family: TaskFamily, skills: Skills) -> None:
     axis.set(title=f"primitive {k}", aspect="equal", xticks=[], yticks=[])
 
 
-def _matrix(axis: Axes, matrix: Array, labels: Sequence[str]) -> None:
+def _matrix(axis: Axes, forced: ForcedReturns) -> None:
+    matrix = forced.returns
     axis.imshow(matrix.T, cmap="viridis", aspect="auto")
     for (k, task), value in np.ndenumerate(matrix):
         axis.annotate(format_value(value), (k, task), ha="center", va="center", color="white", fontsize=8)
     axis.set(title="return of each primitive alone", xlabel="primitive", xticks=range(len(matrix)))
-    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set_yticks(range(len(forced.tasks)), forced.tasks, fontsize=8)

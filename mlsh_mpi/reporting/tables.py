@@ -12,11 +12,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mlsh_mpi.adaptation.diagnostics import HierarchyDiagnostics
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns, HierarchyDiagnostics
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.metrics import COMMUNICATION, TIMES, format_value
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.settings import AdaptConfig, Config
+from mlsh_mpi.config.adaptation import AdaptConfig
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.logs import jsonable
@@ -85,20 +86,20 @@ def _listed(lines: dict[str, str]) -> str:
 
 
 def summarise(
-    rows: Sequence[dict[str, float]], adaptation: Adaptation, matrix: Array | None, family: TaskFamily, config: Config
+    rows: Sequence[dict[str, float]], adaptation: Adaptation, forced: ForcedReturns | None, family: TaskFamily, config: Config
 ) -> Any:
     """Everything the final tables say, as JSON.
 
     Args:
         rows: of the log.
         adaptation: how learners fared.
-        matrix: (K, tasks) returns of each primitive alone on each of the tasks, in order; None where that was not tried.
+        forced: returns of each primitive alone; None where that was not tried.
         family: of the environment.
         config: of the run.
     """
     labels = [family.label(task) for task in adaptation.tasks]
-    matrix = np.zeros((adaptation.usage.shape[-1], 0)) if matrix is None else matrix
-    columns = {label: column for column, label in enumerate(dict.fromkeys(labels))} if matrix.size else {}
+    matrix = np.zeros((adaptation.usage.shape[-1], 0)) if forced is None else forced.returns
+    columns = {label: column for column, label in enumerate(forced.tasks)} if forced else {}
     tasks, usage = {}, []
     for label in columns or sorted(set(labels)):
         here = np.array([other == label for other in labels])

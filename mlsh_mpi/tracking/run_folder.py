@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 import gymnasium as gym
 
+from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.software import software
@@ -63,7 +64,7 @@ class RunFolder:
 
     def continued(
         self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None], more: str = "--iterations"
-    ) -> dict[str, Any] | None:
+    ) -> Checkpoint | None:
         """What the newest whole checkpoint holds, if there is one: the run goes on from there. Keeps the configuration.
 
         Args:
@@ -76,16 +77,17 @@ class RunFolder:
             UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
         """
         try:
-            saved = checkpoint.newest(self.checkpoints, tell)
-            earlier = saved["config"] if saved else self._earlier_config()
+            found = checkpoint.newest(self.checkpoints, tell)
+            saved = Checkpoint.from_dict(found) if found else None
+            earlier = saved.config if saved else self._earlier_config()
             if earlier is not None:
                 self._compare(earlier, config)
             if saved is not None:
-                self._identify(saved["identity"], identity, tell)
-                if saved["iteration"] > config.run.iterations:
+                self._identify(saved.identity, identity, tell)
+                if saved.iteration > config.run.iterations:
                     raise UserError(
-                        f"{self.path} holds a run that has come to iteration {saved['iteration']}: ask for {more} "
-                        f"{saved['iteration']} or more, or add --fresh to move it aside and start over"
+                        f"{self.path} holds a run that has come to iteration {saved.iteration}: ask for {more} "
+                        f"{saved.iteration} or more, or add --fresh to move it aside and start over"
                     )
             self._put_aside("traceback.txt")
             self.write_config(config)
@@ -94,16 +96,16 @@ class RunFolder:
             raise
         return saved
 
-    def finished(self, config: Config, saved: Mapping[str, Any] | None) -> str | None:
+    def finished(self, config: Config, saved: Checkpoint | None) -> str | None:
         """The final tables, if the run in this folder is done."""
         try:
             summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
             tables = (self.path / "summary.txt").read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
-        if saved is None or summary.get("iterations") != saved["iteration"]:
+        if saved is None or summary.get("iterations") != saved.iteration:
             return None
-        return tables if stopped(saved, config) or saved["iteration"] == config.run.iterations else None
+        return tables if stopped(saved, config) or saved.iteration == config.run.iterations else None
 
     def note_job(self, iteration: int, hosts: Mapping[str, int], library: str) -> None:
         """Keeps who continued the run from where: a line of jobs.jsonl, and the script of a batch job."""
@@ -258,9 +260,9 @@ def _free_name(path: Path) -> Path:
     return next(name for i in range(1, 10_000) if not (name := path.with_name(f"{path.name}.{i}")).exists())
 
 
-def stopped(saved: Mapping[str, Any], config: Config) -> bool:
+def stopped(saved: Checkpoint, config: Config) -> bool:
     """Whether a checkpoint is of the moment at which the target of the configuration was reached."""
-    return saved["stopped_by"] is not None and saved["stopped_by"] == config.run.stop_when
+    return saved.stopped_by is not None and saved.stopped_by == config.run.stop_when
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlsh_mpi.algorithm.training_state import Resumable
+from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.mpi.job import Job
@@ -41,7 +41,7 @@ class OpenRun:
 
     folder: run_folder.RunFolder
     identity: Mapping[str, Any]
-    saved: dict[str, Any] | None
+    saved: Checkpoint | None
     tables: str | None
 
     @classmethod
@@ -58,7 +58,7 @@ class OpenRun:
 
 def open_on_all_ranks(
     current: Job, path: Path, config: Config, identity: Callable[[], Mapping[str, Any]], fresh: bool, more: str
-) -> tuple[OpenRun | None, dict[str, Any] | None, bool]:
+) -> tuple[OpenRun | None, Checkpoint | None, bool]:
     """Opens the run folder on rank 0 and tells all ranks what it holds.
 
     Args:
@@ -84,7 +84,7 @@ def open_on_all_ranks(
     if not done:
         if opened:
             hosts = {host: current.host_of.count(host) for host in current.hosts}
-            opened.folder.note_job(saved["iteration"] if saved else 0, hosts, current.library)
+            opened.folder.note_job(saved.iteration if saved else 0, hosts, current.library)
         current.folder = path
         current.be_patient(config.run.patience)
     return opened, saved, done
@@ -122,7 +122,7 @@ class RunReporter:
         from mlsh_mpi.tracking import logs  # only what every rank needs is imported by every rank
 
         self.config, self.folder, self._identity = config, opened.folder, opened.identity
-        self._kept = opened.saved["iteration"] if opened.saved else 0
+        self._kept = opened.saved.iteration if opened.saved else 0
         say(header)
         with self.writing():
             self.log = logs.Log(self.folder.path, title, config.run.iterations, steps, self._kept)
@@ -147,12 +147,9 @@ class RunReporter:
         """Writes a checkpoint, after everything that it counts on."""
         with self.writing():
             self.log.sync()
-            about = {
-                "config": dataclasses.asdict(self.config),
-                "identity": self._identity,
-                "stopped_by": self.config.run.stop_when if reached else None,
-            }
-            checkpoint.save(self.folder.checkpoints, iteration, {**gathered, **about})
+            stopped_by = self.config.run.stop_when if reached else None
+            state = Checkpoint(iteration, gathered, dataclasses.asdict(self.config), self._identity, stopped_by)
+            checkpoint.save(self.folder.checkpoints, iteration, state.as_dict())
         self._kept = iteration
 
     def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:

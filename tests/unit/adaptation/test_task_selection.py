@@ -4,8 +4,9 @@ import pytest
 
 from mlsh_mpi.adapt import default_folder
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks, named_task
-from mlsh_mpi.config import settings
-from mlsh_mpi.config.settings import AdaptConfig, Run
+from mlsh_mpi.config import adaptation as settings
+from mlsh_mpi.config.adaptation import AdaptConfig
+from mlsh_mpi.config.settings import Run
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily

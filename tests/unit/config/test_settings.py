@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlsh_envs  # noqa: F401 (registers the environments)
+from mlsh_mpi.config.adaptation import AdaptConfig, Film
+from mlsh_mpi.config.bounds import bounds_of
 from mlsh_mpi.config.overrides import from_dict, with_options
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.config.settings import Config, MasterPPO
@@ -181,3 +183,22 @@ def test_an_algorithm_for_one_policy_refuses_several():
     with pytest.raises(UserError, match="put -maml behind"):
         with_options(Config(), {"algorithm": "maml"}).check(T)
     with_options(Config(), {"algorithm": "maml", "primitives": 1}).check(T)
+
+
+@pytest.mark.parametrize(
+    "concern",
+    [type(concern) for concern in vars(AdaptConfig()).values() if dataclasses.is_dataclass(concern)] + [Film],
+    ids=lambda concern: concern.__name__,
+)
+def test_every_number_has_a_bound(concern):
+    assert [name for name, bound in bounds_of(concern) if bound is None] == []
+
+
+def test_a_number_without_a_bound_is_found():
+    @dataclasses.dataclass
+    class Careless:
+        rate: float = 1.0
+        count: int | None = None
+        name: str = ""
+
+    assert dict(bounds_of(Careless)) == {"rate": None, "count": None}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns
 from mlsh_mpi.adaptation.loop import Adaptation
 from mlsh_mpi.algorithm.metrics import Tally, finished, format_value, iteration_metrics
 from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
@@ -143,8 +144,8 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
     row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
     row |= {"communication/milliseconds": 3.2, "communication/calls": 151, "communication/bytes": 2.5e6}
-    matrix = np.array([[42.0, 2.0], [4.0, 40.0]])
-    summary = summarise([row] * 5, adaptation, matrix, family, config)
+    forced = ForcedReturns(("goal=0", "goal=1"), np.array([[42.0, 2.0], [4.0, 40.0]]))
+    summary = summarise([row] * 5, adaptation, forced, family, config)
     assert summary["tasks"]["goal=1"]["adapted"] == pytest.approx(34.5)
     assert summary["tasks"]["goal=1"]["adapted_worst"] == pytest.approx(31)
     assert summary["tasks"]["goal=1"]["forced"] == [2.0, 40.0]

@@ -110,7 +110,7 @@ def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path):
     kept_run(tmp_path / "run", iteration=3)
     kept_run(tmp_path / "run", iteration=12)
     saved, tables = continued(tmp_path / "run")
-    assert (saved["iteration"], tables) == (12, None)
+    assert (saved.iteration, tables) == (12, None)
 
 
 def test_a_finished_run_is_shown_and_more_iterations_extend_it(tmp_path):
@@ -120,7 +120,7 @@ def test_a_finished_run_is_shown_and_more_iterations_extend_it(tmp_path):
     summary_of(path, 40)
     assert continued(path)[1] == "tables"
     saved, tables = continued(path, with_options(CONFIG, {"iterations": 41}))
-    assert (saved["iteration"], tables) == (40, None)
+    assert (saved.iteration, tables) == (40, None)
     assert json.loads((path / "config.json").read_text())["run"]["iterations"] == 41
 
 
@@ -148,13 +148,13 @@ def test_what_would_make_it_another_run_is_refused_and_named(tmp_path, options, 
             continued(tmp_path / "run", with_options(CONFIG, options))
         for part in [str(tmp_path / "run"), "--fresh", *parts]:
             assert part in str(refusal.value)
-    assert continued(tmp_path / "run")[0]["iteration"] == 3
+    assert continued(tmp_path / "run")[0].iteration == 3
 
 
 def test_what_does_not_change_the_run_may_change(tmp_path):
     kept_run(tmp_path / "run")
     options = {"iterations": 50, "sync_interval": 3, "checkpoint_minutes": 5.0, "time_limit": 60.0, "test_masters": 8}
-    assert continued(tmp_path / "run", with_options(CONFIG, options))[0]["iteration"] == 3
+    assert continued(tmp_path / "run", with_options(CONFIG, options))[0].iteration == 3
 
 
 def test_another_environment_is_refused_and_other_software_mentioned(tmp_path):
@@ -165,7 +165,7 @@ def test_another_environment_is_refused_and_other_software_mentioned(tmp_path):
     saved["identity"]["software"] = {"torch": "0.1"}
     checkpoint.save(tmp_path / "run" / "checkpoints", 4, {k: v for k, v in saved.items() if k not in {"iteration"}})
     told = []
-    assert continued(tmp_path / "run", told=told)[0]["iteration"] == 4
+    assert continued(tmp_path / "run", told=told)[0].iteration == 4
     assert "another version of torch" in told[0]
 
 

@@ -1,4 +1,4 @@
-"""Pure: generalised advantage estimation, and the master's and the primitives' view of one Rollout."""
+"""Pure functions: generalised advantage estimation, and a Rollout as the master and as the primitives see it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def gae(reward: Array, value: Array, next_value: Array, continues: Array, gamma:
     """Generalised advantage estimation (Schulman et al. 2016) along the first axis.
 
     Args:
-        reward: (T, L).
+        reward: (T, L) rewards.
         value: (T, L) V of the state in which each step began.
-        next_value: (T, L) V of what follows each step: 0 after an end, a bootstrap after a cut.
-        continues: (T, L) bool, whether the advantage of the next step belongs to this step's future.
-        gamma: discount a step.
+        next_value: (T, L) V of the state after each step: 0 where the episode ended, the bootstrap value where it was cut.
+        continues: (T, L) bool, whether the advantage of the next step counts towards that of this step.
+        gamma: discount factor per step.
         lam: lambda.
 
     Returns:
@@ -36,56 +36,56 @@ def gae(reward: Array, value: Array, next_value: Array, continues: Array, gamma:
 
 
 def one_longer(values: Array) -> Array:
-    """(M, ...) -> (M + 1, ...), the last row zero: where a :class:`MasterView` has an observation and no decision."""
+    """Appends a row of zeros, (M, ...) -> (M + 1, ...): a :class:`MasterView` has one observation more than decisions."""
     return np.concatenate((values, np.zeros_like(values[:1])))
 
 
 @dataclass(frozen=True)
 class PendingDecision:
-    """The macro-action of each lane that a collection cut, to be gone on with in the next."""
+    """The macro-action that a collection cut in each lane; the next collection continues it."""
 
     observation: Array
-    """(L, observation) where it was decided."""
+    """(L, observation) in which the decision was made."""
     choice: Array
-    """(L,) int64."""
+    """(L,) int64, the chosen primitive."""
     log_prob: Array
-    """(L,) of the choice when it was made."""
+    """(L,) log-probability of the choice when it was made."""
     reward: Array
-    """(L,) so far."""
+    """(L,) summed reward so far."""
     length: Array
-    """(L,) steps so far; 0 where none is under way."""
+    """(L,) steps so far; 0 where no macro-action is under way."""
 
 
 @dataclass(frozen=True)
 class MasterView:
-    """The 1/N timescale (paper, section 4.1): one decision is one action, its macro-action one transition.
+    """The 1/N timescale (paper, section 4.1): a decision is an action, and its macro-action is one transition.
 
-    M is the largest number of macro-actions of a lane; rows that a lane does not have are not valid.
+    M is the largest number of macro-actions in any lane; rows that a lane does not have are not valid.
     """
 
     observation: Array
-    """(M + 1, L, observation): where each decision was made; after a lane's last one, where the collection stopped."""
+    """(M + 1, L, observation) in which each decision was made; after a lane's last one, that at which the collection stopped."""
     choice: Array
-    """(M, L) int64."""
+    """(M, L) int64, the chosen primitive."""
     reward: Array
     """(M, L) summed over the macro-action."""
     end: Array
     """(M, L) bool: the episode ended in this macro-action."""
     valid: Array
-    """(M, L) bool: the macro-action ran to its length or to the episode's end. One cut by the collection is not; the observation
-    where it began is what the one before it bootstraps from."""
+    """(M, L) bool: the macro-action ran to its full length or to the end of the episode. One cut by the collection is not valid;
+    the macro-action before it bootstraps from the observation in which it began."""
     length: Array
     """(M, L) steps of the macro-action so far."""
 
     def advantages(self, value: Array, gamma: float, lam: float) -> Array:
-        """(M + 1, L) values of `observation` -> (M, L) advantages, 0 where not valid."""
+        """Advantages from the values of `observation`: (M + 1, L) -> (M, L), 0 where not valid."""
         continues = self.valid & ~self.end
         reward = np.where(self.valid, self.reward, value[:-1])
         next_value = np.where(continues, value[1:], 0)
         return gae(reward, value[:-1], next_value, continues, gamma, lam)
 
     def cut(self, log_prob: Array) -> PendingDecision:
-        """What was under way when the collection stopped, with (M, L) log-probabilities of the choices."""
+        """The macro-actions under way when the collection stopped, given the (M, L) log-probabilities of the choices."""
         lanes = np.arange(self.choice.shape[1])
         last = (self.length > 0).sum(0) - 1
         at = (last, lanes)
@@ -95,8 +95,8 @@ class MasterView:
 
     @classmethod
     def joined(cls, views: Sequence[MasterView]) -> MasterView:
-        """Views of the same lanes, one after the other in time; between two of them stands a row that is not valid, from whose
-        observation the one before bootstraps."""
+        """Joins views of the same lanes in order of time. Between two of them stands an invalid row, from whose observation the
+        macro-action before it bootstraps."""
         if len(views) == 1:
             return views[0]
         joined = {"observation": np.concatenate([view.observation for view in views])}
@@ -116,8 +116,8 @@ def master_view(
     macro_length: int,
     pending: PendingDecision | None = None,
 ) -> MasterView:
-    """Sums each macro-action up; the arguments are those of a Rollout, shapes (T, L, ...) and (L, observation), and what the
-    collection before it had under way."""
+    """Sums up each macro-action. The arguments are those of a Rollout, with shapes (T, L, ...) and (L, observation), and the
+    macro-actions that the previous collection left under way."""
     lanes = np.arange(end.shape[1])
     which = np.cumsum(decides, axis=0) - 1
     goes_on = ~decides[0]
@@ -161,19 +161,19 @@ def primitive_advantages(
 ) -> Array:
     """Advantages on the full timescale.
 
-    The value of a state is that of the primitive active in it, so where one primitive hands over to the next, the successor's
-    value is what the first one gets for the rest of the episode. By default the advantage stops there: what the next
-    primitive then does well or badly is no credit of the first. `through_macro_actions` lets it run on, as released.
+    The value of a state is that of the primitive active in it. With `through_macro_actions` the advantage continues into the
+    next macro-action, as in the released code. Without it the advantage stops where the next macro-action begins and bootstraps
+    from the value of the primitive that takes over: what that one then does well or badly is not credited to the first.
 
     Args:
-        reward: (T, L).
-        end: (T, L) bool.
-        decides: (T, L) bool, a macro-action starts here.
+        reward: (T, L) rewards.
+        end: (T, L) bool, the episode ended with this step.
+        decides: (T, L) bool, a macro-action starts with this step.
         value: (T, L) V of the active primitive.
         final_value: (L,) V of the last active primitive after the last step.
-        ended_value: (T, L) what is expected after an end: 0, or V where it was the time limit's alone.
-        through_macro_actions: carry the advantage over to the next macro-action.
-        gamma: discount.
+        ended_value: (T, L) value after the end of an episode: 0, or V where only the time limit ended it.
+        through_macro_actions: whether the advantage continues into the next macro-action.
+        gamma: discount factor per step.
         lam: lambda.
 
     Returns:

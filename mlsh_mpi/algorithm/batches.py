@@ -1,4 +1,4 @@
-"""Pure but for one sum over ranks: samples of a rollout in the order in which they are learned from, and their normalisation."""
+"""The samples of a rollout in the order in which they are learned from, and their normalisation. Pure but for one allreduce."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def keys_of(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> Array:
-    """Sorting keys, (epochs, W, lanes of a worker * M), for (W, lanes of a worker, M) samples that may be valid.
+    """Random sorting keys, (epochs, W, lanes of a worker * M), for samples that are valid or not, (W, lanes of a worker, M).
 
-    A worker's stream is asked for as many as its own lanes need, whatever other workers here did.
+    From a worker's stream as many are drawn as its own lanes need, whatever the other workers of this rank did.
     """
     keys = np.zeros((epochs, *valid.shape))
     for w, stream in enumerate(streams):
@@ -28,34 +28,34 @@ def keys_of(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -
 
 
 def lanes_first(values: Array) -> Array:
-    """(T, L, ...) -> (L, T, ...): a worker's samples become neighbours."""
+    """(T, L, ...) -> (L, T, ...), so that a worker's samples are adjacent."""
     return np.ascontiguousarray(values.swapaxes(0, 1))
 
 
 def samples(values: Array) -> Tensor:
-    """(T, L, ...) -> (L * T, ...)."""
+    """(T, L, ...) -> (L * T, ...), lane after lane."""
     first = lanes_first(values)
     return torch.from_numpy(first.reshape(-1, *first.shape[2:]))
 
 
 def normalise(advantages: Array, returns: Array, log_prob: Array, rows: Array, n: int, ranks: Ranks) -> tuple[Array, Pooled]:
-    """Zero mean and unit deviation for each row over the pooled samples of all ranks that share it.
+    """Normalises advantages to zero mean and unit standard deviation for each row, over its samples on all ranks.
 
     Args:
-        advantages: of the samples.
-        returns: what their values should have been.
-        log_prob: of their actions.
-        rows: of the stack; -1 leaves a sample out.
-        n: rows of the stack.
-        ranks: that share it.
+        advantages: advantage of each sample.
+        returns: lambda-return of each sample.
+        log_prob: log-probability of the action of each sample.
+        rows: row of the stack that each sample belongs to; -1 leaves the sample out.
+        n: number of rows of the stack.
+        ranks: the ranks that share the stack.
 
     Returns:
-        Normalised advantages (0 where the row is -1), and what was pooled.
+        The normalised advantages (0 where the row is -1), and the pooled moments.
     """
     used = rows >= 0
     row = rows[used]
     values, targets, log_probs = (each[used].astype(np.float64) for each in (advantages, returns, log_prob))
-    sums = np.zeros((6, n))  # of a type of its own: bincount returns integers where there is nothing to count
+    sums = np.zeros((6, n))  # always float64: bincount returns integers where there is nothing to count
     for kind, each in enumerate((values**0, values, values**2, targets, targets**2, log_probs)):
         sums[kind] = np.bincount(row, each, n)
     ranks.allreduce(sums)

@@ -1,4 +1,4 @@
-"""What a master knows of its task: its decisions of the last iterations, and those that a collection cut."""
+"""What a master remembers of its task: its decisions of the last iterations, and the macro-actions that a collection cut."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Memory:
-    """The decisions of the workers hosted here; a worker's lanes are neighbours.
+    """The decisions of the workers on this rank; a worker's lanes are adjacent.
 
     Args:
-        iterations: how many are kept, the newest counted.
-        workers: how many are hosted here.
-        goes_on: whether collections go on with the macro-actions that the one before cut.
+        iterations: number of iterations to remember, including the newest.
+        workers: number of workers on this rank.
+        goes_on: whether a collection continues the macro-actions that the previous one cut.
     """
 
     def __init__(self, iterations: int, workers: int, *, goes_on: bool) -> None:
@@ -31,21 +31,21 @@ class Memory:
         self.pending: PendingDecision | None = None
 
     def forget(self, workers: Sequence[bool]) -> None:
-        """Forgets what some workers did: their task is over."""
+        """Forgets the decisions of the workers that are marked, because their task is over."""
         for number, view in enumerate(self._views):
             lanes = np.repeat(workers, view.choice.shape[1] // self._workers)
             self._views[number] = replace(view, valid=view.valid & ~lanes)
 
     def add(self, view: MasterView, log_prob: Array, continues: Array) -> tuple[MasterView, Array]:
-        """Takes in what an iteration saw.
+        """Adds the decisions of an iteration.
 
         Args:
-            view: of this iteration.
-            log_prob: (M, L) of its choices by the masters of now.
-            continues: (L,) bool, where the first macro-action was decided before; it keeps the log-probability of then.
+            view: the decisions of this iteration.
+            log_prob: (M, L) log-probabilities of its choices under the current masters.
+            continues: (L,) bool, whether the first macro-action was decided in an earlier iteration: its log-probability stays.
 
         Returns:
-            All that is remembered, newest last, and the log-probabilities (M, L) when choices were made.
+            All remembered decisions, newest last, and the (M, L) log-probabilities of the choices when they were made.
         """
         log_prob = log_prob.copy()
         if self.pending is not None:
@@ -57,7 +57,7 @@ class Memory:
 
     @property
     def of_workers(self) -> list[dict[str, Any]]:
-        """For each worker, what a resume needs, in tensors of its lanes."""
+        """What a resume needs of each worker, as tensors of its lanes."""
         if self._iterations == 1 and not self._goes_on:
             return [{}] * self._workers
         views = [vars(view) | {"log_prob": log_prob} for view, log_prob in zip(self._views, self._log_probs, strict=True)]
@@ -74,7 +74,7 @@ class Memory:
         return torch.from_numpy(np.array_split(values, self._workers, axis)[worker].copy())
 
     def restore(self, of_workers: Sequence[Mapping[str, Any]]) -> None:
-        """Takes over what `of_workers` gave, perhaps on other ranks."""
+        """Restores what `of_workers` returned, possibly on other ranks."""
         if not of_workers or not all(of_workers):
             return
         for parts in zip(*(worker["views"] for worker in of_workers), strict=True):
@@ -88,6 +88,6 @@ class Memory:
 
 
 def _side_by_side(parts: Sequence[Array]) -> Array:
-    """(M, lanes, ...) of each worker -> (largest M, all lanes, ...)."""
+    """(M, lanes, ...) of each worker -> (largest M, all lanes, ...), padded with zeros."""
     longest = max(len(part) for part in parts)
     return np.concatenate([np.pad(part, [(0, longest - len(part))] + [(0, 0)] * (part.ndim - 1)) for part in parts], axis=1)

@@ -1,8 +1,9 @@
-"""The gradient of PPO's loss for a stack of actor-critics, its backward pass written out.
+"""The gradient of the PPO loss for a stack of actor-critics, with the backward pass written out.
 
-A minibatch here is small: autograd would take longer to build its graph and to walk it than to do the arithmetic. So the backward
-pass through the two tanh networks stands here, one operation a line, and that of a distribution beside its log-probability
-(heads.py). The first minibatch of every stack is also derived by autograd, and if the two disagree autograd stays in charge.
+Minibatches are small here: autograd would spend more time on building and walking its graph than on the arithmetic. So the
+backward pass through the two tanh networks is written out here, one operation a line, and that of a distribution beside its
+log-probability (networks/distributions.py). The first minibatches of every stack are also differentiated by autograd; if the two
+gradients disagree, autograd is used from then on.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from mlsh_mpi.config.settings import PPO
 from mlsh_mpi.networks.actor_critic import Network, Stack, tanh_layer
 
 AGREEMENT = 1e-6
-"""By which share of its largest entry a parameter's gradient may differ from autograd's: sums in another order."""
+"""Largest difference from autograd's gradient of a parameter, relative to its largest entry: sums are in another order."""
 COMPARISONS = 10
-"""Minibatches that are compared at most, until one gives every parameter a gradient."""
+"""Largest number of minibatches to compare; the first that gives every parameter a gradient is the last."""
 
 
 class Minibatch(NamedTuple):
@@ -32,21 +33,21 @@ class Minibatch(NamedTuple):
     advantage: Tensor
     target: Tensor
     weight: Tensor
-    """(n, B) 1, or 0 for padding."""
+    """(n, B) 1 for a sample, 0 for padding."""
 
 
 def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Tensor:
-    """What is minimised, summed over samples: the clipped surrogate's negative and the value's squared error.
+    """The loss, summed over samples: the negative clipped surrogate objective plus the squared error of the value.
 
     The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
-    clip range on the side that the advantage A asks for, and r A elsewhere. Only the second kind is summed: the gradient is the
-    same, in half the operations.
+    clip range on the side to which the advantage A pushes it, and r A elsewhere. Only the second kind is summed: the gradient is
+    the same, with half the operations.
 
     Args:
         network: shape of the actor-critics.
-        parameters: theirs, n rows each.
+        parameters: their parameters, n rows each.
         minibatch: the samples of each row.
-        config: clip and value coefficient.
+        config: PPO settings, of which the clip range and the value coefficient are used.
     """
     observation, action, log_prob, advantage, target, weight = minibatch
     now, value = network.log_prob_and_value(parameters, observation, action)
@@ -62,7 +63,7 @@ class Gradients:
     def __init__(self, stack: Stack, config: PPO) -> None:
         self._stack, self._config = stack, config
         self.measures = False
-        """Whether samples are also added to `stack.measured`."""
+        """Whether the samples' diagnostics are also added to `stack.measured`."""
         self._written_out = stack.network.written_out
         self._to_compare = COMPARISONS if self._written_out else 0
         self._rows: dict[tuple[int, int], _Rows] = {}
@@ -71,8 +72,8 @@ class Gradients:
         """Adds the summed gradients to `stack.gradients` and the sample counts to `stack.counts`.
 
         Args:
-            minibatch: of rows that are neighbours.
-            first: the first of them.
+            minibatch: samples of adjacent rows.
+            first: number of the first of these rows.
         """
         if self._to_compare:
             self._compare(minibatch, first)
@@ -82,7 +83,7 @@ class Gradients:
             self.add_by_autograd(minibatch, first)
 
     def add_by_autograd(self, minibatch: Minibatch, first: int = 0) -> None:
-        """The same as :meth:`add`, derived by autograd."""
+        """The same as :meth:`add`, by autograd."""
         stack, end = self._stack, first + len(minibatch.weight)
         leaves = [parameter[first:end].detach().requires_grad_() for parameter in stack.parameters]
         found = torch.autograd.grad(loss(stack.network, leaves, minibatch, self._config), leaves)
@@ -94,7 +95,7 @@ class Gradients:
 
     @torch.no_grad()
     def _measure_apart(self, minibatch: Minibatch, first: int, end: int) -> None:
-        """What the written-out pass measures on its way."""
+        """Adds the diagnostics that the written-out pass computes on its way."""
         observation, action, log_prob, advantage, target, weight = minibatch
         parameters = [parameter[first:end] for parameter in self._stack.parameters]
         now, value = self._stack.network.log_prob_and_value(parameters, observation, action)
@@ -103,7 +104,7 @@ class Gradients:
 
     @torch.no_grad()
     def add_written_out(self, minibatch: Minibatch, first: int = 0) -> None:
-        """The same as :meth:`add`, by the derivative of :func:`loss` as it stands here."""
+        """The same as :meth:`add`, by the written-out derivative of :func:`loss`."""
         observation, action, log_prob, advantage, target, weight = minibatch
         rows, config = self._of_rows(first, first + len(weight)), self._config
         outputs, policy_inputs = _forward(rows.policy, observation)
@@ -125,7 +126,7 @@ class Gradients:
             rows.measured.add_(self._measured(log_ratio, ratio, advantage, error, weight))
 
     def _measured(self, log_ratio: Tensor, ratio: Tensor, advantage: Tensor, error: Tensor, weight: Tensor) -> Tensor:
-        """(n, B) of each -> (n, MEASURED) sums. The divergence is Schulman's estimate r - 1 - log r, which is never negative."""
+        """(n, B) of each -> (n, MEASURED) sums. KL is estimated by Schulman's r - 1 - log r, which is never negative."""
         clip = self._config.clip
         clipped = ratio.clamp(1 - clip, 1 + clip)
         surrogate = torch.minimum(ratio * advantage, clipped * advantage)
@@ -133,8 +134,8 @@ class Gradients:
         return torch.bmm(weight.unsqueeze(1), each).squeeze(1)
 
     def _compare(self, minibatch: Minibatch, first: int) -> None:
-        """Goes back to autograd if the two ways differ in the gradient of any parameter, in double precision: in single precision
-        sums of which little is left may differ by more than a mistake would make."""
+        """Falls back to autograd if the two gradients of any parameter differ. The comparison is in double precision: in single
+        precision, sums that nearly cancel may differ by more than a mistake would cause."""
         rows = len(minibatch.weight)
         twin = Stack(rows, self._stack.network, torch.float64)
         twin.flat.copy_(self._stack.flat[first : first + rows])
@@ -151,7 +152,7 @@ class Gradients:
         if all(values.any() and values.isfinite().all() for values in known):
             self._to_compare = 0
         difference = [float((n - k).abs().max() / k.abs().max().clamp(min=1e-12)) for n, k in zip(new, known, strict=True)]
-        if max(difference) <= AGREEMENT or not all(values.isfinite().all() for values in known):  # NaN ends the run by itself
+        if max(difference) <= AGREEMENT or not all(values.isfinite().all() for values in known):  # NaN ends the run anyway
             return
         self._written_out, self._to_compare = False, 0
         warnings.warn(
@@ -162,7 +163,7 @@ class Gradients:
         )
 
     def _of_rows(self, first: int, end: int) -> _Rows:
-        """Resumable, because making views takes longer than using them."""
+        """Views of some rows, cached because making views takes longer than using them."""
         if (first, end) not in self._rows:
             self._rows[first, end] = _Rows(self._stack, first, end)
         return self._rows[first, end]
@@ -183,7 +184,7 @@ class _Layer(NamedTuple):
 
 
 class _Rows:
-    """Neighbouring rows of a stack, layer by layer."""
+    """Views of adjacent rows of a stack, layer by layer."""
 
     def __init__(self, stack: Stack, first: int, end: int) -> None:
         parameters, gradients = ([values[first:end] for values in of] for of in (stack.parameters, stack.gradients))
@@ -198,7 +199,7 @@ class _Rows:
 
 
 def _forward(layers: Sequence[_Layer], x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """(n, B, in) -> (n, B, out), and what came into each layer."""
+    """(n, B, in) -> (n, B, out), and the input of each layer."""
     inputs = [x]
     for layer in layers[:-1]:
         inputs.append(tanh_layer(layer.bias, inputs[-1], layer.weight))
@@ -206,7 +207,7 @@ def _forward(layers: Sequence[_Layer], x: Tensor) -> tuple[Tensor, list[Tensor]]
 
 
 def _backward(layers: Sequence[_Layer], inputs: Sequence[Tensor], by_output: Tensor) -> None:
-    """Adds the gradients of all layers, given that of what the last one gave: (n, B, out)."""
+    """Adds the gradients of all layers, given the gradient with respect to the last layer's output, (n, B, out)."""
     for number in reversed(range(len(layers))):
         layer, x = layers[number], inputs[number]
         layer.weight_gradient.baddbmm_(x.transpose(1, 2), by_output)

@@ -24,7 +24,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 def private_masters(config: Config, world: Ranks, family: TaskFamily, placement: Placement) -> StackTrainer:
-    """A theta for each group hosted here, still to be initialised; shared with the ranks that host the rest of the group."""
+    """A theta for each group on this rank, not yet initialised; shared with the ranks that have other workers of the group."""
     head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
     stack = Stack(len(placement.groups), Network(family.observation_size, head, config.network.hidden))
     return StackTrainer.of(stack, config.master, world.split(placement.groups[0]))
@@ -32,22 +32,22 @@ def private_masters(config: Config, world: Ranks, family: TaskFamily, placement:
 
 @dataclass(frozen=True)
 class MasterUpdate:
-    """What an update tells of the G masters hosted here."""
+    """Diagnostics of an update of the G masters on this rank."""
 
     entropy: Array
-    """(G,) nats, of each master's own choices before the update: the mean of its workers here."""
+    """(G,) entropy in nats of each master's own policy before the update, without exploration: the mean of its workers here."""
     diagnostics: Array
-    """(G, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
+    """(G, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
 
 
 def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, config: MasterPPO) -> MasterUpdate:
-    """PPO on theta on the 1/N timescale: one decision is one action, its macro-action one transition (paper, section 4.1).
+    """PPO on theta on the 1/N timescale: a decision is an action, its macro-action one transition (paper, section 4.1).
 
     Args:
-        trainer: of the masters of the groups hosted here, one a row.
-        rollout: of their workers, as many for each master.
-        memory: their earlier decisions on the same task; it takes in those of this rollout.
-        config: the masters' settings.
+        trainer: trains the masters of the groups on this rank, one a row.
+        rollout: the steps of their workers, equally many for each master.
+        memory: their earlier decisions on the same task; those of this rollout are added.
+        config: PPO settings of the masters.
     """
     masters, streams, steps = trainer.stack, rollout.streams, rollout.steps
     workers, lanes = len(streams.workers), steps.reward.shape[1]
@@ -88,7 +88,7 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
 
 
 def _minibatches(rows: Array, rollout: Rollout, masters: Stack, config: MasterPPO) -> ppo.Plan:
-    """Every worker's decisions, (M, L) with the row of the master that made each, dealt to minibatches."""
+    """Divides every worker's decisions into minibatches; `rows` (M, L) is the master that made each, -1 where not valid."""
     streams, (steps, lanes) = rollout.streams, rollout.steps.reward.shape
     workers, decisions = len(streams.workers), len(rows)
     lanes_each = lanes // workers
@@ -102,7 +102,7 @@ def _minibatches(rows: Array, rollout: Rollout, masters: Stack, config: MasterPP
 
 
 def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
-    """(M, L) log-probabilities of the choices of a view, and entropies in nats of what the masters themselves would choose."""
+    """(M, L) log-probabilities of a view's choices, and entropies in nats of the masters' own policies, without exploration."""
     decisions, lanes = view.choice.shape
     choice = advantage.one_longer(view.choice)
     with torch.no_grad():
@@ -115,13 +115,13 @@ def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
 
 
 def choice_entropy(masters: Stack, observation: Array) -> Array:
-    """Mean entropy in nats of each master's own choices: (T, L, observation), L in equal blocks a master -> (n,)."""
+    """Mean entropy in nats of each of n masters' own policy: (T, L, observation), one of n equal blocks of lanes each -> (n,)."""
     with torch.no_grad():
         blocks = torch.from_numpy(lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
         return _entropy(masters.policy(blocks)).mean(-1).numpy()
 
 
 def _entropy(outputs: Tensor) -> Tensor:
-    """(n, B, K) -> (n, B)."""
+    """Entropies in nats of the softmax of (n, B, K) -> (n, B)."""
     log_pi = torch.log_softmax(outputs, -1)
     return -(log_pi.exp() * log_pi).sum(-1)

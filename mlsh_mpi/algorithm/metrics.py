@@ -1,4 +1,4 @@
-"""What one iteration did, as one table that is summed over the ranks, and as the flat metrics that are logged."""
+"""What one iteration did: as a table that is summed over the ranks, and as the flat metrics that are logged."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TIMES = ("environment", "policy", "learning", "communication")
 """Parts of a rank's wall time. Waiting for other ranks counts as communication."""
 COSTS = (*TIMES, "cpu", "calls", "bytes")
-"""Of a rank in an iteration: the same in seconds, CPU time of its process in seconds, and what it summed and broadcast."""
+"""Costs of a rank in an iteration: the times above and its CPU time in seconds; number and bytes of its collectives."""
 COMMUNICATION = ("milliseconds", "calls", "bytes")
-"""What is logged of a rank's sums and broadcasts in an iteration."""
+"""What is logged of a rank's allreduces and broadcasts in an iteration."""
 
 
 class Clock:
-    """Started when it is made."""
+    """Measures the costs of a rank from the moment it is created."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter, self._before = meter, replace(meter)
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def costs(self, environment: float, policy: float) -> tuple[float, ...]:
-        """Since the start, as named in :data:`COSTS`; the seconds of two of them are known already."""
+        """The costs so far, as named in :data:`COSTS`, given the seconds spent in environments and policies."""
         meter, before = self._meter, self._before
         communication = meter.seconds - before.seconds
         learning = time.perf_counter() - self._wall - environment - policy - communication
@@ -42,23 +42,23 @@ class Clock:
 
 @dataclass(frozen=True)
 class Tally:
-    """Sums over one iteration; each rank fills its own rows, then `flat` is summed over the ranks. float64."""
+    """Sums over one iteration. Each rank adds its own share, then `flat` is summed over the ranks. float64."""
 
     flat: Array
     groups: Array
-    """(G, 4 + K) view: episodes, their return, their steps, entropy of the master's choices (nats, a share of it on each
-    rank that hosts the group), and steps of each primitive."""
+    """(G, 4 + K) view: number of episodes, their summed returns, their summed lengths in steps, entropy of the master's policy
+    (nats; each rank of the group adds its share), and steps of each primitive."""
     samples: Array
-    """(K,) view: samples each primitive had to learn from."""
+    """(K,) view: number of samples that each primitive had to learn from."""
     learning: Array
-    """(K + 1, 1 + diagnostics) view: of each primitive, and of all masters together, how many learned and the sums of what they
-    told (:data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`)."""
+    """(K + 1, 1 + diagnostics) view: for each primitive, and for all masters together, how many learned and the sums of their
+    diagnostics (:data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`)."""
     costs: Array
-    """(R, 7) view: of each rank, as named in COSTS."""
+    """(R, 7) view: costs of each rank, as named in COSTS."""
 
     @classmethod
     def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
-        """All zero."""
+        """A tally of zeros."""
         told = 1 + len(DIAGNOSTICS)
         sizes = (groups * (4 + primitives), primitives, (primitives + 1) * told, ranks * len(COSTS))
         flat = np.zeros(sum(sizes))
@@ -66,7 +66,7 @@ class Tally:
         return cls(flat, by_group.reshape(groups, -1), samples, learning.reshape(-1, told), costs.reshape(ranks, -1))
 
     def add_rollout(self, rollout: Rollout, placement: Placement) -> None:
-        """Counts the finished episodes and the primitives' steps of the groups hosted on this rank."""
+        """Counts the finished episodes and the primitives' steps of the groups on this rank."""
         steps = rollout.steps
         lanes_each = steps.reward.shape[1] // len(placement.groups)
         for row, group in enumerate(placement.groups):
@@ -76,27 +76,27 @@ class Tally:
             self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
 
     def add_entropy(self, entropy: Array, placement: Placement, workers: int) -> None:
-        """Adds the entropies of the masters hosted here; ranks that share a group add up to its workers' mean."""
+        """Adds the entropies of the masters on this rank; the shares of a group's ranks add up to the mean over its workers."""
         self.groups[list(placement.groups), 3] += entropy * placement.workers_per_group / workers
 
     def add_masters(self, entropy: Array, diagnostics: Array, placement: Placement, workers: int) -> None:
-        """The same with what else they told."""
+        """Adds the entropies and the other diagnostics of the masters on this rank."""
         self.add_entropy(entropy, placement, workers)
         self.learning[-1] += _told(diagnostics).sum(0) * placement.workers_per_group / workers
 
     def add_primitives(self, samples: Array, diagnostics: Array, ranks: int) -> None:
-        """Adds this rank's share of what `ranks` ranks learned from together."""
+        """Adds this rank's share of an update of the primitives in which `ranks` ranks took part."""
         self.samples[:] += samples / ranks
         self.learning[:-1] += _told(diagnostics) / ranks
 
     def returns(self) -> Array:
-        """(G,) mean return of each group's finished episodes; NaN where there was none."""
+        """(G,) mean return of each group's finished episodes; NaN where no episode finished."""
         with np.errstate(invalid="ignore"):
             return self.groups[:, 1] / np.where(self.groups[:, 0] > 0, self.groups[:, 0], np.nan)
 
 
 def _told(diagnostics: Array) -> Array:
-    """(n, diagnostics), NaN where one did not learn -> (n, 1 + diagnostics) 1 and what it told, or zeros."""
+    """(n, diagnostics), NaN for rows that did not learn -> (n, 1 + diagnostics): a row's 1 and diagnostics, or zeros."""
     learned = ~np.isnan(diagnostics[:, :1])
     return np.nan_to_num(np.concatenate((learned, np.where(learned, diagnostics, 0)), axis=1), neginf=0.0)
 
@@ -105,10 +105,10 @@ def finished(reward: Array, end: Array, paid: Array | float = 0.0, taken: Array 
     """Number, summed return and summed length of the episodes that finished within (T, L) steps.
 
     Args:
-        reward: (T, L).
-        end: (T, L) bool.
-        paid: (L,) to the episode that was under way before the first step.
-        taken: (L,) steps of that episode before.
+        reward: (T, L) rewards.
+        end: (T, L) bool, the episode ended with this step.
+        paid: (L,) reward that the episode already under way had received before the first step.
+        taken: (L,) steps of that episode before the first step.
     """
     some = end.any(0)
     last = np.where(some, len(end) - 1 - end[::-1].argmax(0), -1)
@@ -121,10 +121,10 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     """Flat metrics of one iteration.
 
     Args:
-        tally: summed over the ranks.
-        phases: of each group.
-        labels: each group's task as text; empty where tasks are too many to be told apart.
-        min_samples: with fewer, a primitive sat the update out.
+        tally: sums over all ranks.
+        phases: phase of each group.
+        labels: each group's task as text; empty where tasks are too many to be reported one by one.
+        min_samples: number of samples below which a primitive skipped the update.
     """
     returns = tally.returns()
     adapted = np.array([phase.joint for phase in phases])
@@ -150,19 +150,19 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
 
 
 def _learning_metrics(learning: Array) -> dict[str, float]:
-    """Means over the learners that learned: (K + 1, 1 + diagnostics) of a :class:`Tally` -> metrics."""
+    """Mean diagnostics of the primitives and masters that learned: (K + 1, 1 + diagnostics) of a :class:`Tally` -> metrics."""
     named = {}
     for row, (count, *sums) in enumerate(learning.tolist()):
         owner, suffix = ("master", "") if row == len(learning) - 1 else ("primitive", f"_{row}")
         for name, total in zip(DIAGNOSTICS, sums, strict=True):
-            deterministic = name == "standard_deviation" and not total  # choices have none
-            if count and not deterministic and (owner, name) != ("master", "entropy"):  # that of its own choices is logged
+            deterministic = name == "standard_deviation" and not total  # a categorical distribution has none
+            if count and not deterministic and (owner, name) != ("master", "entropy"):  # its own policy's is logged
                 named[f"{owner}/{name}{suffix}"] = total / count
     return named
 
 
 def costs_of_a_rank(costs: Array) -> dict[str, float]:
-    """Shares of the ranks' wall time, and the mean rank's communication: (R, 7) of :data:`COSTS` -> metrics."""
+    """Shares of wall time, and communication, as means over the ranks: (R, 7) of :data:`COSTS` -> metrics."""
     means = dict(zip(COSTS, costs.mean(0).tolist(), strict=True))
     wall = max(sum(means[name] for name in TIMES), 1e-9)
     metrics = {f"time/{name}": means[name] / wall for name in TIMES}
@@ -176,7 +176,7 @@ def plain(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def format_value(value: float) -> str:
-    """A return as text, with as many decimals as its size asks for: 14333, 39.72, -0.7451."""
+    """A return as text, with more decimals the smaller it is: 14333, 39.72, -0.7451."""
     return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 1000 else 0}f}"
 
 

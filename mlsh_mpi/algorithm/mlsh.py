@@ -23,15 +23,16 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     """Runs Algorithm 1, from its beginning or from a checkpoint.
 
     Every group of workers has a task and a master of its own, and its own place in a cycle of W + U iterations (schedule.py). The
-    comments are the paper's lines.
+    comments quote the lines of the paper's algorithm.
 
     Args:
         experiment: configuration, job and environment.
-        saved: where to resume; None starts a new run.
-        on_iteration: receives the metrics of each iteration and the state after it, on every rank; True stops.
+        saved: contents of a checkpoint; None starts a new run.
+        on_iteration: receives the metrics of each iteration and the state after it, on every rank; training stops if it returns
+            True.
 
     Returns:
-        The trained skills, the same on every rank.
+        The trained primitives with their observation filter, the same on every rank.
 
     Raises:
         ArithmeticError: a parameter became NaN or infinite.
@@ -92,19 +93,19 @@ def _bookkeeping(
     active: int,
     clock: Clock,
 ) -> dict[str, float]:
-    """Moments of the observations, the check for NaN, and the metrics of an iteration over all ranks.
+    """Updates the observation filter, checks for NaN, and returns the metrics of an iteration over all ranks.
 
     Args:
         experiment: configuration, job and environment.
-        state: after the updates.
-        iteration: from 0.
-        phases: of each group.
-        tasks: of each group.
-        rollout: of this rank.
-        of_masters: what the masters' update told.
-        of_phi: what the primitives' update told; None on a rank that had nothing for it.
-        active: ranks that took part in the primitives' update.
-        clock: started with the iteration.
+        state: the state after the updates.
+        iteration: number of the iteration, from 0.
+        phases: phase of each group.
+        tasks: task of each group.
+        rollout: what this rank collected.
+        of_masters: diagnostics of the masters' update.
+        of_phi: diagnostics of the primitives' update; None on a rank that took no part in it.
+        active: number of ranks that took part in the primitives' update.
+        clock: started at the beginning of the iteration.
     """
     config, world, placement = experiment.config, experiment.job.world, state.placement
     state.merge(rollout.steps.raw_observation, world)

@@ -1,4 +1,4 @@
-"""Pure: proximal policy optimisation for a stack of actor-critics. Never sees MPI: `reduce` sums over whoever shares them."""
+"""Proximal policy optimisation for a stack of actor-critics. Knows nothing of MPI: `reduce` sums over the ranks that share it."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
 """Sums a flat tensor over the ranks that share the stack, in place."""
 OF_UPDATES = ("policy_loss", "value_loss", "approximate_kl", "clip_fraction", "gradient_norm", "learning_rate")
-"""What an update tells of each row: means over its last epoch, and the learning rate of that epoch."""
+"""Diagnostics of an update, for each row: means over its last epoch, and the learning rate of that epoch."""
 DIAGNOSTICS = (*OF_UPDATES, "explained_variance", "entropy", "standard_deviation")
-"""The same, and what else is told of each row that learned; entropies, in nats, are estimated from the actions taken."""
+"""All diagnostics of a row that learned; the entropy, in nats, is estimated from the actions taken."""
 RATES = (1e-6, 1e-2)
-"""Within which an adaptive learning rate stays."""
+"""Limits of an adaptive learning rate."""
 CALL = 1.4e6
-"""Samples times parameters of a row that are computed in the time which the calls for one more row take: some 80 us."""
+"""Samples times parameters that are computed in the time that separate calls for one more row take, about 80 us."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """S samples of this rank, of all rows of the stack together."""
+    """S samples of this rank, for all rows of the stack together."""
 
     observation: Tensor
     """(S, observation)."""
     action: Tensor
     """(S,) int64 or (S, action) float32."""
     log_prob: Tensor
-    """(S,) of the action when it was taken."""
+    """(S,) log-probability of the action when it was taken."""
     advantage: Tensor
     """(S,) normalised."""
     target: Tensor
@@ -49,9 +49,9 @@ class Plan:
     """Which samples make up each minibatch of each row: E epochs of M minibatches, n rows, at most B samples."""
 
     index: Tensor
-    """(E, M, n, B) into the samples of a batch."""
+    """(E, M, n, B) indices of a batch's samples."""
     weight: Tensor
-    """(E, M, n, B) float32: 1, or 0 for padding."""
+    """(E, M, n, B) float32: 1 for a sample, 0 for padding."""
     blocks: tuple[Block, ...]
     """Which rows are computed together."""
 
@@ -65,19 +65,19 @@ class Block(NamedTuple):
 
 
 def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, parameters: int = 0) -> Plan:
-    """Minibatches that are unions of every worker's slices, so that they do not depend on where workers are hosted.
+    """Minibatches that are unions of slices of every worker's samples, so that they do not depend on the workers' placement.
 
-    The samples of one worker for one row are cut, in the order of their keys, into `minibatches` slices whose sizes differ by
-    one at most.
+    The samples of one worker for one row are divided, in the order of their keys, into `minibatches` slices whose sizes differ
+    by one at most.
 
     Args:
         rows: (W, S) row of the stack that each sample of each of W workers belongs to; -1 leaves it out.
-        n: rows of the stack.
-        keys: (E, W, S) uniform random numbers in [0, 1), drawn for each worker apart.
-        minibatches: M.
-        regular: B where nothing is irregular; others are rounded, so that few shapes occur.
-        parameters: of a row. Rows whose minibatches differ so much that padding them would cost more than calls of their own are
-            computed each by itself.
+        n: number of rows of the stack.
+        keys: (E, W, S) uniform random numbers in [0, 1), drawn separately for each worker.
+        minibatches: M, minibatches in an epoch.
+        regular: B in the usual case; other sizes are rounded up, so that few shapes occur.
+        parameters: number of parameters of a row. Rows whose minibatches differ so much in size that padding them would cost more
+            than separate calls are computed one by one.
     """
     epochs, (workers, samples) = len(keys), rows.shape
     order = np.argsort(keys + rows, axis=-1)
@@ -111,7 +111,8 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
 
 
 def _width(size: int, regular: int) -> int:
-    """B for minibatches of up to `size` samples: the regular one if it fits well, else at most an eighth more than asked for."""
+    """B for minibatches of up to `size` samples: the regular B if it fits closely, else `size` rounded up by at most an eighth or
+    to a multiple of 4."""
     if 0.75 * regular < size <= regular:
         return regular
     step = max(4, 2 ** (size.bit_length() - 4))
@@ -119,28 +120,28 @@ def _width(size: int, regular: int) -> int:
 
 
 class Optimiser:
-    """Adam (Kingma and Ba 2015) with moments of its own for each row of a stack: torch's, called as a function.
+    """Adam (Kingma and Ba 2015) with separate moments for each row of a stack: torch's implementation, called as a function.
 
-    `torch.optim.Adam` does the same arithmetic, but on parameters this small its bookkeeping takes longer than the arithmetic.
+    `torch.optim.Adam` does the same arithmetic, but with so few parameters its bookkeeping takes longer than the arithmetic.
     """
 
     def __init__(self, stack: Stack) -> None:
         self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
         """(n, P) running means of the gradient and of its square."""
         self.steps = torch.zeros(stack.n)
-        """(n,) taken so far."""
+        """(n,) number of steps taken."""
         self.adapted = torch.ones(stack.n)
-        """(n,) factors on the learning rate."""
+        """(n,) factors by which the learning rate is multiplied."""
         self._rows = list(zip(stack.flat, stack.gradient, self.mean, self.square, self.steps, strict=True))
 
     def reset(self, row: int) -> None:
-        """Forgets the moments and the adapted rate of one row."""
+        """Resets the moments and the adaptive learning rate of one row."""
         for state in (self.mean, self.square, self.steps):
             state[row] = 0
         self.adapted[row] = 1
 
     def step(self, active: Sequence[bool], learning_rates: Sequence[float]) -> None:
-        """One step of the active rows along their gradients, each at its own rate; the others keep parameters and moments."""
+        """Takes one step for each active row, at its own learning rate; the other rows keep their parameters and moments."""
         moving: dict[float, list[tuple[Tensor, ...]]] = {}
         for row, moves, rate in zip(self._rows, active, learning_rates, strict=True):
             if moves:
@@ -164,11 +165,11 @@ class Optimiser:
 
 
 class PPOUpdate:
-    """Learns a stack by PPO, with Adam.
+    """Trains a stack by PPO, with Adam.
 
     Args:
         stack: n actor-critics, changed in place.
-        config: this timescale's settings.
+        config: PPO settings of this timescale.
     """
 
     def __init__(self, stack: Stack, config: PPO) -> None:
@@ -182,7 +183,7 @@ class PPOUpdate:
         One reduction carries the summed gradients of all rows and their sample counts.
 
         Args:
-            parts: of the minibatch that this rank has: the first row of neighbours, and their samples.
+            parts: this rank's part of the minibatch, by blocks: number of the block's first row, and the samples of its rows.
             reduce: see :data:`Reduce`.
 
         Returns:
@@ -198,19 +199,19 @@ class PPOUpdate:
         return counts
 
     def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> Array:
-        """One iteration's update: every minibatch of every epoch, one reduction each.
+        """One iteration's update: every minibatch of every epoch, with one reduction each.
 
-        What is adaptive is decided from sums over all ranks, so that all decide the same.
+        Everything adaptive depends only on sums over all ranks, so that every rank comes to the same decision.
 
         Args:
             batch: samples of this rank; may be empty.
-            plan: its minibatches.
-            active: for each row whether it learns in this iteration, the same on every rank that shares the stack.
-            learning_rate: step size of Adam, before what :attr:`PPO.adaptive_kl` makes of it.
+            plan: how they are divided into minibatches.
+            active: whether each row learns in this iteration; the same on every rank that shares the stack.
+            learning_rate: step size of Adam, before :attr:`PPO.adaptive_kl` adapts it.
             reduce: see :data:`Reduce`.
 
         Returns:
-            (n, 6) as :data:`OF_UPDATES`, NaN for rows that did not learn.
+            (n, 6) columns as :data:`OF_UPDATES`, NaN for rows that did not learn.
         """
         config, learning = self._config, list(active)
         found = np.full((self._stack.n, len(OF_UPDATES)), np.nan)
@@ -229,7 +230,7 @@ class PPOUpdate:
         return found
 
     def _rates(self, learning_rate: float) -> list[float]:
-        """(n,) each row's step size now."""
+        """(n,) current step size of each row."""
         if self._config.adaptive_kl is None:
             return [learning_rate] * self._stack.n
         return [learning_rate * factor for factor in self.optimiser.adapted.tolist()]
@@ -237,10 +238,10 @@ class PPOUpdate:
     def _epoch(
         self, minibatches: list[list[tuple[int, Minibatch]]], learning: Sequence[bool], rates: Sequence[float], reduce: Reduce
     ) -> Array:
-        """Steps through one epoch.
+        """Runs one epoch.
 
         Returns:
-            (n, 6) sums over the samples of all ranks: what was measured, the gradient's norm, and how many there were.
+            (n, 6) sums over the samples of all ranks: `stack.measured`, the gradient's norm, and the number of samples.
         """
         stack, config = self._stack, self._config
         found = torch.zeros(stack.n, MEASURED + 2)
@@ -255,7 +256,7 @@ class PPOUpdate:
         return found.numpy().astype(np.float64)
 
     def _adapt(self, kl: Array, rates: Sequence[float]) -> None:
-        """Sets the rows' learning rates for the next update, from their divergence (n,) in the last epoch of this one."""
+        """Sets the rows' learning rates for the next update from their KL divergence, (n,), in the last epoch of this one."""
         target = self._config.adaptive_kl
         if target is None:
             return
@@ -266,7 +267,7 @@ class PPOUpdate:
 
 
 def epochs_of(batch: Batch, plan: Plan) -> Iterator[list[list[tuple[int, Minibatch]]]]:
-    """The minibatches of each epoch by blocks of rows; empty ones if this rank has no samples."""
+    """The minibatches of each epoch, by blocks of rows; without any block if this rank has no samples."""
     blocks = plan.blocks if len(batch.log_prob) else ()
     for index, weight in zip(plan.index, plan.weight, strict=True):
         parts: list[list[tuple[int, Minibatch]]] = [[] for _ in index]

@@ -24,7 +24,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> StackTrainer:
-    """phi, the same on every rank."""
+    """phi, with the same initial parameters on every rank."""
     head = head_for(family.action_space, config.network.initial_std)
     network = Network(len(family.primitive_columns), head, config.network.hidden)
     learner = StackTrainer.of(Stack(config.hierarchy.primitives, network), config.primitive, world)
@@ -35,22 +35,22 @@ def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> Stack
 
 @dataclass(frozen=True)
 class PrimitiveUpdate:
-    """What an update tells of the K primitives, the same on every rank that took part."""
+    """Diagnostics of an update of the K primitives, the same on every rank that took part."""
 
     samples: Array
-    """(K,) from which each learned, over those ranks."""
+    """(K,) number of samples of each primitive, over those ranks."""
     diagnostics: Array
-    """(K, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
+    """(K, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
 
 
 def update_primitives(trainer: StackTrainer, rollout: Rollout, joint: Sequence[bool], config: Config) -> PrimitiveUpdate:
-    """PPO on phi on the full timescale; a sample is learned from by the primitive that was active (paper, section 4.1).
+    """PPO on phi on the full timescale: each primitive learns from the samples in which it was active (paper, section 4.1).
 
     Args:
-        trainer: of the primitives, on the ranks that have data for them.
-        rollout: of this rank's W workers.
-        joint: (W,) which of the workers' groups are in their joint phase; the others' samples are left out.
-        config: of the run.
+        trainer: trains the primitives, on the ranks that have data for them.
+        rollout: the steps of this rank's W workers.
+        joint: (W,) whether each worker's group is in its joint phase; samples of the others are left out.
+        config: the run's configuration.
     """
     primitives, settings, streams = trainer.stack, config.primitive, rollout.streams
     lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
@@ -95,7 +95,7 @@ def update_primitives(trainer: StackTrainer, rollout: Rollout, joint: Sequence[b
 
 
 def _values_at_time_limits(trainer: StackTrainer, rollout: Rollout, config: PrimitivePPO) -> Array:
-    """(T, L) values of what followed the ends that were the time limit's alone (Pardo et al. 2018); else 0."""
+    """(T, L) value of the last state of each episode that only its time limit ended (Pardo et al. 2018); 0 elsewhere."""
     found = np.zeros(rollout.steps.reward.shape, np.float32)
     for t, lanes, observation in rollout.limits if config.bootstrap_time_limits else ():
         active = rollout.steps.primitive[t, lanes]
@@ -115,7 +115,7 @@ def _active_value(trainer: StackTrainer, observation: Array, active: Array) -> A
 
 
 def _active_log_prob(primitives: Stack, observation: Tensor, action: Tensor, active: Array) -> Tensor:
-    """(S, observation), (S, ...), (S,) -> (S,) log-probabilities by the active primitive."""
+    """(S, observation), (S, ...), (S,) -> (S,) log-probabilities under the active primitive."""
     if not active.size:
         return torch.zeros(0)
     index, place = by_row(active, primitives.n)

@@ -1,4 +1,4 @@
-"""Pure: what is pooled over all samples of a row before it learns, and the running scale of its returns."""
+"""Moments of each row's samples, pooled over ranks before it learns, and the running scale of its returns."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mlsh_mpi.networks.actor_critic import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KEPT = 0.9
-"""Weight of what was known, at each update: returns rise while a policy learns, and a mean over all of them would lag behind."""
+"""Weight of earlier returns at each update: returns rise while a policy learns, so a mean over all of them would lag behind."""
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """Moments of the samples of each of n rows, over all ranks that share them; (n,) each."""
+    """Moments of the samples of each of n rows, over all ranks that share the stack; (n,) each."""
 
     count: Array
     advantage: tuple[Array, Array]
     """Mean and standard deviation."""
     returns: tuple[Array, Array]
-    """The same of the lambda-returns."""
+    """Mean and standard deviation of the lambda-returns."""
     log_prob: Array
-    """Mean."""
+    """Mean log-probability of the actions."""
 
     @classmethod
     def of(cls, sums: Array) -> Pooled:
-        """From (6, n): counts, advantages, their squares, returns, their squares, log-probabilities."""
+        """From (6, n) sums: counts, advantages, their squares, returns, their squares, log-probabilities."""
         count = np.maximum(sums[0], 1)
         mean = sums[1:] / count
 
@@ -40,38 +40,38 @@ class Pooled:
 
     @property
     def explained_variance(self) -> Array:
-        """Share of the returns' variance that values foretell, whose errors are the advantages; NaN where there is none."""
+        """Share of the returns' variance that the values explain; advantages are their errors. Not finite without variance."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return 1 - (self.advantage[1] / self.returns[1]) ** 2
 
 
 class ReturnScale:
-    """Mean and deviation of the returns of each row; its values learn, and give, returns in these units.
+    """Running mean and standard deviation of each row's returns; value networks learn and predict returns in these units.
 
-    When the scale moves, the values' last layer is changed so that they still mean the same (PopArt: van Hasselt et al. 2016).
-    Before the first returns every value is 0.
+    When the scale moves, the last layer of the value network is changed so that its predictions stay the same (PopArt: van
+    Hasselt et al. 2016). Before the first returns every value is 0.
     """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self.sums = torch.zeros(stack.n, 3, dtype=torch.float64)
-        """(n, 3) weights, returns and their squares, as :data:`KEPT` fades them."""
+        """(n, 3) sums of weights, returns and their squares, decayed by :data:`KEPT` at each update."""
 
     def reset(self, row: int) -> None:
-        """Forgets one row's."""
+        """Forgets the returns of one row."""
         self.sums[row] = 0
 
     @property
     def moments(self) -> tuple[Array, Array]:
-        """(n,) mean and (n,) deviation, float32; both 0 where nothing is known."""
+        """(n,) means and (n,) standard deviations, float32; both 0 for rows that have had no returns."""
         weight, total, squares = self.sums.numpy().T
         mean = total / np.maximum(weight, 1e-9)
         deviation = np.sqrt(np.maximum(squares / np.maximum(weight, 1e-9) - mean**2, 0))
-        deviation = np.maximum(deviation, 1e-3 * np.abs(mean) + 1e-8) * (weight > 0)  # all returns may be the same
+        deviation = np.maximum(deviation, 1e-3 * np.abs(mean) + 1e-8) * (weight > 0)  # all returns may be equal
         return mean.astype(np.float32), deviation.astype(np.float32)
 
     def take(self, pooled: Pooled) -> None:
-        """Takes the returns of an iteration into account."""
+        """Updates the scale with the returns of an iteration."""
         mean, deviation = self.moments
         known, (first, spread) = self.sums.numpy(), pooled.returns
         new = pooled.count[:, None] * np.stack((np.ones_like(first), first, spread**2 + first**2), axis=1)
@@ -84,7 +84,7 @@ class ReturnScale:
 
 
 def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
-    """(n, 9) as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from what an update returned; NaN where a row did not learn."""
+    """(n, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from what an update returned; NaN if a row did not learn."""
     log_std = stack.network.log_std(stack.parameters).exp().numpy()
     deviation = log_std.mean(1) if log_std.shape[1] else np.full(stack.n, np.nan)
     return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))

@@ -1,4 +1,4 @@
-"""phi: the primitives that all tasks share, and the file that keeps them."""
+"""phi, the primitives that all tasks share, as a file: saving, loading, and use in an environment."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 PHI = "phi.pt"
 PHI_FORMAT = 3
-"""In formats 1 and 2 log_std was called free; in format 1, actions within bounds were in the environment's own units (see
+"""Formats 1 and 2 call log_std "free"; in format 1 bounded actions are in the environment's own units (see
 :class:`~mlsh_mpi.sampling.actions.Actions`)."""
 
 
 @dataclass(frozen=True)
 class Phi:
-    """What training leaves: read from a file, and not yet told in which environment it is to act."""
+    """The result of a training run as read from a file, not yet fitted to an environment."""
 
     config: Config
     environment: str
     parameters: Mapping[str, Tensor]
-    """By name; of K primitives, each (K, ...)."""
+    """Parameters of the K primitives by name, each (K, ...)."""
     filter_moments: Mapping[str, Tensor] | None
     format: int = PHI_FORMAT
 
     def skills(self, family: TaskFamily) -> Skills:
-        """The primitives in an environment, perhaps another than the one they were trained in, frozen filter included.
+        """The primitives with their frozen filter, for an environment that may differ from the one they were trained in.
 
         Raises:
-            UserError: its observations or actions are not those that the primitives know.
+            UserError: the environment's observations or actions do not match those of the primitives.
         """
         head, weights = head_for(family.action_space), self.parameters
         seen, outputs = weights["policy.0.weight"].shape[1], weights[f"policy.{len(self.config.network.hidden)}.weight"].shape[2]
@@ -58,7 +58,7 @@ class Phi:
         return Skills(stack, family.primitive_columns, self.observation_filter())
 
     def fill(self, stack: Stack, actions: Actions) -> None:
-        """Gives a stack of the same shape the parameters, for an environment that takes such actions."""
+        """Copies the parameters into a stack of the same shape, for an environment with these actions."""
         parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
         for name, parameter in parameters.items():
             parameter.copy_(self.parameters[name])
@@ -70,7 +70,7 @@ class Phi:
             parameters["policy.log_std"] -= half_width.log()
 
     def observation_filter(self) -> ObservationFilter | None:
-        """As training left it, if it had one."""
+        """The filter as training left it; None if it had none."""
         if self.filter_moments is None:
             return None
         found = ObservationFilter(len(self.filter_moments["total"]))
@@ -79,7 +79,7 @@ class Phi:
 
 
 def save_phi(path: Path, skills: Skills, config: Config, family: TaskFamily) -> None:
-    """Keeps phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by layer, plain values."""
+    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values."""
     observation_filter = skills.observation_filter
     torch.save(
         {
@@ -95,10 +95,10 @@ def save_phi(path: Path, skills: Skills, config: Config, family: TaskFamily) -> 
 
 
 def load_phi(path: Path) -> Phi:
-    """phi from its file, or from the run folder that holds it.
+    """Loads phi from its file, or from the run folder that holds it.
 
     Raises:
-        UserError: there is none, or the file is something else.
+        UserError: there is no such file, or it is something else.
     """
     if path.is_dir():
         path = path / PHI
@@ -115,7 +115,7 @@ def load_phi(path: Path) -> Phi:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
     except UserError:
         raise
-    except Exception:  # bytes that are no phi can raise anything
+    except Exception:  # a file of another kind can raise anything
         raise UserError(f"{path} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}") from None
 
 

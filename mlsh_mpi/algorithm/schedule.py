@@ -1,4 +1,4 @@
-"""Pure: what each group does at each iteration. Owns the warm-up, the joint phase and the stagger (paper, Algorithm 1)."""
+"""Pure functions: what each group does in each iteration, with warm-up, joint phase and stagger (paper, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Phase:
-    """What one group does at one iteration."""
+    """What one group does in one iteration."""
 
     cycle: int
-    """Counts the group's tasks; -1 is the lead-in (see :func:`phase`)."""
+    """Number of the group's task, from 0; -1 for the lead-in (see :func:`phase`)."""
     new_task: bool
-    """This iteration starts on a new task with a fresh theta."""
+    """Whether the group starts a new task, with a fresh theta."""
     joint: bool
-    """phi learns from this group's data; else only theta learns."""
+    """Whether phi learns from this group's data; otherwise only theta learns."""
     updates: int
-    """How many updates theta has had on this task before this iteration collects."""
+    """Number of updates that theta has had on this task before this iteration."""
 
 
 def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> Phase:
     """The phase of a group.
 
-    Groups start their first cycle evenly staggered over the W + U iterations of a cycle, so that phi receives gradients at
-    every iteration once the first warm-ups are over, if groups * U >= W + U. Until its first cycle starts, a group
-    practises on a lead-in task whose data never reach phi: every cycle has exactly W warm-up and U joint iterations. Without a
-    warm-up the lead-in is joint as well: phi learns from all groups in every iteration.
+    Groups start their first cycles evenly staggered over the W + U iterations of a cycle. If groups * U >= W + U, phi then
+    receives gradients in every iteration once the first warm-ups are over. Until its first cycle starts, a group trains theta on
+    a lead-in task whose data never reach phi, so that every cycle has exactly W warm-up and U joint iterations. Without a warm-up
+    the lead-in is joint as well: phi learns from all groups in every iteration.
 
     Args:
-        iteration: from 0.
-        group: from 0 to `groups` - 1.
+        iteration: number of the iteration, from 0.
+        group: number of the group, from 0.
         groups: number of groups.
-        warmup: W, iterations that train theta alone.
-        joint: U, iterations that train theta and phi.
+        warmup: W, iterations of a cycle that train theta alone.
+        joint: U, iterations of a cycle that train theta and phi.
     """
     length = warmup + joint
     delay = _delay(group, groups, length)
@@ -53,14 +53,13 @@ def phases(iteration: int, groups: int, warmup: int, joint: int) -> list[Phase]:
 
 
 def turn(cycle: int, group: int, groups: int, length: int) -> int:
-    """How many tasks have begun before a group's cycle, over all groups in the order of time; those of one iteration in the order
-    of their groups.
+    """Position, from 0, of a group's task in the sequence of all groups' tasks, in the order in which they begin.
 
     Args:
-        cycle: -1 for the lead-in.
-        group: from 0 to `groups` - 1.
+        cycle: number of the group's cycle; -1 for the lead-in.
+        group: number of the group, from 0.
         groups: number of groups.
-        length: W + U.
+        length: W + U, iterations of a cycle.
     """
     has_lead_in = _delay(group, groups, length) > 0
     return (cycle + has_lead_in) * groups + _place_in_time(groups, length)[group]
@@ -68,29 +67,29 @@ def turn(cycle: int, group: int, groups: int, length: int) -> int:
 
 @cache
 def _place_in_time(groups: int, length: int) -> dict[int, int]:
-    """For each group, how many of the others begin their next task before it does, after iteration 0."""
+    """For each group, how many other groups begin their next task before it does, counted after iteration 0."""
     delays = [_delay(group, groups, length) for group in range(groups)]
     order = sorted(range(groups), key=lambda group: (delays[group] == 0, delays[group], group))
     return {group: place for place, group in enumerate(order)}
 
 
 def staged(iteration: int, forming_iterations: int, forming: T, settled: T) -> T:
-    """What holds at an iteration: `forming` for the first iterations, while the primitives form; `settled` afterwards."""
+    """The value at an iteration: `forming` during the forming iterations, `settled` afterwards."""
     return forming if iteration < forming_iterations else settled
 
 
 def decayed(iteration: int, forming_iterations: int, rate: float, power: float) -> float:
-    """A learning rate at an iteration: constant while the primitives form, then falling as a power of the time gone by.
+    """The learning rate at an iteration: constant during the forming iterations, then falling as a power of the iteration.
 
-    It does not depend on when training is to end, so a run that is extended goes on as if it had been meant to.
+    It does not depend on when training is to end, so that a run can be extended without a break in the rate.
     """
     return rate * (forming_iterations / iteration) ** power if iteration > forming_iterations > 0 else rate
 
 
 def _delay(group: int, groups: int, length: int) -> int:
-    """Iterations before a group's first cycle: even over the cycle's length, and neighbours far apart.
+    """Iterations before a group's first cycle: spread evenly over the length of a cycle, with adjacent groups far apart.
 
-    Ranks host neighbouring groups; were their phases neighbours too, one rank would do all the work of a joint update.
+    Adjacent groups are placed on the same rank; if their phases were adjacent too, one rank would do all of a joint update.
     """
     slots = min(groups, length)
     stride = next(s for s in range(round(0.618 * slots), slots + 2) if s > 0 and math.gcd(s, slots) == 1)

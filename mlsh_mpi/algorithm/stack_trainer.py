@@ -21,17 +21,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class StackTrainer:
-    """One row of the stack is one master or one primitive."""
+    """Trains a stack, each row of which is one master or one primitive."""
 
     stack: Stack
     update: ppo.PPOUpdate
     ranks: Ranks
     return_scale: ReturnScale | None
-    """If values are standardised."""
+    """None unless values are standardised."""
 
     @classmethod
     def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> StackTrainer:
-        """A learner whose gradients are summed over `ranks`."""
+        """A trainer whose gradients are summed over `ranks`."""
         return cls(stack, ppo.PPOUpdate(stack, config), ranks, ReturnScale(stack) if config.standardise_values else None)
 
     @property
@@ -42,7 +42,7 @@ class StackTrainer:
         return {"parameters": self.stack.flat, **adam, **({} if scale is None else {"returns": scale.sums})}
 
     def restore(self, saved: Mapping[str, Tensor], rows: Sequence[int] | slice = slice(None)) -> None:
-        """Takes over what `tensors` held, or some rows of it; what a checkpoint of an older version lacks stays as it is."""
+        """Copies saved `tensors`, or some of their rows; a tensor that an older version's checkpoint lacks stays as it is."""
         for name, values in self.tensors.items():
             if name in saved:
                 values.copy_(saved[name][rows])
@@ -53,10 +53,10 @@ class StackTrainer:
 
     @contextmanager
     def allreduce_among(self, active: Sequence[int]) -> Iterator[StackTrainer | None]:
-        """The trainer whose sums are over the active ranks alone; None on the others, which receive the result afterwards.
+        """A trainer that sums over the active ranks only; None on the others, to which the result is broadcast afterwards.
 
-        Every rank knows from the schedule which are active, so nothing has to be communicated, and no rank waits in a sum to
-        which it adds nothing.
+        Every rank knows from the schedule which ranks are active, so this takes no communication, and no rank waits in an
+        allreduce to which it contributes nothing.
 
         Args:
             active: the ranks that have data for this stack.
@@ -68,21 +68,21 @@ class StackTrainer:
                 self.ranks.broadcast(values.numpy(), active[0])
 
     def restart(self, row: int, rng: np.random.Generator) -> None:
-        """Fresh parameters and a fresh optimiser for one row."""
+        """Initialises the parameters of one row and resets its optimiser and return scale."""
         self.stack.initialise(row, rng)
         self.update.optimiser.reset(row)
         if self.return_scale is not None:
             self.return_scale.reset(row)
 
     def returns_from(self, value: Array, row: Array) -> Array:
-        """What the networks' values mean: values and the row of each, both of one shape, -> expected returns."""
+        """Converts outputs of the value networks to expected returns, given the row of each; all of one shape."""
         if self.return_scale is None:
             return value
         mean, deviation = self.return_scale.moments
         return value * deviation[row] + mean[row]
 
     def targets(self, returns: Array, row: Array, pooled: Pooled) -> Array:
-        """What the networks' values are to learn: the inverse of :meth:`returns_from`, once these returns are known."""
+        """Converts returns to targets of the value networks: updates the return scale, then inverts :meth:`returns_from`."""
         if self.return_scale is None:
             return returns
         self.return_scale.take(pooled)

@@ -1,4 +1,4 @@
-"""Which task each group has: drawn from the distribution, or dealt without replacement. Any rank can name any group's."""
+"""Which task each group has: drawn from the distribution, or dealt without replacement. Every rank knows every group's task."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 COUNTED = 200
-"""Draws a listed task by which it is judged whether all are equally likely."""
+"""Draws per listed task in the test of whether all are equally likely."""
 
 
 class TaskDraws:
     """The tasks of a run's groups.
 
     Args:
-        family: the environment's.
-        seed: of the run.
-        groups: how many.
+        family: the environment and its task distribution.
+        seed: the run's seed.
+        groups: number of groups.
         cycle: W + U, iterations on a task.
-        deal: deal the listed tasks like cards, so that the groups of one time have tasks as different as can be; each is as
-            likely as before. Where tasks are not listed, or not all equally likely, they are drawn all the same.
+        deal: deal the listed tasks like cards, so that at any time the groups' tasks differ as much as possible; each task is as
+            likely as before. Where tasks are not listed, or not all equally likely, they are drawn independently nevertheless.
     """
 
     def __init__(self, family: TaskFamily, seed: int, groups: int, cycle: int, *, deal: bool) -> None:
         self._family, self._seed, self._groups, self._cycle = family, seed, groups, cycle
         self._tasks = family.tasks if deal else ()
         self.dealt = len(self._tasks) > 1 and _equally_likely(family, self._tasks)
-        """Whether tasks are dealt."""
+        """Whether tasks are dealt, not drawn."""
         self._deals = [seeding.stream(seed, "task").permutation(len(self._tasks))] if self.dealt else []
 
     def tasks(self, phases: Sequence[Phase]) -> list[Any]:
-        """Of all groups, given their phases."""
+        """The tasks of all groups, given their phases."""
         return [self.task(group, phase) for group, phase in enumerate(phases)]
 
     def task(self, group: int, phase: Phase) -> Any:
-        """Of a group's cycle."""
+        """The task of a group, given its phase."""
         if not self.dealt:
             return self._family.sample_task(seeding.stream(self._seed, "task", phase.cycle + 1, group))
         turn = schedule.turn(phase.cycle, group, self._groups, self._cycle)
@@ -49,8 +49,8 @@ class TaskDraws:
         return self._tasks[int(self._deal(deal)[card])]
 
     def _deal(self, number: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """Every task once. From one deal to the next, neighbours may change places: so a task comes again after about as many
-        others as there are, and not while it is still in another group's hands."""
+        """An order of all tasks. From one deal to the next only adjacent tasks may change places: so a task comes again after
+        about as many others as there are, and not while another group still has it."""
         while len(self._deals) <= number:
             following = self._deals[-1].copy()
             first = len(self._deals) % 2 if len(following) > 2 else 0
@@ -62,7 +62,7 @@ class TaskDraws:
 
 
 def _equally_likely(family: TaskFamily, tasks: tuple[Any, ...]) -> bool:
-    """Whether draws from the distribution look as if every listed task were equally likely, by their chi-square statistic."""
+    """Whether draws from the distribution agree with all listed tasks being equally likely, by a chi-square test."""
     counts = dict.fromkeys(map(family.label, tasks), 0)
     rng = seeding.stream(0, "task")
     for _ in range(COUNTED * len(tasks)):

@@ -1,4 +1,4 @@
-"""What training changes from iteration to iteration: all that a resume needs, for all else is drawn anew from the run's seed."""
+"""What changes from iteration to iteration: all that a resume needs, because everything else is drawn again from the seed."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from mlsh_mpi.sampling.experiment import Experiment
 
 
 class Resumable(Protocol):
-    """What changes from iteration to iteration."""
+    """A state that changes from iteration to iteration and can be saved in a checkpoint."""
 
     @property
     def shared(self) -> Array:
-        """What must be the same, bit for bit, on every rank."""
+        """What must be bitwise the same on every rank."""
         ...
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
-        """Everything that a resume needs, in tensors and plain values, on rank 0; None on the others. Every rank calls it."""
+        """Everything that a resume needs, as tensors and plain values, on rank 0; None on the others. Every rank must call it."""
         ...
 
 
@@ -66,12 +66,12 @@ class Checkpoint:
 
 
 OnIteration = Callable[[dict[str, float], Resumable], bool]
-"""Receives the metrics of an iteration and the state after it, on every rank; True stops."""
+"""Receives the metrics of an iteration and the state after it, on every rank; training stops if it returns True."""
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The learners of this rank and the filter."""
+    """The trainers and workers of this rank, and the primitives with their observation filter."""
 
     groups: int
     placement: Placement
@@ -82,7 +82,7 @@ class TrainingState:
 
     @classmethod
     def begin(cls, experiment: Experiment, saved: Checkpoint | None) -> TrainingState:
-        """As training begins or, with what a checkpoint holds, goes on. Masters are initialised when their first task starts."""
+        """The state at the start of training or from a checkpoint. Masters are initialised when their first task starts."""
         config, world, family = experiment.config, experiment.job.world, experiment.family
         groups = groups_of(config, world, saved)
         placement = place(groups, config.sampling.workers, world.size, world.rank)
@@ -96,7 +96,7 @@ class TrainingState:
         return state
 
     def begin_tasks(self, phases: Sequence[Phase], seed: int) -> None:
-        """Gives every group here that begins on a new task a fresh master, which knows nothing of the last one."""
+        """Gives every group on this rank that starts a new task a fresh master, which knows nothing of the last task."""
         for row, group in enumerate(self.placement.groups):
             if phases[group].new_task:
                 self.masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
@@ -104,11 +104,11 @@ class TrainingState:
 
     @property
     def shared(self) -> Array:
-        """phi."""
+        """The parameters phi."""
         return self.primitives.stack.flat.numpy()
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
-        """The state of all ranks in tensors and plain values, on rank 0; None on the others.
+        """The state of all ranks as tensors and plain values, on rank 0; None on the others.
 
         Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
         """
@@ -129,7 +129,7 @@ class TrainingState:
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        """Restores what :meth:`gathered` returned, possibly on another number of ranks."""
         self.primitives.restore(saved["primitives"])
         self.masters.restore(saved["masters"], list(self.placement.groups))
         self.workers.restore(saved.get("workers", {}))
@@ -137,7 +137,7 @@ class TrainingState:
             self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
 
     def merge(self, observations: Array, world: Ranks) -> None:
-        """Takes the observations of an iteration, pooled over all ranks, into the filter, if there is one."""
+        """Adds the observations of an iteration, pooled over all ranks, to the observation filter, if there is one."""
         if self.skills.observation_filter is None:
             return
         own = Moments.of(observations)
@@ -147,24 +147,24 @@ class TrainingState:
         self.skills.observation_filter.merge(Moments(float(sums[0]), total, squares))
 
     def check(self, iteration: int) -> None:
-        """Raises ArithmeticError if a parameter here is no longer a finite number."""
+        """Raises ArithmeticError if a parameter on this rank is NaN or infinite."""
         refuse_not_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
         refuse_not_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
 
 
 def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:
-    """The number of groups: a run that continues keeps what it began with, on however many ranks."""
+    """The number of groups. A resumed run keeps the number with which it began, on however many ranks."""
     return saved.state["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
 def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stack) -> None:
-    """Raises ArithmeticError if a parameter of a stack is no longer a finite number.
+    """Raises ArithmeticError if a parameter of a stack is NaN or infinite.
 
     Args:
-        iteration: the last.
-        owner: what a row is.
-        numbers: of the rows.
-        stack: of parameters.
+        iteration: number of the last iteration, from 0.
+        owner: what a row of the stack is, in words.
+        numbers: number of each row's owner.
+        stack: the parameters to check.
     """
     if torch.isfinite(stack.flat.sum()):  # a sum is NaN or infinite if any of its terms is
         return

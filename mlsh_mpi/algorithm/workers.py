@@ -1,4 +1,4 @@
-"""What the workers of this rank take along from one iteration to the next: their masters' memory, and episodes under way."""
+"""What the workers of this rank keep from one iteration to the next: their masters' memory, and the episodes under way."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 @dataclass(frozen=True)
 class Workers:
-    """See the module; one worker has one lane where episodes go on, so a lane's number is its worker's."""
+    """The workers of this rank. Where episodes continue across iterations a worker has one lane, so they share a number."""
 
     numbers: tuple[int, ...]
-    """Of all workers, those hosted here."""
+    """Their numbers among all workers."""
     memory: Memory
     running: RunningEpisodes | None
-    """None where an iteration holds whole episodes."""
+    """The episodes under way; None where an iteration consists of whole episodes."""
 
     @classmethod
     def begin(cls, config: Config, family: TaskFamily, placement: Placement) -> Workers:
-        """Nothing is remembered, and nothing under way."""
+        """Workers that remember nothing and have no episode under way."""
         goes_on = config.sampling.steps < family.episode_length
         memory = Memory(config.master.memory, len(placement.workers), goes_on=goes_on)
         running = RunningEpisodes.none(len(placement.workers), family.observation_size) if goes_on else None
         return cls(placement.workers, memory, running)
 
     def begin_tasks(self, new: Sequence[bool]) -> None:
-        """Some workers have a new task: what they did on the last one is forgotten, and their episodes are left."""
+        """Forgets the decisions of the workers that have a new task, and abandons their episodes."""
         self.memory.forget(new)
         if self.running is not None:
             self.running.started &= ~np.array(new)
 
     @property
     def kept(self) -> dict[int, dict[str, Any]]:
-        """What a resume needs of each worker, by its number, in tensors and plain values."""
+        """What a resume needs of each worker, by its number, as tensors and plain values."""
         running = [{}] * len(self.numbers) if self.running is None else self.running.of_lanes
         found = zip(self.numbers, self.memory.of_workers, running, strict=True)
         return {number: {"memory": memory, "running": episode} for number, memory, episode in found if memory or episode}
 
     def restore(self, kept: Mapping[int, Mapping[str, Any]]) -> None:
-        """Takes over what `kept` gave, perhaps on other ranks. Episodes are to be run again: see :meth:`run_again`."""
+        """Restores what `kept` returned, possibly on other ranks. The episodes must then be run again: see :meth:`run_again`."""
         if set(self.numbers) <= set(kept):
             self.memory.restore([kept[number]["memory"] for number in self.numbers])
             if self.running is not None:
                 self.running.restore([kept[number]["running"] for number in self.numbers])
 
     def run_again(self, lanes: Lanes, tasks: Sequence[Any], job: Job) -> None:
-        """Brings fresh lanes to where their episodes were, and tells of environments that do not repeat themselves."""
+        """Brings fresh lanes to where their episodes were, and warns of environments that do not repeat themselves."""
         if self.running is None:
             return
-        odd = np.array([float(self.running.run_again(lanes, tasks, job.watch))])  # every rank takes part in the sum
+        odd = np.array([float(self.running.run_again(lanes, tasks, job.watch))])  # every rank takes part in the allreduce
         job.world.allreduce(odd)
         if odd[0] and job.world.rank == 0:
             warn(

@@ -1,1 +1,1 @@
-"""What decides: policies and values, the distributions they act by, and how they are evaluated quickly."""
+"""Policy and value networks, action distributions, fast inference, and the observation filter."""

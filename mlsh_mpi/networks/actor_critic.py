@@ -1,4 +1,4 @@
-"""Masters and primitives: what their networks compute, and stacks of them whose parameters are views of one flat tensor."""
+"""The networks of masters and primitives, and stacks of them whose parameters are views of one flat tensor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from mlsh_mpi.networks.distributions import Head
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MEASURED = 4
-"""Sums over a minibatch: policy loss, value loss, divergence from the policy that collected, and clipped ratios."""
+"""Number of diagnostics that are summed over a minibatch: policy loss, value loss, KL divergence from the policy that collected
+the samples, and clipped ratios."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """The shape of an actor-critic: two separate tanh networks, one for the policy and one for the value.
+    """The architecture of an actor-critic: two separate tanh networks, one for the policy and one for the value.
 
     Its functions are pure and batched: every parameter has a leading dimension n, one row for each actor-critic.
     """
@@ -30,11 +31,11 @@ class Network:
     head: Head
     hidden: tuple[int, ...]
     written_out: ClassVar[bool] = True
-    """Whether gradients.py has the backward pass; else autograd derives it."""
+    """Whether gradients.py has the backward pass written out; else autograd computes the gradients."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the parameters, in the order in which the functions take them."""
+        """Names and shapes of the parameters of one actor-critic, in the order in which the functions take them."""
         shapes: dict[str, tuple[int, ...]] = {}
         for net, outputs in (("policy", self.head.outputs), ("value", 1)):
             widths = (self.observation_size, *self.hidden, outputs)
@@ -57,7 +58,7 @@ class Network:
         return self.head.log_prob(self.policy(parameters, observation), self.log_std(parameters), action)
 
     def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Both, for a network that has work to do for both but once."""
+        """Log-probabilities and values together; a network whose policy and value share layers evaluates these only once."""
         return self.log_prob(parameters, observation, action), self.value(parameters, observation)
 
     def log_std(self, parameters: Sequence[Tensor]) -> Tensor:
@@ -73,9 +74,8 @@ class Network:
 class Stack:
     """n actor-critics of one shape, evaluated in one batched call.
 
-    Each row of `flat` (n, P) holds one of them; `parameters` are views of it. `gradients` are views of `gradient`, which
-    shares `buffer` with the sample count of each row and what is measured while it learns: a reduction over ranks takes one call
-    and copies nothing.
+    Each row of `flat` (n, P) holds one of them; `parameters` are views of it. `gradients` are views of `gradient` (n, P), which
+    shares `buffer` with each row's sample count and diagnostics, so that an allreduce takes one call and copies nothing.
     """
 
     def __init__(self, n: int, network: Network, dtype: torch.dtype = torch.float32) -> None:
@@ -118,27 +118,27 @@ class Stack:
         return self.network.log_prob(self.parameters, observation, action)
 
     def rescale_values(self, rows: Sequence[int], scale: Tensor, shift: Tensor) -> None:
-        """Makes the values V of some rows scale * V + shift, (rows,) each, by their last layer."""
+        """Changes the last value layer of some rows so that V becomes scale * V + shift; `scale` and `shift` are (rows,)."""
         last = 2 * self.network.layer_parameters - 2
         weight, bias = self.parameters[last : last + 2]
         weight[rows] *= scale.view(-1, 1, 1)
         bias[rows] = bias[rows] * scale.unsqueeze(-1) + shift.unsqueeze(-1)
 
     def named_parameters(self) -> dict[str, Tensor]:
-        """Copies of the parameters by name, each (n, ...): what a saved phi holds."""
+        """Copies of the parameters by name, each (n, ...), as a saved phi holds them."""
         return {name: value.clone() for name, value in zip(self.network.shapes, self.parameters, strict=True)}
 
 
 def by_row(rows: Array, n: int) -> tuple[Array, Array]:
-    """Where to put samples so that row k of a stack sees its own.
+    """Groups samples by the row of the stack that they belong to.
 
     Args:
-        rows: (B,) integers, which of the n rows each sample belongs to.
-        n: rows of the stack.
+        rows: (B,) integers, the row that each sample belongs to.
+        n: number of rows of the stack.
 
     Returns:
-        (n, M) indices of samples, rows shorter than M padded with sample 0; and (B,) the place of each sample in the
-        flattened (n * M).
+        (n, M) indices of each row's samples, padded with sample 0 to the longest row's M; and (B,) the place of each sample in
+        the flattened (n * M).
     """
     counts = np.bincount(rows, minlength=n)
     order = np.argsort(rows, kind="stable")
@@ -158,7 +158,7 @@ _MINUS_ONE = torch.tensor(-1.0)
 def tanh_layer(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """tanh(x weight + bias): (n, 1, out), (n, B, in), (n, in, out) -> (n, B, out).
 
-    tanh(z) = 2 sigmoid(2 z) - 1 takes less than half the time of torch.tanh, which would be a third of all learning.
+    tanh(z) = 2 sigmoid(2 z) - 1 takes less than half the time of torch.tanh, which would be a third of an update's time.
     """
     return torch.add(_MINUS_ONE, torch.baddbmm(bias, x, weight, beta=2, alpha=2).sigmoid_(), alpha=2)
 

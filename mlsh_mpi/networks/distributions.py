@@ -16,11 +16,11 @@ from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Backward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-"""Derivative by the log-probability, (n, B) -> derivatives by the outputs, (n, B, outputs), and by log_std, (n, log_std)."""
+"""Gradient by the log-probabilities, (n, B) -> gradients by the outputs, (n, B, outputs), and by log_std, (n, log_std)."""
 
 
 class Head(Protocol):
-    """What a policy network's outputs mean."""
+    """The distribution over actions that a policy network's outputs parametrise."""
 
     @property
     def outputs(self) -> int:
@@ -29,20 +29,20 @@ class Head(Protocol):
 
     @property
     def log_std_size(self) -> int:
-        """Number of parameters of the distribution that do not depend on the observation."""
+        """Number of log standard deviations, parameters that do not depend on the observation; 0 if there are none."""
         ...
 
     @property
     def fresh(self) -> float:
-        """What these parameters are to begin with."""
+        """Initial value of these parameters."""
         ...
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        """Random numbers for as many draws: (*shape, ...)."""
+        """Random numbers for `shape` samples: (*shape, ...)."""
         ...
 
     def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
-        """Actions: (B, outputs), (B, log_std), noise of (B,) draws -> (B, ...)."""
+        """Actions: (B, outputs), (B, log_std), noise for (B,) samples -> (B, ...)."""
         ...
 
     def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Head(Protocol):
         ...
 
     def log_prob_and_backward(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
-        """:meth:`log_prob`, and its backward pass written out: what autograd would do, without a graph."""
+        """:meth:`log_prob`, and its backward pass written out: the same as autograd's, without a graph."""
         ...
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
@@ -90,9 +90,9 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Exploring:
-    """A master's choice of one of `outputs` primitives; with probability `exploration` a uniform one instead of its own.
+    """A master's choice of one of `outputs` primitives, replaced by a uniformly random one with probability `exploration`.
 
-    The log-probability is that of the mixture, (1 - eps) pi + eps / K, so that ratios of explored choices are right.
+    The log-probability is that of the mixture, (1 - eps) pi + eps / K, so that probability ratios of explored choices are right.
     """
 
     outputs: int
@@ -108,7 +108,7 @@ class Exploring:
         return np.where(self.explores(noise), uniform, _inverse_cdf(outputs, noise[:, 1]))
 
     def explores(self, noise: Array) -> Array:
-        """Which draws are exploration's: (B, 2) -> (B,) bool."""
+        """Whether exploration makes the choice: (B, 2) noise -> (B,) bool."""
         return noise[:, 0] < self.exploration
 
     def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
@@ -127,12 +127,12 @@ class Exploring:
         return torch.log(mixture), backward
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
-        return _divergence(outputs, other)  # of what the masters themselves would choose
+        return _divergence(outputs, other)  # of the masters' own policies, without exploration
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent normal actions whose log standard deviations are parameters, not outputs (paper's code)."""
+    """Independent normal actions; their log standard deviations are parameters, not network outputs (paper's code)."""
 
     outputs: int
     initial_std: float = 1.0
@@ -178,8 +178,8 @@ def head_for(space: gym.Space[Any], initial_std: float = 1.0) -> Head:
     """The head for an environment's action space.
 
     Args:
-        space: of the actions.
-        initial_std: of continuous actions drawn by fresh policies, in units in which policies draw.
+        space: the action space.
+        initial_std: standard deviation of a fresh policy's continuous actions, in the policy's units.
 
     Raises:
         UserError: the space is neither Discrete (from 0) nor a one-dimensional Box.
@@ -192,13 +192,13 @@ def head_for(space: gym.Space[Any], initial_std: float = 1.0) -> Head:
 
 
 def _inverse_cdf(logits: Array, uniform: Array) -> Array:
-    """Draws by inverting the cumulative softmax: (B, n), (B,) in [0, 1) -> (B,)."""
+    """Samples by inverting the cumulative softmax: (B, n), (B,) in [0, 1) -> (B,)."""
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     cumulative = weights.cumsum(-1)
     return (cumulative[:, :-1] <= (uniform * cumulative[:, -1])[:, None]).sum(-1)
 
 
 def _divergence(logits: Array, other: Array) -> Array:
-    """(B, n) of each -> (B,)."""
+    """Kullback-Leibler divergence between two softmax distributions: (B, n) of each -> (B,)."""
     log_p, log_q = (values - np.logaddexp.reduce(values, -1, keepdims=True) for values in (logits, other))
     return (np.exp(log_p) * (log_p - log_q)).sum(-1)

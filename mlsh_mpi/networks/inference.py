@@ -1,4 +1,4 @@
-"""How lanes act: the cheapest forward passes that give the outputs of masters and of primitives."""
+"""Inference while lanes are stepped: the cheapest forward passes for masters and primitives."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mlsh_mpi.networks.distributions import Head
 from mlsh_mpi.networks.observation_filter import ObservationFilter
 
 Act = Callable[[Array, Array], Array]
-"""(L, what primitives see), (L, ...) noise -> (L, ...) actions."""
+"""(L, observation as primitives see it), (L, ...) noise -> (L, ...) actions."""
 FEW_LANES = 16
-"""Up to so many, NumPy is faster: a call of torch on so little takes longer than its arithmetic."""
+"""Up to this many lanes NumPy is faster: the overhead of a torch call is larger than its arithmetic."""
 
 
 def outputs_of(stack: Stack, seen: Array) -> Array:
@@ -28,11 +28,11 @@ def outputs_of(stack: Stack, seen: Array) -> Array:
 
 
 def actor(primitives: Stack, primitive: Array) -> Act:
-    """Actions of the primitives that run in the lanes, for as long as these stay the same and do not learn.
+    """A function for the actions of the primitives that run in the lanes, valid while these stay the same and do not learn.
 
     Args:
-        primitives: the stack.
-        primitive: (L,) which of them runs in each lane.
+        primitives: the stack of primitives.
+        primitive: (L,) the primitive that runs in each lane.
     """
     head = primitives.network.head
     log_std = primitives.network.log_std(primitives.parameters).numpy()[primitive]
@@ -41,13 +41,13 @@ def actor(primitives: Stack, primitive: Array) -> Act:
 
 
 def _row_by_row(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
-    """For each primitive all of its lanes."""
+    """Policy outputs by torch, for each primitive in all its lanes at once."""
     index, place = by_row(primitive, primitives.n)
     return lambda seen: outputs_of(primitives, seen[index]).reshape(index.size, -1)[place]
 
 
 def _lane_by_lane(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
-    """By NumPy, with a copy of its primitive's weights for each lane."""
+    """Policy outputs by NumPy, with a copy of its primitive's weights for each lane."""
     layers = [(weight[primitive], bias[primitive]) for weight, bias in _layers(primitives)]
     return lambda seen: _forward(layers, seen[:, None])[:, 0]
 
@@ -70,28 +70,28 @@ def _forward(layers: Sequence[tuple[Array, Array]], x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Skills:
-    """What all tasks share: the primitives, and how everyone observes."""
+    """What all tasks share: the primitives and the observation filter."""
 
     primitives: Stack
     columns: Array
-    """Indices of the observation that primitives see; masters see all of it."""
+    """Indices of the part of an observation that primitives see; masters see all of it."""
     observation_filter: ObservationFilter | None
 
     @property
     def head(self) -> Head:
-        """What the primitives' outputs mean."""
+        """The primitives' action distribution."""
         return self.primitives.network.head
 
     def acting(self, primitive: Array) -> Act:
-        """How lanes act while these primitives (L,) run in them."""
+        """A function for the lanes' actions while these primitives, (L,), run in them."""
         return actor(self.primitives, primitive)
 
     def observe(self, raw: Array) -> Array:
-        """(L, observation) as policies see it."""
+        """Raw observations (L, observation) as policies see them: filtered, if there is a filter."""
         return raw if self.observation_filter is None else self.observation_filter(raw)
 
     def primitive_view(self, observation: Array) -> Array:
-        """(..., observation) -> (..., what primitives see of it); a view where that is one stretch of it."""
+        """(..., observation) -> (..., the part that primitives see); a view if that part is contiguous."""
         return observation[..., self._selection]
 
     @cached_property

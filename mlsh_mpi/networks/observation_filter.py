@@ -1,4 +1,4 @@
-"""The observation filter: running moments, pooled over all ranks, through which every policy observes."""
+"""The observation filter: it standardises every policy's observations by running moments that are pooled over all ranks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, sum and sum of squares of each entry of the observation: additive over ranks and iterations. float64."""
+    """Count, sum and sum of squares of each entry of the observation; additive over ranks and iterations. float64."""
 
     count: float
     total: Array
@@ -25,7 +25,7 @@ class Moments:
         return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a file: float64 tensors by name."""
+        """Float64 tensors by name, for a file."""
         return {name: torch.as_tensor(np.asarray(value)).clone() for name, value in vars(self).items()}
 
     @classmethod
@@ -41,7 +41,7 @@ class Moments:
 
 
 class ObservationFilter:
-    """Standardises observations by the moments of all seen before this iteration and clips them to +-`CLIP` (paper's code)."""
+    """Standardises observations by the moments of all those before this iteration and clips them to +-`CLIP` (paper's code)."""
 
     CLIP = 5.0
 
@@ -50,7 +50,7 @@ class ObservationFilter:
         self._set_scale()
 
     def merge(self, seen: Moments) -> None:
-        """Takes in the observations of an iteration, pooled over all ranks."""
+        """Adds the moments of an iteration's observations, pooled over all ranks."""
         self.moments = self.moments + seen
         self._set_scale()
 

@@ -1,1 +1,1 @@
-"""What environments give: task families, lanes of episodes, and the rollouts that are collected from them."""
+"""Collecting data from environments: task families, lanes of episodes, and rollouts."""

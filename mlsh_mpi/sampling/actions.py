@@ -1,4 +1,4 @@
-"""From what a policy draws to what an environment is given."""
+"""Converts the actions that a policy samples to those that an environment takes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Actions:
-    """A policy acts in units of the half-width of a bounded Box, from its middle: a fresh one, which draws around 0 with a
-    deviation of about 1, then acts all over Box(100, 200) as over Box(-1, 1). Unbounded numbers and discrete actions stay as they
-    are drawn.
+    """The conversion for one action space.
+
+    In a bounded Box a policy's actions are relative to its middle, in units of its half-width: a fresh policy, which samples
+    around 0 with a standard deviation of about 1, then covers Box(100, 200) as well as Box(-1, 1). Unbounded and discrete actions
+    are not changed.
     """
 
     space: gym.Space[Any]
     middle: Array | None
-    """(action,) or None where it is 0 and the half-width 1."""
+    """(action,); None if all middles are 0 and all half-widths 1."""
     half_width: Array | None
-    """(action,) likewise."""
+    """(action,); None if all middles are 0 and all half-widths 1."""
     unclipped: bool
-    """The environment wants actions beyond its bounds too."""
+    """Whether the environment also takes actions beyond its bounds."""
 
     @classmethod
     def of(cls, space: gym.Space[Any], unclipped: bool = False) -> Actions:
-        """What fits an action space.
+        """The conversion that fits an action space.
 
         Args:
-            space: of one environment.
-            unclipped: see there.
+            space: action space of a single environment.
+            unclipped: whether the environment also takes actions beyond its bounds.
 
         Raises:
-            UserError: a number is bounded on one side only, so that it has no middle.
+            UserError: a dimension is bounded on one side only, so that it has no middle.
         """
         if not isinstance(space, gym.spaces.Box):
             return cls(space, None, None, unclipped)
@@ -56,11 +58,11 @@ class Actions:
 
     @property
     def middle_as_drawn(self) -> Array:
-        """What a policy draws for the middle of a Box, or for the first of some choices."""
+        """The policy's action for the middle of a Box, or for the first of several discrete actions."""
         return np.zeros(self.space.shape or (), np.float32 if isinstance(self.space, gym.spaces.Box) else np.int64)
 
     def __call__(self, action: Array) -> Array:
-        """(..., action) as drawn -> (..., action) of the space's type and, unless the environment is to clip, in its bounds."""
+        """(..., action) as sampled -> (..., action) in the space's type and, unless `unclipped`, clipped to its bounds."""
         if not isinstance(self.space, gym.spaces.Box):
             return action
         if self.half_width is not None:
@@ -72,7 +74,7 @@ class Actions:
         return action.astype(self.space.dtype, copy=False)
 
     def _whole(self, action: Array) -> Array:
-        """Rounded to the nearest; the bounds themselves beyond them, which floats cannot always hold."""
+        """Rounds to integers. Beyond a bound it is the bound itself, which a float cannot always represent."""
         space, kind = self.space, np.iinfo(self.space.dtype)
         low, high = (kind.min, kind.max) if self.unclipped else (space.low, space.high)  # type: ignore[attr-defined]
         with np.errstate(invalid="ignore"):

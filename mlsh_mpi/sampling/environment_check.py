@@ -1,4 +1,4 @@
-"""One look at an environment before anything is written: does it keep the task protocol, or would it go wrong in silence?"""
+"""Checks an environment before anything is written: that it follows the task protocol and does nothing wrong unnoticed."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
 DRAWS = 16
-"""Tasks that are drawn twice each: of two equally likely ones that depend on something else, two in 100,000 would be missed."""
+"""Number of tasks that are drawn twice each: if a fair coin instead of the generator chose between two tasks, the check would
+overlook it twice in 100,000 times."""
 BYTES, OTHER_NUMBERS = 4, 12
-"""What a step takes beside observation and action: reward, end, primitive, decision, noise, advantage, target."""
+"""Bytes of a number, and numbers per step beside observation and action: reward, end, primitive, decision, noise and so on."""
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
-"""What Python calls an object that has no name of its own."""
+"""A memory address in Python's default text for an object."""
 
 
 def probed(maker: EnvironmentMaker, job: Job) -> TaskFamily:
-    """What the trainer must know of an environment: made on every rank, where tasks are drawn too, and tried on rank 0.
+    """The task family of an environment, after checks: tasks are drawn on every rank, episodes are tried on rank 0.
 
     Every rank must call it.
 
     Args:
-        maker: of the environment.
-        job: this MPI job.
+        maker: makes the environment.
+        job: the MPI job.
 
     Raises:
-        UserError: on every rank; the environment does not follow the protocol, and the message says in what.
+        UserError: on every rank; the environment does not follow the protocol, and the message says how.
     """
 
     def looked_at() -> tuple[TaskFamily, list[str]]:
@@ -71,17 +72,17 @@ def probed(maker: EnvironmentMaker, job: Job) -> TaskFamily:
 
 
 def probe(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
-    """Resets twice and steps once, singly and in the vector form if there is one.
+    """Resets twice and steps once: a single environment, and the vector form if there is one.
 
     Args:
-        maker: of the environment.
-        family: what it says of itself.
+        maker: makes the environment.
+        family: the environment's task family.
 
     Returns:
-        A sentence for each thing that is allowed but seldom meant.
+        A sentence for each thing that is allowed but seldom intended.
 
     Raises:
-        UserError: the rule that is broken, what was found and what to do.
+        UserError: the environment breaks a rule.
     """
     try:
         task = _drawn(family, 0)
@@ -93,18 +94,18 @@ def probe(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
                 notes += _episode(family, vector, task)
         return notes
     except LaneFault as fault:
-        unpacked = "values to unpack (expected 5" in str(fault)  # by a wrapper of Gymnasium's
+        unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
         rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
         raise UserError(f"{family.name} {fault}{rule}") from fault.__cause__
 
 
 def task_names(family: TaskFamily) -> list[str]:
-    """Names of some tasks, drawn twice each, and of those that are listed.
+    """Names of some tasks, each drawn twice, and of the listed tasks.
 
     Raises:
-        UserError: tasks are not drawn from the generator that is given alone, or have no proper names.
+        UserError: tasks are drawn from something else than the given generator, or have no proper names.
     """
-    head_for(family.action_space)  # before anybody acts
+    head_for(family.action_space)  # refuses an unknown action space before anything acts in it
     _takes(family, "sample_task", "rng, split", np.random.default_rng(0), "train")
     if family.attribute("tasks") is not None:
         _takes(family, "tasks", "split", "train")
@@ -150,7 +151,7 @@ def _actions(family: TaskFamily) -> None:
 
 
 def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> list[str]:
-    """Two resets and a step."""
+    """Tries two resets and a step, and returns notes as :func:`probe` does."""
     count, name = lanes.count, _named(family, task)
     starts: list[Array] = []
     for _ in range(2):
@@ -184,13 +185,13 @@ def _refuse_not_finite(family: TaskFamily, what: str, values: Array) -> None:
 
 
 def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> None:
-    """Refuses a method that does not take what the trainer gives it."""
+    """Refuses a method that does not take the trainer's arguments."""
     found = family.attribute(method)
     if not callable(found):
         raise UserError(f"{method} of {family.name} must be a method that takes ({wanted}), but it is {found!r}")
     try:
         signature = inspect.signature(found)
-    except ValueError:  # written in C: it shows when it is called
+    except ValueError:  # written in C: a mistake shows when it is called
         return
     try:
         signature.bind(*arguments)
@@ -202,28 +203,28 @@ def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> Non
 
 
 def _called(family: TaskFamily, method: str, call: Callable[[], T]) -> T:
-    """The environment's answer; what it raises is said in a sentence."""
+    """Calls the environment, and turns what it raises into a UserError."""
     try:
         return call()
     except (UserError, LaneFault, Interrupted):
         raise
-    except EnvironmentFault as fault:  # says it in a sentence already
+    except EnvironmentFault as fault:  # its message is a sentence already
         raise UserError(str(fault)) from fault.__cause__
     except BaseException as error:
         raise UserError(f"{method} of {family.name} raised {as_words(error)}") from error
 
 
 def refuse_too_much_memory(workers: int, steps: int, family: TaskFamily, job: Job) -> None:
-    """Refuses more data an iteration than this rank's share of its host's memory holds.
+    """Refuses an iteration whose data would not fit into this rank's share of its host's memory.
 
     Args:
-        workers: of all ranks.
-        steps: of a worker in an iteration.
-        family: of the environment.
-        job: this MPI job.
+        workers: number of workers on all ranks.
+        steps: environment steps of a worker in an iteration.
+        family: the environment's task family.
+        job: the MPI job.
 
     Raises:
-        UserError: they are too many.
+        UserError: the data would not fit.
     """
     here = -(-workers // job.world.size)
     numbers = BYTES * (2 * family.observation_size + math.prod(family.action_space.shape or (1,)) + OTHER_NUMBERS)
@@ -236,10 +237,10 @@ def refuse_too_much_memory(workers: int, steps: int, family: TaskFamily, job: Jo
 
 
 def unpicklable_part(value: Any) -> str:
-    """Which part of a class or function keeps it from travelling to other ranks, in words.
+    """Names the part of a class or function that keeps it from being sent to other ranks.
 
     Args:
-        value: what cannot be pickled.
+        value: a class, function or object that cannot be pickled.
     """
     if inspect.isfunction(value):
         outside = inspect.getclosurevars(value)

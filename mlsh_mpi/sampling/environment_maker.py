@@ -1,4 +1,4 @@
-"""Makes environments from what users name: a Gymnasium id, module:Class, or what a script passed."""
+"""Makes environments as users specify them: by Gymnasium id, by module:Class, or by a factory that a script passed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.lanes import Lanes, ListEnv
 
 SCRIPTED = "script:"
-"""Begins the name of an environment that a script passed; it cannot be made from that name again."""
+"""Prefix of the name of an environment that a script passed; it cannot be made again from that name."""
 EnvFactory = Callable[..., gym.Env[Any, Any]]
 
 
@@ -25,10 +25,10 @@ class EnvironmentMaker:
     """Makes an environment by Gymnasium id, by module:Class, or by calling what a script passed.
 
     Args:
-        env: id, ``module:attribute``, or something callable that returns an environment.
-        episode_length: T; None takes the environment's registered limit.
-        primitive_columns: first and last of the numbers that primitives see; None takes what the environment names.
-        settings: what the environment is made with, each as name=value, a value being JSON or else text.
+        env: id, ``module:attribute``, or a callable that returns an environment.
+        episode_length: T, steps of an episode; None takes the environment's registered time limit.
+        primitive_columns: first and last index of what primitives see of an observation; None takes what the environment names.
+        settings: keyword arguments of the environment, each as name=value; a value is JSON, or else text.
 
     Raises:
         UserError: there is no such id, module or attribute, or a setting is not of that form.
@@ -48,27 +48,27 @@ class EnvironmentMaker:
 
     @classmethod
     def of(cls, config: Environment, env: str | EnvFactory | None = None) -> EnvironmentMaker:
-        """What a run is configured to have.
+        """From a run's configuration.
 
         Args:
-            config: of the run.
-            env: what a script passed instead of a name.
+            config: settings of the run's environment.
+            env: the environment's id, or a factory that a script passed; None takes the configured one.
         """
         return cls(env or config.env, config.episode_length, config.primitive_columns, config.env_settings)
 
     @property
     def name(self) -> str:
-        """The environment's id, or the name of what makes it."""
+        """The environment's id, or the name of its factory."""
         return self._env if isinstance(self._env, str) else getattr(self._env, "__name__", type(self._env).__name__)
 
     def single(self, render: bool = False) -> gym.Env[Any, Any]:
         """One environment that truncates its episodes at T.
 
         Args:
-            render: it draws pictures, as arrays.
+            render: whether it renders frames as arrays.
 
         Raises:
-            UserError: it cannot be made, or does not draw.
+            UserError: it cannot be made, or does not render.
         """
         how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
         try:
@@ -91,7 +91,7 @@ class EnvironmentMaker:
         return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)
 
     def vector(self, count: int) -> Lanes | None:
-        """`count` lanes as arrays; None where the environment has no vector form that can be used."""
+        """`count` lanes stepped as arrays; None if the environment has no vector form that can be used."""
         if isinstance(self._env, str) and gym.spec(self._env).vector_entry_point is not None:
             limit: dict[str, Any] = {} if self.episode_length is None else {"max_episode_steps": self.episode_length}
             vector = gym.make_vec(self._env, count, vectorization_mode="vector_entry_point", **limit, **self._settings)
@@ -101,7 +101,7 @@ class EnvironmentMaker:
         return None
 
     def lanes(self, count: int) -> Lanes:
-        """`count` lanes, as arrays where the environment has a vector form."""
+        """`count` lanes, stepped as arrays if the environment has a vector form, else one after another."""
         arrays = self.vector(count)
         if arrays is not None:
             return arrays
@@ -110,12 +110,12 @@ class EnvironmentMaker:
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:
-    """An attribute of the outermost wrapper that has it, or of the environment itself; else the default."""
+    """An attribute of the outermost wrapper that has it, or of the environment itself; the default if none has it."""
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else default
 
 
 def actions_of(env: gym.Env[Any, Any]) -> Actions:
-    """How a single environment wants what policies draw."""
+    """The conversion from policies' actions to those of a single environment."""
     return Actions.of(env.action_space, bool(outermost(env, "unclipped_actions", False)))
 
 
@@ -135,13 +135,13 @@ def known_environments() -> list[str]:
 
 
 def _resolve(env: str) -> str | EnvFactory:
-    """A registered id, or what makes the environment.
+    """A registered id, or a factory.
 
     Args:
-        env: an id, ``module:id`` for one that a module registers (Gymnasium's own way to write it), or ``module:attribute``.
+        env: an id, ``module:id`` for one that a module registers (Gymnasium's own notation), or ``module:attribute``.
 
     Raises:
-        UserError: it names nothing.
+        UserError: nothing has that name.
     """
     module_name, is_in_module, name = env.rpartition(":")
     if not is_in_module:

@@ -1,4 +1,4 @@
-"""Episodes in lanes: started from their seeds, stepped, and those that are under way between two collections."""
+"""Episodes in lanes: how they are started from their seeds and stepped, and those under way between two collections."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class Step(NamedTuple):
     """What happened at one step in every lane, (L, ...); or, stacked, at every step, (T, L, ...)."""
 
     raw_observation: Array
-    """(L, observation) as the environment gave it."""
+    """(L, observation) as the environment returned it."""
     observation: Array
     """(L, observation) float32, filtered: what policies saw."""
     action: Array
-    """(L,) int64 or (L, action) float32, before clipping."""
+    """(L,) int64 or (L, action) float32, as policies sampled it."""
     reward: Array
-    """(L,)."""
+    """(L,) reward of the step."""
     end: Array
-    """(L,) bool: the last step of its episode, by the task's own end or its own horizon."""
+    """(L,) bool: the last step of an episode, by termination or truncation."""
     primitive: Array
-    """(L,) int64, which primitive acted."""
+    """(L,) int64, the primitive that acted."""
     decides: Array
-    """(L,) bool: a macro-action starts here."""
+    """(L,) bool: a macro-action starts with this step."""
     explored: Array
-    """(L,) bool: the macro-action of this step was exploration's choice, not the master's."""
+    """(L,) bool: the macro-action of this step was chosen by exploration, not by the master."""
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Whose randomness a collection uses."""
+    """Names the random streams of a collection."""
 
     seed: int
     iteration: int
@@ -50,7 +50,7 @@ class Streams:
 
 
 class Episodes:
-    """Lanes with their tasks and `seeds`; `seconds` is the time that environments took."""
+    """The episodes of all lanes, with their tasks and `seeds`; `seconds` is the time spent in environments."""
 
     def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watchdog) -> None:
         self._lanes, self._tasks, self._first, self._streams, self._watch = lanes, tasks, first_seeds, streams, watch
@@ -59,7 +59,7 @@ class Episodes:
         self.seconds = 0.0
 
     def begin(self, running: RunningEpisodes) -> Array:
-        """(L, observation) of all lanes, once those are started that have no episode under way."""
+        """(L, observation) of all lanes, after starting an episode in those that have none under way."""
         fresh = ~running.started
         started = self.start(fresh) if fresh.any() else running.observation
         if fresh.all():
@@ -70,19 +70,19 @@ class Episodes:
         return np.where(fresh[:, None], started, running.observation)
 
     def start(self, which: Array) -> Array:
-        """Starts the next episode in some lanes, each from a seed of its own."""
+        """Starts the next episode in the marked lanes, each from a seed of its own."""
         for lane in np.flatnonzero(which & (self._count > 0)):
             self.seeds[lane] = seeding.next_episode_seed(int(self._first[lane]), int(self._count[lane]))
         self._count += which
         return self.start_again(which)
 
     def start_again(self, which: Array) -> Array:
-        """Starts the episode of some lanes from the seed that it has."""
+        """Starts the episode of the marked lanes from the seed that it already has."""
         return self._timed("a reset", self._lanes.reset, which, self.seeds, self._tasks)
 
     @property
     def truncated(self) -> Array:
-        """(L,) bool: where the time limit alone has ended an episode at the last step."""
+        """(L,) bool: whether only the time limit ended the episode with the last step."""
         return self._lanes.cut
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
@@ -90,8 +90,7 @@ class Episodes:
         return self._timed("a step", self._lanes.step, action)
 
     def refuse(self, name: str, values: Array) -> None:
-        """Raises EnvironmentFault if values (T, L, ...), or (T + 1, L, ...) of which the first came before a step, are not all
-        finite numbers."""
+        """Raises EnvironmentFault unless all values are finite: (T, L, ...), or (T + 1, L, ...) including those before step 0."""
         if not np.isfinite(values).all():
             t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
             value = values[t, lane]
@@ -122,30 +121,30 @@ class Episodes:
 
 @dataclass
 class RunningEpisodes:
-    """The episodes of L lanes between two collections. Their actions are kept too: with them an episode can be run again."""
+    """The episodes of L lanes between two collections. Their actions are kept, so that an episode can be run again."""
 
     started: Array
-    """(L,) bool; other lanes begin anew."""
+    """(L,) bool: an episode is under way; other lanes start a new one."""
     observation: Array
-    """(L, observation) the last, as the environment gave it."""
+    """(L, observation) the last one, as the environment returned it."""
     macro_length: int
-    """N so far; another one makes every lane decide anew."""
+    """N of the last collection; if it changes, every lane decides again."""
     clock: Array
-    """(L,) steps into the macro-action; 0 where one is to be decided."""
+    """(L,) steps into the macro-action; 0 where the next is to be decided."""
     primitive: Array
-    """(L,)."""
+    """(L,) the active primitive."""
     explored: Array
-    """(L,) bool."""
+    """(L,) bool: the macro-action was chosen by exploration."""
     seeds: Array
-    """(L,) by which the episodes were reset."""
+    """(L,) seeds from which the episodes were reset."""
     rewards: list[Array]
-    """Of each lane, since its episode began: (steps,)."""
+    """Rewards of each lane since its episode began: (steps,)."""
     actions: list[Array]
-    """Of each lane, since its episode began: (steps, ...) as policies drew them."""
+    """Actions of each lane since its episode began: (steps, ...) as policies sampled them."""
 
     @classmethod
     def none(cls, lanes: int, observation_size: int) -> RunningEpisodes:
-        """Every lane is to begin anew."""
+        """No episode is under way in any lane."""
         observation, seeds = np.zeros((lanes, observation_size), np.float32), np.zeros(lanes, np.int64)
         clock, primitive, explored = (np.zeros(lanes, kind) for kind in (np.int64, np.int64, np.bool_))
         none = [np.zeros(0, np.float32)] * lanes
@@ -153,18 +152,18 @@ class RunningEpisodes:
 
     @property
     def earlier(self) -> tuple[Array, Array]:
-        """(L,) what has been paid so far in the episodes under way, and (L,) their steps; 0 where there is none."""
+        """(L,) summed reward so far of the episodes under way, and (L,) their steps so far; 0 where there is none."""
         paid = np.array([rewards.sum(dtype=np.float64) for rewards in self.rewards])
         return paid * self.started, np.array([len(rewards) for rewards in self.rewards]) * self.started
 
     def take(self, steps: Step, last: Array, seeds: Sequence[int], macro_length: int, clock: Array) -> None:
-        """Goes on after a collection.
+        """Updates the episodes after a collection.
 
         Args:
-            steps: (T, L, ...) of it.
-            last: (L, observation) after it, as the environments gave it.
-            seeds: (L,) of the episodes that are under way.
-            macro_length: N of it.
+            steps: (T, L, ...) steps of the collection.
+            last: (L, observation) after the last step, as the environments returned it.
+            seeds: (L,) seeds of the episodes under way.
+            macro_length: N of the collection.
             clock: (L,) steps into the macro-actions.
         """
         self.observation, self.seeds = last.copy(), np.array(seeds, np.int64)
@@ -179,7 +178,7 @@ class RunningEpisodes:
 
     @property
     def of_lanes(self) -> list[dict[str, Any]]:
-        """For each lane what a resume needs, in tensors and plain values; an episode is named by its seed and its actions."""
+        """What a resume needs of each lane, as tensors and plain values: its seed and actions determine an episode."""
         return [
             {
                 "started": bool(self.started[lane]),
@@ -193,7 +192,7 @@ class RunningEpisodes:
         ]
 
     def restore(self, of_lanes: Sequence[Mapping[str, Any]]) -> None:
-        """Takes over what `of_lanes` gave."""
+        """Restores what `of_lanes` returned."""
         for lane, kept in enumerate(of_lanes):
             self.started[lane], self.seeds[lane] = kept["started"], kept["seed"]
             self.observation[lane] = kept["observation"].numpy()
@@ -201,15 +200,15 @@ class RunningEpisodes:
             self.rewards[lane], self.actions[lane] = kept["rewards"].numpy(), kept["actions"].numpy()
 
     def run_again(self, lanes: Lanes, tasks: Sequence[Any], watch: Watchdog) -> int:
-        """Brings lanes to where their episodes were, by the actions taken in them since their reset.
+        """Brings lanes to where their episodes were, by repeating the actions taken since their reset.
 
         Args:
-            lanes: fresh.
-            tasks: (L,) of the episodes.
-            watch: over the environments.
+            lanes: lanes that have not been reset yet.
+            tasks: (L,) tasks of the episodes.
+            watch: watchdog over the environments.
 
         Returns:
-            How many episodes went otherwise than before; these are not under way any more.
+            The number of episodes that went differently than before; they are no longer under way.
         """
         if not self.started.any():
             return 0
@@ -219,7 +218,7 @@ class RunningEpisodes:
         rewards = np.zeros((longest, lanes.count), np.float32)
         episodes = Episodes(lanes, tasks, self.seeds, Streams(0, 0, range(lanes.count)), watch)
         start = np.ones(lanes.count, np.bool_)
-        for t in range(longest):  # all end together; until its turn comes a lane does whatever doing nothing does
+        for t in range(longest):  # all lanes end together; until its own episode starts, a lane takes actions of zero
             if start.any():
                 episodes.start_again(start)
             acting = begins <= t

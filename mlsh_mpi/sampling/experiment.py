@@ -1,4 +1,4 @@
-"""What every part of a run is given: its configuration, its ranks and its environment."""
+"""What every part of a run needs: its configuration, its MPI job and its environment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 @dataclass(frozen=True)
 class Experiment:
-    """The same on every rank, but for the job's own rank number."""
+    """The same on every rank, except for the job's rank number."""
 
     config: Config
-    """Checked against the environment."""
+    """The run's configuration, checked against the environment."""
     job: Job
     family: TaskFamily

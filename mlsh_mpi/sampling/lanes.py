@@ -1,4 +1,4 @@
-"""Episodes in lock-step: an environment's vector form, or single environments one after another. What comes in is made equal."""
+"""Episodes in lock-step: an environment's vector form, or single environments stepped one after another behind its interface."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mlsh_mpi.sampling.actions import Actions
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
-"""What these methods of an environment return."""
+"""What an environment's methods return."""
 
 
 class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
-    """What the environment of one lane did wrong; of None if it steps all lanes at once."""
+    """What the environment of a lane did wrong; the lane is None if the environment steps all lanes at once."""
 
     def __init__(self, lane: int | None, fault: str) -> None:
         super().__init__(fault)
@@ -29,8 +29,8 @@ class Lanes:
     """Episodes in lock-step; the caller restarts those that end.
 
     Args:
-        vector: an environment with the vector interface, autoreset disabled.
-        actions: how it wants what policies draw.
+        vector: an environment with the vector interface and autoreset disabled.
+        actions: the conversion from policies' actions to its own.
     """
 
     def __init__(self, vector: Any, actions: Actions) -> None:
@@ -38,7 +38,7 @@ class Lanes:
         self.count: int = vector.num_envs
         self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
         self.cut = np.zeros(self.count, np.bool_)
-        """(L,) whether the last step ended the episode by its time limit alone."""
+        """(L,) bool: whether only the time limit ended the episode with the last step."""
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         """Starts new episodes.
@@ -52,7 +52,7 @@ class Lanes:
             (L, observation) float32 of all lanes.
 
         Raises:
-            LaneFault: the environment does not do what Gymnasium asks of it.
+            LaneFault: the environment does not follow Gymnasium's interface.
         """
         answer = self._vector.reset(seed=seeds, options={"reset_mask": mask, "task": tasks})
         observation, _ = _taken_apart(None, "reset", answer, RESET)
@@ -62,14 +62,13 @@ class Lanes:
         """Steps all lanes.
 
         Args:
-            action: (L, ...) as policies draw them.
+            action: (L, ...) as policies sampled it.
 
         Returns:
-            (L, observation) float32, (L,) rewards, and (L,) bool whether the episode is over: by the task's own end or its own
-            horizon.
+            (L, observation) float32, (L,) rewards, and (L,) bool whether the episode is over, by termination or truncation.
 
         Raises:
-            LaneFault: the environment does not do what Gymnasium asks of it.
+            LaneFault: the environment does not follow Gymnasium's interface.
         """
         answer = self._vector.step(self._actions(action))
         observation, reward, *ends, _ = _taken_apart(None, "step", answer, STEP)
@@ -79,11 +78,11 @@ class Lanes:
 
     @property
     def at_work(self) -> int | None:
-        """The lane that is being stepped or reset, where they are not all one array."""
+        """The lane that is being stepped or reset; None if all are stepped as one array."""
         return getattr(self._vector, "lane", None)
 
     def close(self) -> None:
-        """Frees the environments."""
+        """Closes the environments."""
         self._vector.close()
 
     def _observed(self, observation: Any) -> Array:
@@ -100,7 +99,7 @@ class Lanes:
 
 
 class ListEnv:
-    """Single environments behind the vector interface with autoreset disabled; `lane` is the one at work."""
+    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset."""
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
         self.envs, self.num_envs = list(envs), len(envs)
@@ -140,12 +139,12 @@ class ListEnv:
         self._observation[self.lane] = found
 
     def _number(self, what: str, value: Any) -> float:
-        """One number, which may come as an array or a tensor of one."""
+        """One number, which may be an array or tensor of one element."""
         try:
             if not isinstance(value, (str, bytes)):
                 return float(value.item() if hasattr(value, "item") else value)
         except (TypeError, ValueError):
-            pass  # said below
+            pass  # reported below
         raise LaneFault(self.lane, f"gave the {what} {value!r} where one number belongs")
 
     @contextlib.contextmanager
@@ -154,7 +153,7 @@ class ListEnv:
             yield
         except (LaneFault, Interrupted):
             raise
-        except BaseException as error:  # a simulator that calls sys.exit() too
+        except BaseException as error:  # including a simulator that calls sys.exit()
             raise LaneFault(self.lane, f"raised {as_words(error)}") from error
 
     def close(self) -> None:
@@ -164,7 +163,7 @@ class ListEnv:
 
 
 def _taken_apart(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:
-    """What an environment's method returned, if it is a tuple of the right length."""
+    """What an environment's method returned, after checking that it is a tuple of the right length."""
     if isinstance(answer, tuple) and len(answer) == len(wanted):
         return answer
     found = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__

@@ -1,4 +1,4 @@
-"""collect(): lanes of episodes in lock-step -> one frozen Rollout."""
+"""collect() steps lanes of episodes in lock-step and returns one frozen Rollout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlsh_mpi.sampling.lanes import Lanes
 
 @dataclass(frozen=True)
 class Rollout:
-    """What this rank's lanes saw in one iteration. T steps, L lanes; a worker's lanes are neighbours.
+    """What this rank's lanes saw and did in one iteration: T steps, L lanes. A worker's lanes are adjacent.
 
     An episode that ended before the last step was followed by another in the same lane.
     """
@@ -28,42 +28,42 @@ class Rollout:
     steps: Step
     """(T, L, ...)."""
     final_observation: Array
-    """(L, observation) after the last step, filtered; where the episode did not end there the collection cut it."""
+    """(L, observation) after the last step, filtered; where the episode did not end there, the collection cut it."""
     streams: Streams
-    """The workers, and the random streams by which they collected."""
+    """The workers and their random streams."""
     skills: Skills | None
-    """The primitives that acted; None where tables did."""
+    """The primitives that acted; None for tabular methods."""
     macro_length: int
     """N, steps from one decision to the next."""
     limits: tuple[TimeLimit, ...]
-    """Ends that were the time limit's alone, in order of time."""
+    """Ends of episodes that only the time limit caused, in order of time."""
     earlier: tuple[Array, Array]
-    """(L,) what the episodes that were under way at the beginning had been paid before, and (L,) their steps before."""
+    """(L,) summed reward, and (L,) steps, before this collection of the episodes that were under way at its beginning."""
     environment_seconds: float
     policy_seconds: float
 
     def primitive_view(self, observation: Array) -> Array:
-        """(..., observation) -> (..., what the primitives that acted see of it)."""
+        """(..., observation) -> (..., the part of it that the primitives see)."""
         return observation if self.skills is None else self.skills.primitive_view(observation)
 
 
 class TimeLimit(NamedTuple):
-    """Ends of one step that the tasks did not ask for."""
+    """The lanes in which only the time limit ended the episode with step t."""
 
     t: int
     lanes: Array
-    """(n,) which of the lanes."""
+    """(n,) numbers of the lanes."""
     observation: Array
-    """(n, observation) after the last step, filtered."""
+    """(n, observation) after the last step of the episode, filtered."""
 
 
 class Decisions(NamedTuple):
-    """What a master (or something in its place) wants the lanes to run."""
+    """What a master, or something in its place, decides for the lanes."""
 
     primitive: Array
-    """(L,) int64."""
+    """(L,) int64, the chosen primitive."""
     explored: Array
-    """(L,) bool."""
+    """(L,) bool: exploration made the choice."""
 
 
 Master = Callable[[Array, Array], Decisions]
@@ -71,7 +71,7 @@ Master = Callable[[Array, Array], Decisions]
 
 
 def master_policy(masters: Stack, exploration: float) -> Master:
-    """Decisions by private masters: the lanes of master g are the g-th of as many equal blocks."""
+    """Decisions by private masters; the lanes are divided into equal blocks, one for each master."""
     head = Exploring(masters.network.head.outputs, exploration)
 
     def decide(observation: Array, noise: Array) -> Decisions:
@@ -83,12 +83,12 @@ def master_policy(masters: Stack, exploration: float) -> Master:
 
 
 def constant_primitive(primitive: int) -> Master:
-    """The same primitive everywhere: to see what one skill does alone."""
+    """The same primitive in every lane, to see what it does alone."""
     return lambda observation, _: Decisions(np.full(len(observation), primitive), np.zeros(len(observation), np.bool_))
 
 
 def one_per_block(n: int, lanes_each: int) -> Master:
-    """Each of n equal blocks of lanes runs its own row of a stack."""
+    """In each of n equal blocks of lanes, the row of the stack with the block's number."""
     own = Decisions(np.repeat(np.arange(n), lanes_each), np.zeros(n * lanes_each, np.bool_))
     return lambda *_: own
 
@@ -105,21 +105,21 @@ def collect(
     watch: Watchdog,
     running: RunningEpisodes | None = None,
 ) -> Rollout:
-    """Runs every lane for some steps, from a fresh reset or on from where the last collection left it.
+    """Steps every lane, from a fresh reset or from where the last collection left it.
 
     Args:
-        lanes: as many for each worker of `streams`.
+        lanes: the same number of lanes for each worker of `streams`.
         master: decides which primitive runs next.
-        skills: the primitives, and how everyone observes.
-        tasks: one for each worker.
+        skills: the primitives and the observation filter.
+        tasks: one task for each worker.
         streams: names the random streams of each worker.
-        steps: of each lane; T for a whole episode.
+        steps: number of steps of each lane; T for a whole episode.
         macro_length: N, steps between decisions; a new episode starts a new macro-action.
-        watch: over the environments.
-        running: what the last collection left, changed to what this one leaves; None starts every lane anew and keeps nothing.
+        watch: watchdog over the environments.
+        running: the episodes that the last collection left under way, updated in place; None resets every lane and keeps nothing.
 
     Raises:
-        EnvironmentFault: an environment raised, or observed or paid something that is no finite number.
+        EnvironmentFault: an environment raised, or returned an observation or reward that is not finite.
     """
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
@@ -163,20 +163,20 @@ def collect(
 
 @dataclass(frozen=True)
 class _Recording:
-    """What lanes see and do, while they are stepped."""
+    """Buffers for what lanes see and do, filled step by step."""
 
     steps: Step
-    """(T, L, ...), all but the actions."""
+    """(T, L, ...), all fields but the actions."""
     raw: Array
-    """(T + 1, L, observation) as the environments gave it; all but the last are those of the steps."""
+    """(T + 1, L, observation) as the environments returned it: before each step, and after the last."""
     seen: Array
-    """(T + 1, L, observation) as policies see it: the same array where there is no filter."""
+    """(T + 1, L, observation) as policies see it; the same array as `raw` if there is no filter."""
     actions: list[Array]
     limits: list[TimeLimit]
 
     @classmethod
     def allocate(cls, length: int, first: Array, skills: Skills) -> _Recording:
-        """Room for T steps, the first of which begins from (L, observation)."""
+        """Buffers for `length` steps, the first of which starts from the observation `first`, (L, observation)."""
         lanes = len(first)
         raw = np.empty((length + 1, *first.shape), first.dtype)
         raw[0] = first
@@ -195,11 +195,11 @@ class _Recording:
         return cls(steps, raw, seen, [], [])
 
     def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
-        """Steps every lane, and starts the next episode where one ended; tells whether any did."""
+        """Steps every lane, and starts the next episode where one ended. Returns whether any did."""
         self.actions.append(action)
         following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
         end = self.steps.end[t]
-        ended = bool(np.count_nonzero(end))  # a fraction of the time of any()
+        ended = bool(np.count_nonzero(end))  # takes a fraction of the time of any()
         if ended:
             limited = np.flatnonzero(end & episodes.truncated)
             if len(limited):
@@ -210,7 +210,7 @@ class _Recording:
 
 
 def _draw(head: Head, streams: Streams, steps: int, lanes_each: int) -> tuple[Array, Array, Array]:
-    """All noise of an iteration, drawn for each worker apart: (T, L, ...), (T, L, 2), (L,)."""
+    """All noise of an iteration, drawn separately for each worker: actions' (T, L, ...), decisions' (T, L, 2), seeds (L,)."""
     noise, decision_noise, seeds = [], [], []
     for worker in streams.workers:
         place = (streams.iteration, worker)

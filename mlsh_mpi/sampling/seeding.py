@@ -1,6 +1,7 @@
-"""Pure: a random stream for every purpose, named by what it is for and never by which rank draws from it.
+"""Pure functions: a random stream for every purpose, named by what it is for and never by the rank that draws from it.
 
-No generator outlives an iteration, so tasks, resets and noise depend neither on hosting nor on where a run was cut.
+No generator outlives an iteration, so tasks, resets and noise depend neither on the placement of workers nor on where a run was
+interrupted.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ def stream(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
 
     Args:
         seed: the run's seed.
-        purpose: what is drawn.
-        place: non-negative integers that tell this draw from others of its purpose.
+        purpose: what the numbers are for.
+        place: non-negative integers that distinguish this stream from others with the same purpose.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_code(purpose), *place))))
 
 
 def episode_seeds(seed: int, iteration: int, worker: int, lanes: int) -> np.ndarray:
-    """Seeds of the first episodes of a worker's lanes: (lanes,) of non-negative int64."""
+    """Seeds of the first episodes of a worker's lanes: (lanes,) non-negative int64."""
     return stream(seed, "reset", iteration, worker).integers(2**31, size=lanes)
 
 
 def next_episode_seed(first: int, episode: int) -> int:
-    """Seed of a lane's episode number `episode` (from 1), given that of its first; like it, below 2**31: simulators written in C
-    take no more."""
+    """Seed of a lane's episode number `episode`, given that of its first, whose number is 0. Seeds are below 2**31, because
+    simulators written in C take no more."""
     return int(np.random.SeedSequence((first, episode)).generate_state(1)[0]) % 2**31
 
 

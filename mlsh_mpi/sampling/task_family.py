@@ -1,10 +1,10 @@
 """An environment with its tasks, as the trainer sees it: only through the task protocol.
 
-The protocol: a ``gymnasium.Env`` with ``sample_task(rng, split)`` that takes ``reset(options={"task": task})``. If it also has
-``tasks(split)`` its tasks are few and results are reported for each; without ``task_to_json(task)`` a task must be a JSON value;
+The protocol: a ``gymnasium.Env`` with ``sample_task(rng, split)`` that accepts ``reset(options={"task": task})``. If it also has
+``tasks(split)``, its tasks are few and results are reported for each; without ``task_to_json(task)`` a task must be a JSON value;
 ``primitive_observation``, a slice or indices, names the part of an observation that primitives see; ``unclipped_actions = True``
-asks for actions as they were drawn, beyond their bounds too. Any of it may stand in a ``gymnasium.Wrapper`` around somebody
-else's environment: what counts is the outermost object that has it. An id registered with a vector form is stepped as arrays.
+asks for actions as policies sample them, beyond their bounds too. Any of these may be defined by a ``gymnasium.Wrapper`` around
+an existing environment: the outermost object that has one counts. An id registered with a vector form is stepped as arrays.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class TaskFamily:
-    """What the trainer must know of an environment."""
+    """What the trainer knows of an environment."""
 
     name: str
     observation_size: int
     action_space: gym.Space[Any]
     episode_length: int
     primitive_columns: Array
-    """Indices of the observation that primitives see."""
+    """Indices of the part of an observation that primitives see."""
     env: gym.Env[Any, Any]
-    """One instance, to sample, list, print and draw tasks; stepped by nobody but the probe."""
+    """One instance, for sampling, listing and naming tasks; only environment_check.py steps it."""
     actions: Actions
-    """How it wants what policies draw."""
+    """The conversion from policies' actions to the environment's."""
     maker: EnvironmentMaker
-    """Makes lanes of it, and single ones."""
+    """Makes lanes and single environments of the family."""
 
     @classmethod
     def of(cls, maker: EnvironmentMaker) -> TaskFamily:
-        """Makes one instance and reads what the trainer must know.
+        """Makes one instance and reads what the trainer must know of it.
 
         Raises:
             UserError: the environment does not follow the protocol.
@@ -76,11 +76,11 @@ class TaskFamily:
 
     @property
     def tasks(self) -> tuple[Any, ...]:
-        """All train tasks where they are few, else none."""
+        """All training tasks if the environment lists them, else none."""
         return self.listed("train")
 
     def listed(self, split: str) -> tuple[Any, ...]:
-        """All tasks of a split where they are few, else none.
+        """All tasks of a split if the environment lists them, else none.
 
         Raises:
             UserError: the environment has no such split.
@@ -93,7 +93,7 @@ class TaskFamily:
 
     @property
     def known_tasks(self) -> tuple[Any, ...]:
-        """Every task of every split, where they are few."""
+        """The listed tasks of every split."""
         found: list[Any] = []
         for split in ("train", "held-out"):
             with contextlib.suppress(UserError):
@@ -104,8 +104,8 @@ class TaskFamily:
         """A task of the distribution.
 
         Raises:
-            EnvironmentFault: the environment raised something.
-            ValueError: by which it refuses a split other than "train".
+            EnvironmentFault: the environment raised an exception.
+            ValueError: the environment refuses a split other than "train".
         """
         try:
             return self.attribute("sample_task")(rng, split)
@@ -117,11 +117,11 @@ class TaskFamily:
             raise EnvironmentFault(f"sample_task of {self.name} raised {as_words(error)}") from error
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """What the outermost wrapper that has an attribute of this name has, or the environment itself; else the default."""
+        """An attribute of the outermost wrapper that has it, or of the environment itself; the default if none has it."""
         return outermost(self.env, name, default)
 
     def labels(self, tasks: Sequence[Any]) -> list[str]:
-        """Those of several; none where tasks are too many to be told apart."""
+        """Labels of several tasks; none if the environment does not list its tasks."""
         return [self.label(task) for task in tasks] if self.tasks else []
 
     def label(self, task: Any) -> str:

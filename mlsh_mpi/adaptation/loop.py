@@ -82,6 +82,9 @@ class AdaptationMethod(ABC):
     memory: Memory | None = None
     """What the learners here know of their tasks, where they learn from more than they have just collected."""
 
+    kept: dict[str, Tensor] | None = None
+    """What :attr:`tensors` were when the learners were last tried."""
+
     def __init__(self, adaptation_set: AdaptationSet, lanes_each: int | None = None) -> None:
         self.adaptation_set = adaptation_set
         self.lanes = adaptation_set.family.maker.lanes(
@@ -250,6 +253,8 @@ def adapt(
             divergence += learners.divergence(best) * len(placement.groups) / len(adaptation_set.tasks)
             if best is not rollout:
                 environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
+        if update == updates:
+            learners.kept = {name: values.clone() for name, values in learners.tensors.items()}
         learners.learn(rollout, update)
         _refuse_not_finite(learners, update)
         exploring.costs[world.rank] = clock.costs(environment, policy)

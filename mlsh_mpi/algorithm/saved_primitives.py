@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvironmentMaker
+from mlsh_mpi.sampling.interface import Interface
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 PHI = "phi.pt"
@@ -35,27 +38,43 @@ class Phi:
     parameters: Mapping[str, Tensor]
     """Parameters of the K primitives by name, each (K, ...)."""
     filter_moments: Mapping[str, Tensor] | None
+    saved_interface: Mapping[str, Any] | None = None
+    """Observations and actions of the environment it was trained in; files of formats 1 and 2 do not hold them."""
     format: int = PHI_FORMAT
 
-    def skills(self, family: TaskFamily) -> Skills:
+    def interface(self) -> Interface:
+        """Observations and actions of the environment it was trained in.
+
+        Raises:
+            UserError: they are not in the file, and the environment came from a script.
+        """
+        if self.saved_interface is not None:
+            return Interface.from_dict(self.saved_interface)
+        if self.environment.startswith(SCRIPTED):
+            raise UserError(
+                f"these primitives were trained in {self.environment} and do not say what they act on: train them again"
+            )
+        return TaskFamily.of(EnvironmentMaker.of(self.config.environment))
+
+    def skills(self, interface: Interface) -> Skills:
         """The primitives with their frozen filter, for an environment that may differ from the one they were trained in.
 
         Raises:
             UserError: the environment's observations or actions do not match those of the primitives.
         """
-        head, weights = head_for(family.action_space), self.parameters
+        head, weights = head_for(interface.action_space), self.parameters
         seen, outputs = weights["policy.0.weight"].shape[1], weights[f"policy.{len(self.config.network.hidden)}.weight"].shape[2]
         filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
         known = (seen, filtered, outputs, "policy.log_std" in weights)
-        offered = (len(family.primitive_columns), filtered and family.observation_size, head.outputs, head.log_std_size > 0)
+        offered = (len(interface.primitive_columns), filtered and interface.observation_size, head.outputs, head.log_std_size > 0)
         if known != offered:
             raise UserError(
-                f"these primitives do not fit {family.name}: trained in {self.environment} they {_layout(*known)}, but there "
+                f"these primitives do not fit {interface.name}: trained in {self.environment} they {_layout(*known)}, but there "
                 f"they would {_layout(*offered)}; take an environment of the same body, or train there"
             )
         stack = Stack(weights["policy.0.bias"].shape[0], Network(seen, head, self.config.network.hidden))
-        self.fill(stack, family.actions)
-        return Skills(stack, family.primitive_columns, self.observation_filter())
+        self.fill(stack, interface.actions)
+        return Skills(stack, interface.primitive_columns, self.observation_filter())
 
     def fill(self, stack: Stack, actions: Actions) -> None:
         """Copies the parameters into a stack of the same shape, for an environment with these actions."""
@@ -78,45 +97,57 @@ class Phi:
         return found
 
 
-def save_phi(path: Path, skills: Skills, config: Config, family: TaskFamily) -> None:
-    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values."""
-    observation_filter = skills.observation_filter
-    torch.save(
-        {
-            "format": PHI_FORMAT,
-            "environment": family.name,
-            "primitive_columns": skills.columns.tolist(),
-            "config": dataclasses.asdict(config),
-            "primitives": skills.primitives.named_parameters(),
-            "observation_filter": observation_filter and observation_filter.moments.tensors(),
-        },
-        path,
-    )
+def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -> None:
+    """Keeps phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by layer, plain values."""
+    moments = skills.observation_filter.moments.tensors() if skills.observation_filter else None
+    parameters = skills.primitives.named_parameters()
+    torch.save(phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())), path)
 
 
 def load_phi(path: Path) -> Phi:
-    """Loads phi from its file, or from the run folder that holds it.
+    """phi from its file, or from the run folder that holds it.
 
     Raises:
-        UserError: there is no such file, or it is something else.
+        UserError: there is none, or the file is something else.
     """
     if path.is_dir():
         path = path / PHI
         if not path.exists():
             raise UserError(f"{path.parent} holds no {PHI}, which is written when training is over: start that again to go on")
     try:
-        saved = torch.load(path, weights_only=True)
-        if saved["format"] > PHI_FORMAT:
-            raise UserError(f"{path} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
-        config = from_dict(saved["config"], str(path))
-        parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
-        return Phi(config, saved["environment"], parameters, saved["observation_filter"], saved["format"])
+        return phi_from_dict(torch.load(path, weights_only=True), str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
     except UserError:
         raise
-    except Exception:  # a file of another kind can raise anything
+    except Exception:  # bytes that are no phi can raise anything
         raise UserError(f"{path} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}") from None
+
+
+def phi_as_dict(phi: Phi) -> dict[str, Any]:
+    """Tensors and plain values, for a file."""
+    return {
+        "format": phi.format,
+        "environment": phi.environment,
+        "interface": phi.saved_interface,
+        "config": dataclasses.asdict(phi.config),
+        "primitives": dict(phi.parameters),
+        "observation_filter": phi.filter_moments,
+    }
+
+
+def phi_from_dict(saved: Mapping[str, Any], source: str) -> Phi:
+    """The inverse of :func:`phi_as_dict`; `source` is named in errors.
+
+    Raises:
+        UserError: it was written by a newer version.
+    """
+    if saved["format"] > PHI_FORMAT:
+        raise UserError(f"{source} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
+    parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
+    config = from_dict(saved["config"], source)
+    interface = saved.get("interface")
+    return Phi(config, saved["environment"], parameters, saved["observation_filter"], interface, saved["format"])
 
 
 def _layout(seen: int, filtered: int, outputs: int, continuous: bool) -> str:

@@ -127,7 +127,7 @@ class Remembering(Skills):
         network = stack.network
         return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
 
-    def acting(self, primitive: Array) -> Act:
+    def acting(self, primitive: Array, *, deterministic: bool = False) -> Act:
         into, back, into_bias, back_bias, weight, bias = (values.numpy()[0] for values in self.primitives.parameters[:6])
         log_std = np.repeat(self.primitives.network.log_std(self.primitives.parameters).numpy(), len(primitive), axis=0)
 

@@ -45,6 +45,10 @@ class Head(Protocol):
         """Actions: (B, outputs), (B, log_std), noise for (B,) samples -> (B, ...)."""
         ...
 
+    def mode(self, outputs: Array) -> Array:
+        """The most likely actions: (B, outputs) -> (B, ...)."""
+        ...
+
     def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         """Log-probability of actions: (n, B, outputs), (n, log_std), (n, B, ...) -> (n, B)."""
         ...
@@ -71,6 +75,9 @@ class Categorical:
 
     def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
         return _inverse_cdf(outputs, noise)
+
+    def mode(self, outputs: Array) -> Array:
+        return outputs.argmax(-1)
 
     def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         return torch.log_softmax(outputs, -1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
@@ -106,6 +113,9 @@ class Exploring:
     def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
         uniform = np.minimum((noise[:, 1] * self.outputs).astype(np.int64), self.outputs - 1)
         return np.where(self.explores(noise), uniform, _inverse_cdf(outputs, noise[:, 1]))
+
+    def mode(self, outputs: Array) -> Array:
+        return outputs.argmax(-1)
 
     def explores(self, noise: Array) -> Array:
         """Whether exploration makes the choice: (B, 2) noise -> (B,) bool."""
@@ -151,6 +161,9 @@ class Gaussian:
     def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
         return outputs + np.exp(log_std) * noise
 
+    def mode(self, outputs: Array) -> Array:
+        return outputs
+
     def log_prob(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         squared = torch.nn.functional.mse_loss(outputs, action, reduction="none")
         constant = (log_std + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
@@ -163,8 +176,8 @@ class Gaussian:
 
         def backward(by_log_prob: Tensor) -> tuple[Tensor, Tensor]:
             each = by_log_prob.unsqueeze(-1)
-            by_free = (each * squared).sum(1).mul_(precision) - by_log_prob.sum(1, keepdim=True)
-            return (each * factor).mul_(error).mul_(2), by_free
+            by_log_std = (each * squared).sum(1).mul_(precision) - by_log_prob.sum(1, keepdim=True)
+            return (each * factor).mul_(error).mul_(2), by_log_std
 
         return (squared * factor).sum(-1) - constant, backward
 

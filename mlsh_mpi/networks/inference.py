@@ -27,16 +27,19 @@ def outputs_of(stack: Stack, seen: Array) -> Array:
         return stack.policy(torch.from_numpy(seen)).numpy()
 
 
-def actor(primitives: Stack, primitive: Array) -> Act:
+def actor(primitives: Stack, primitive: Array, *, deterministic: bool = False) -> Act:
     """A function for the actions of the primitives that run in the lanes, valid while these stay the same and do not learn.
 
     Args:
         primitives: the stack of primitives.
         primitive: (L,) the primitive that runs in each lane.
+        deterministic: the most likely actions in place of sampled ones.
     """
     head = primitives.network.head
     log_std = primitives.network.log_std(primitives.parameters).numpy()[primitive]
     outputs = _lane_by_lane(primitives, primitive) if len(primitive) <= FEW_LANES else _row_by_row(primitives, primitive)
+    if deterministic:
+        return lambda seen, _: head.mode(outputs(seen))
     return lambda seen, noise: head.sample(outputs(seen), log_std, noise)
 
 
@@ -82,9 +85,9 @@ class Skills:
         """The primitives' action distribution."""
         return self.primitives.network.head
 
-    def acting(self, primitive: Array) -> Act:
+    def acting(self, primitive: Array, *, deterministic: bool = False) -> Act:
         """A function for the lanes' actions while these primitives, (L,), run in them."""
-        return actor(self.primitives, primitive)
+        return actor(self.primitives, primitive, deterministic=deterministic)
 
     def observe(self, raw: Array) -> Array:
         """Raw observations (L, observation) as policies see them: filtered, if there is a filter."""

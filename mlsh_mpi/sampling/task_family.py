@@ -18,26 +18,18 @@ import gymnasium as gym
 import numpy as np
 
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
-from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, actions_of, outermost
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from mlsh_mpi.sampling.interface import Interface
 
 
 @dataclass(frozen=True)
-class TaskFamily:
+class TaskFamily(Interface):
     """What the trainer knows of an environment."""
 
-    name: str
-    observation_size: int
-    action_space: gym.Space[Any]
     episode_length: int
-    primitive_columns: Array
-    """Indices of the part of an observation that primitives see."""
+    """T."""
     env: gym.Env[Any, Any]
     """One instance, for sampling, listing and naming tasks; only environment_check.py steps it."""
-    actions: Actions
-    """The conversion from policies' actions to the environment's."""
     maker: EnvironmentMaker
     """Makes lanes and single environments of the family."""
 
@@ -72,7 +64,7 @@ class TaskFamily:
             raise UserError(
                 f"primitive_observation of {name} must be a slice or indices of {space.shape[0]} numbers, not {seen!r} ({error})"
             ) from None
-        return cls(name, space.shape[0], env.action_space, length, columns, env, actions_of(env), maker)
+        return cls(name, space.shape[0], env.action_space, columns, actions_of(env), length, env, maker)
 
     @property
     def tasks(self) -> tuple[Any, ...]:

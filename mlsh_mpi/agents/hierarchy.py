@@ -1,0 +1,102 @@
+"""A master with its primitives: what has mastered one task."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsh_mpi.agents.primitives import Primitives
+from mlsh_mpi.algorithm.saved_primitives import Phi, phi_as_dict, phi_from_dict
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.distributions import Exploring
+from mlsh_mpi.networks.inference import outputs_of
+from mlsh_mpi.sampling.interface import Interface
+
+FORMAT = "mlsh_mpi hierarchy"
+
+
+class Hierarchy:
+    """Acts in one environment: a master that chooses a primitive every N steps, and the primitives.
+
+    Args:
+        primitives: the frozen primitives.
+        master: (P,) parameters of the master.
+        macro_length: N, steps from one decision to the next.
+        task: the task that it has learned, as the tables name it.
+    """
+
+    def __init__(self, primitives: Primitives, master: torch.Tensor, macro_length: int, task: str) -> None:
+        self.primitives, self.macro_length, self.task = primitives, macro_length, task
+        head = Exploring(len(primitives), 0.0)
+        network = Network(primitives.observation_size, head, primitives.phi.config.network.hidden)
+        self.master = Stack(1, network)
+        self.master.flat.copy_(master)
+        self.primitive = 0
+        """The primitive at work."""
+        self._steps = 0
+
+    def reset(self) -> None:
+        """Begins an episode: the master decides anew at its first step."""
+        self._steps = 0
+
+    def act(self, observation: Array, *, deterministic: bool = False, rng: np.random.Generator | None = None) -> Array:
+        """The action for one environment. Call :meth:`reset` before each episode.
+
+        Args:
+            observation: (observation,) as the environment gives it.
+            deterministic: the most likely choices of master and primitive in place of sampled ones.
+            rng: samples; by default that of the primitives.
+        """
+        if self._steps % self.macro_length == 0:
+            self.primitive = self.choose(observation, deterministic=deterministic, rng=rng)
+        self._steps += 1
+        return self.primitives.act(observation, self.primitive, deterministic=deterministic, rng=rng)
+
+    def choose(self, observation: Array, *, deterministic: bool = False, rng: np.random.Generator | None = None) -> int:
+        """The primitive that the master chooses for the next macro-action."""
+        seen = self.primitives.skills.observe(np.asarray(observation, np.float32)[None])
+        logits = outputs_of(self.master, seen[None])[0, 0]
+        if deterministic:
+            return int(logits.argmax())
+        weights = np.exp(logits - logits.max(), dtype=np.float64)
+        return int((rng or self.primitives.rng).choice(len(weights), p=weights / weights.sum()))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes a file that :meth:`load` reads, and ``torch.load(path, weights_only=True)`` too."""
+        phi, interface = self.primitives.phi, self.primitives.interface
+        about = {"format": FORMAT, "macro_length": self.macro_length, "task": self.task, "interface": interface.as_dict()}
+        torch.save(about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()}, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Hierarchy:
+        """A hierarchy from its file.
+
+        Raises:
+            UserError: there is none, or the file is something else.
+        """
+        saved = read_hierarchy(Path(path))
+        if saved is None:
+            raise UserError(f"{path} is no hierarchy: name a file that Hierarchy.save or adapt has written")
+        phi: Phi = phi_from_dict(saved["phi"], str(path))
+        primitives = Primitives(phi, Interface.from_dict(saved["interface"]))
+        return cls(primitives, saved["master"], saved["macro_length"], saved["task"])
+
+
+def read_hierarchy(path: Path) -> dict[str, Any] | None:
+    """What a hierarchy's file holds; None if the file is something else.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        saved = torch.load(path, weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except Exception:  # bytes that are no archive can raise anything
+        return None
+    return saved if isinstance(saved, dict) and saved.get("format") == FORMAT else None

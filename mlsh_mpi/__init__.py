@@ -1,12 +1,21 @@
 """Meta Learning Shared Hierarchies (Frans et al., ICLR 2018), trained over MPI.
 
-From a script under mpirun: ``mlsh_mpi.run(env=MyEnv, iterations=100)``. From the command line:
-``mpirun -np 4 python -m mlsh_mpi.train``.
+From a script, alone or under mpirun::
+
+    import mlsh_mpi
+
+    run = mlsh_mpi.run("moving-bandits", iterations=100)  # trains, tests and reports
+    primitives = mlsh_mpi.load(run)  # or "ant-twowalk", which comes with this project
+    adapted = mlsh_mpi.adapt(primitives, updates=9)  # a fresh master for each task
+    action = adapted.hierarchies[0].act(observation)
+
+From the command line: ``mpirun -np 4 mlsh train``.
 """
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mlsh_mpi.errors import EnvironmentFault, UserError
@@ -16,15 +25,38 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 if TYPE_CHECKING:
-    from mlsh_mpi.train import run
+    from mlsh_mpi.agents.hierarchy import Hierarchy
+    from mlsh_mpi.agents.primitives import Primitives, load
+    from mlsh_mpi.agents.smdp import PrimitiveActions
+    from mlsh_mpi.commands.scripting import Adapted, adapt, run
+    from mlsh_mpi.tracking.results import Run
 
 __version__ = "0.1.0"
-__all__ = ["EnvironmentFault", "UserError", "run"]
+__all__ = [
+    "Adapted",
+    "EnvironmentFault",
+    "Hierarchy",
+    "PrimitiveActions",
+    "Primitives",
+    "Run",
+    "UserError",
+    "adapt",
+    "load",
+    "run",
+]
+_MODULES = {
+    "Adapted": "commands.scripting",
+    "Hierarchy": "agents.hierarchy",
+    "PrimitiveActions": "agents.smdp",
+    "Primitives": "agents.primitives",
+    "Run": "tracking.results",
+    "adapt": "commands.scripting",
+    "load": "agents.primitives",
+    "run": "commands.scripting",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "run":
-        from mlsh_mpi.train import run  # only those who run something pay for importing torch
-
-        return run
+    if name in _MODULES:  # only those who use something pay for importing torch
+        return getattr(import_module(f"mlsh_mpi.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod
 from mlsh_mpi.agents.primitives import Primitives
 from mlsh_mpi.algorithm.saved_primitives import Phi, phi_as_dict, phi_from_dict
 from mlsh_mpi.errors import UserError
@@ -100,3 +101,26 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
     except Exception:  # bytes that are no archive can raise anything
         return None
     return saved if isinstance(saved, dict) and saved.get("format") == FORMAT else None
+
+
+def learned_hierarchies(
+    learners: AdaptationMethod, adaptation: Adaptation, phi: Phi, *, one_a_task: bool = True
+) -> list[Hierarchy]:
+    """The masters as they were when they were last tried, with their primitives, the same on every rank.
+
+    Args:
+        learners: fresh masters; all ranks call together.
+        adaptation: how they fared.
+        phi: the primitives.
+        one_a_task: of several masters of one task only the best, by its last return without exploration.
+    """
+    found = learners.adaptation_set
+    tensors = learners.kept or learners.tensors
+    parameters = [row for part in found.job.world.allgather(tensors["parameters"]) for row in part]
+    labels = [found.family.label(task) for task in adaptation.tasks]
+    chosen = list(range(len(labels)))
+    if one_a_task:
+        last = adaptation.unexplored[-1]
+        chosen = [max((m for m in chosen if labels[m] == label), key=lambda m: last[m]) for label in dict.fromkeys(labels)]
+    primitives = Primitives(phi, found.family)
+    return [Hierarchy(primitives, parameters[m], found.config.hierarchy.macro_length, labels[m]) for m in chosen]

@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mlsh_mpi.config.settings import Config
+from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 
 
 def with_options(config: Config, options: Mapping[str, Any]) -> Config:
-    """The configuration with some fields replaced: ``{"iterations": 30, "macro_length": 5}``.
+    """The configuration with some settings replaced: ``{"iterations": 30, "primitive_lam": 0.9, "master": {"memory": 5}}``.
+
+    A name is that of a setting, with ``master_`` or ``primitive_`` before those that both have, or that of a group of settings,
+    whose value is then a mapping or the dataclass itself.
 
     Raises:
         UserError: no concern, or more than one, has a field of that name, or the value is of the wrong type.
     """
-    concerns = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "preset"}
+    concerns: dict[str, Any] = {name: value for name, value in vars(config).items() if dataclasses.is_dataclass(value)}
     for name, value in options.items():
-        owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]
-        if name in concerns and dataclasses.is_dataclass(value):
+        concern, _, rest = name.partition("_")
+        if concern in PREFIXED and rest:
+            concerns[concern] = _replaced(concerns[concern], {rest: value}, name)
+        elif name in concerns and dataclasses.is_dataclass(value):
             concerns[name] = value
-        elif len(owners) == 1:
-            owner = concerns[owners[0]]
-            if not _fits(value, get_type_hints(type(owner))[name]):
-                raise UserError(f"option {name!r} is {value!r}, which is of the wrong type; {getattr(owner, name)!r} would do")
-            concerns[owners[0]] = dataclasses.replace(owner, **{name: value})
-        elif owners:
-            raise UserError(f"option {name!r} belongs to {' and '.join(owners)}: pass {owners[0]}=dataclasses.replace(...)")
+        elif name in concerns and isinstance(value, Mapping):
+            concerns[name] = _replaced(concerns[name], value, name)
         else:
-            every = [field for fields in concerns.values() for field in vars(fields)]
-            raise UserError(f"there is no option {name!r}{nearest(name, every)}")
+            owner = _owner(concerns, name)
+            concerns[owner] = _replaced(concerns[owner], {name: value}, "")
     return dataclasses.replace(config, **concerns)
+
+
+def _owner(concerns: Mapping[str, Any], name: str) -> str:
+    """The concern that has a field of a name."""
+    owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]
+    if len(owners) == 1:
+        return owners[0]
+    if owners:
+        raise UserError(
+            f"option {name!r} belongs to {' and '.join(owners)}: pass {owners[0]}_{name}=... or {owners[1]}_{name}=..."
+        )
+    every = [field for concern, fields in concerns.items() for field in _named(concern, vars(fields))]
+    raise UserError(f"there is no option {name!r}{nearest(name, every)}")
+
+
+def _named(concern: str, fields: Iterable[str]) -> list[str]:
+    return [f"{concern}_{field}" if concern in PREFIXED else field for field in fields]
+
+
+def _replaced(owner: Any, values: Mapping[str, Any], path: str) -> Any:
+    """A concern with some fields replaced; lists stand for tuples."""
+    types = get_type_hints(type(owner))
+    found = {}
+    for name, value in values.items():
+        where = path if path.endswith(name) else f"{path}.{name}" if path else name
+        if name not in types:
+            raise UserError(f"there is no option {where!r}{nearest(name, list(types))}")
+        found[name] = tuple(value) if isinstance(value, list) else value
+        if not _fits(found[name], types[name]):
+            raise UserError(f"option {where!r} is {value!r}, which is of the wrong type; {getattr(owner, name)!r} would do")
+    return dataclasses.replace(owner, **found)
 
 
 def from_dict(value: Any, source: str) -> Config:

@@ -208,9 +208,20 @@ class IterationHook:
         current: the job.
         reporter: on rank 0.
         cycle: iterations after which every metric has been logged once.
+        callback: called on rank 0 after each iteration; training ends if it returns True.
+        watched: whether rank 0 has a callback.
     """
 
-    def __init__(self, config: Config, current: Job, reporter: RunReporter | None, cycle: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        current: Job,
+        reporter: RunReporter | None,
+        cycle: int,
+        callback: Callable[[dict[str, float], Any], object] | None = None,
+        watched: bool = False,
+    ) -> None:
+        self._callback, self._watched = callback, watched
         self._config, self._job, self._reporter, self._cycle = config, current, reporter, cycle
         self._target = Target.parse(config.run.stop_when) if config.run.stop_when else None
         self._entered = self._written = time.monotonic()
@@ -234,6 +245,9 @@ class IterationHook:
         self._seen |= metrics.keys()
         if self._target is not None and self._calls == self._cycle:
             world.agreed(partial(self._target.check, self._seen))
+        if self._watched:
+            asked = self._callback is not None and self._callback(metrics, state) is True
+            reached = world.any([asked])[0] or reached
         last = reached or iteration == run.iterations
         late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
         due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0

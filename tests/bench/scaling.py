@@ -141,8 +141,8 @@ def imports_program(setting: Figures) -> None:
 
 def ready_program(setting: Figures) -> None:
     """The command line of the trainer, until the first collection would begin."""
-    from mlsh_mpi import train
     from mlsh_mpi.algorithm import mlsh
+    from mlsh_mpi.commands import train
 
     def collect(*_: object, **__: object) -> None:
         from mpi4py import MPI

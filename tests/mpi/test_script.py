@@ -50,7 +50,7 @@ def test_what_a_script_passes_reaches_every_rank(tmp_path, env):
 LOOP = """
 import mlsh_mpi
 from mlsh_mpi import run
-from mlsh_mpi.train import main
+from mlsh_mpi.commands.train import main
 from corridor import Corridor, SIZES
 for seed in range(2):
     for call in (run, mlsh_mpi.run):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlsh_mpi.doctor import NOTE, OK, WRONG, Verdict, _slurm, hosts
+from mlsh_mpi.commands.doctor import NOTE, OK, WRONG, Verdict, _slurm, hosts
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NTASKS": "4"}
 

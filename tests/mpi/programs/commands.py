@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from mlsh_mpi import adapt, replay, train
+from mlsh_mpi.commands import adapt, replay, train
 
 MAINS = {"mlsh_mpi.train": train.main, "mlsh_mpi.adapt": adapt.main, "mlsh_mpi.replay": replay.main}
 

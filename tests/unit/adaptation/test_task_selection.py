@@ -2,8 +2,8 @@
 
 import pytest
 
-from mlsh_mpi.adapt import default_folder
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks, named_task
+from mlsh_mpi.commands.adapt import default_folder
 from mlsh_mpi.config import adaptation as settings
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.config.settings import Run

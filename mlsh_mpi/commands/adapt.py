@@ -1,0 +1,227 @@
+"""The test of the method: how fast new tasks are learned with what training left (paper, section 6.2).
+
+mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlsh_mpi import registry
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
+from mlsh_mpi.adaptation.loop import adapt as adapt_all
+from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
+from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies
+from mlsh_mpi.algorithm.saved_primitives import PHI, Phi, load_phi
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.adaptation import AdaptConfig
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.environment_check import probed
+from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
+
+HIERARCHIES = "hierarchies"
+"""The folder of a test that keeps the best master of each task with the primitives."""
+FORCED_TASKS = 16
+"""Up to so many different tasks, the tables tell what each primitive earns alone on each."""
+
+
+def main() -> None:
+    """``python -m mlsh_mpi.adapt``: see there."""
+    with job() as current:
+        wanted = parse_on_rank0(current, _asked)
+        if wanted is not None:
+            adapt_job(current, *wanted)
+
+
+def _asked(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
+    from mlsh_mpi.cli import parse_adapt_args  # only rank 0 pays for importing it
+
+    return parse_adapt_args(arguments)
+
+
+def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
+    """The test, inside a job that is already there.
+
+    Args:
+        current: the job.
+        config: the same on every rank.
+        fresh: move an earlier test in the same folder aside.
+
+    Returns:
+        The folder, with config.json, metrics.jsonl, TensorBoard events, adaptation.json, picture.png, summary.json, summary.txt.
+
+    Raises:
+        UserError: on every rank, for whatever does not fit.
+    """
+    torch.set_num_threads(1)
+    world, method = current.world, methods.method_of(config)
+    adaptation_set, skills, learners = ready_to_learn(config, current, lambda family: chosen_tasks(config, family, world.size))
+    updates = config.run.iterations - 1
+    path = world.bcast(default_folder(config) if world.rank == 0 else Path())
+    opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, "--updates")
+    if done:
+        return path
+    reporter = AdaptationReporter(config, adaptation_set, learners, opened) if opened else None
+
+    hook = IterationHook(config, current, reporter, updates + 1)
+    adaptation = adapt_all(learners, updates, hook, look=lambda _: True, saved=saved)
+
+    def advance(note: str) -> None:
+        current.leave_if_asked()
+        if reporter is not None:
+            reporter.testing.advance(note)
+
+    tasks = _forced_tasks(adaptation_set) if method == "master" and skills is not None else ()
+    if reporter is not None:
+        reporter.adapted(learners.behaviours * len(tasks))
+    forced = None
+    if skills is not None and tasks:
+        forced = forced_returns(adaptation_set, skills, tasks, adaptation_set.seed, advance)
+    hierarchies = learned_hierarchies(learners, adaptation, phi_of(config)) if method == "master" else []
+    if reporter is not None:
+        reporter.finished(adaptation, forced, hierarchies)
+    return path
+
+
+def phi_of(config: AdaptConfig) -> Phi:
+    """The primitives that a test is over."""
+    return load_phi(Path(config.source))
+
+
+def ready_to_learn(
+    config: AdaptConfig,
+    current: Job,
+    tasks: Callable[[TaskFamily], tuple[Any, ...]],
+    phi: Phi | None = None,
+    env: EnvFactory | None = None,
+) -> tuple[AdaptationSet, Skills | None, AdaptationMethod]:
+    """Environment, phi and learners.
+
+    Args:
+        config: of the test.
+        current: the job.
+        tasks: of all learners, given the environment.
+        phi: the primitives; by default they are read from the test's source.
+        env: makes the environment, where a script has passed more than a name.
+
+    Raises:
+        UserError: they do not fit one another.
+    """
+    world, method = current.world, methods.method_of(config)
+
+    def made() -> EnvironmentMaker:
+        if env is None and config.environment.env.startswith(SCRIPTED):
+            name = config.environment.env.removeprefix(SCRIPTED)
+            raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
+        return EnvironmentMaker.of(config.environment, env)
+
+    family = probed(world.agreed(made), current)
+
+    def found() -> tuple[AdaptationSet, Skills | None]:
+        config.check(family.episode_length)
+        skills = None if method in methods.UNTRAINED else registry.skills_of(phi or phi_of(config), family)
+        return AdaptationSet(config, current, family, tasks(family)), skills
+
+    adaptation_set, skills = world.agreed(found)  # before learners, who may split the ranks, all have what they need
+    return adaptation_set, skills, world.agreed(lambda: registry.learners(method, adaptation_set, skills))
+
+
+def default_folder(config: AdaptConfig) -> Path:
+    """RUN/adapt/METHOD-seedSEED, with what else tells it from others; runs/PRESET-METHOD-seedSEED where no run is the source. A
+    file that is no run's phi.pt is not written beside: runs/FILE/adapt/METHOD-seedSEED."""
+    if config.run.folder is not None:
+        return Path(config.run.folder)
+    method, source = methods.method_of(config), Path(config.source)
+    name = method + ("-held-out" if config.test.held_out else "")
+    name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
+    if method in methods.UNTRAINED:
+        return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
+    trained_in = load_phi(source).config.environment.env
+    name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
+    run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
+    return run / "adapt" / f"{name}-seed{config.run.seed}"
+
+
+def file_name(label: str) -> str:
+    """A task's label as a file name."""
+    return "".join(c if c.isalnum() or c in "=,.-" else "_" for c in label)[:80]
+
+
+def _forced_tasks(adaptation_set: AdaptationSet) -> tuple[Any, ...]:
+    """Those on which primitives are tried alone: where several learners share few tasks."""
+    different = different_tasks(adaptation_set.tasks, adaptation_set.family)
+    return different if len(different) < len(adaptation_set.tasks) and len(different) <= FORCED_TASKS else ()
+
+
+def _identity(config: AdaptConfig, adaptation_set: AdaptationSet) -> dict[str, dict[str, str]]:
+    """What a checkpoint is good for: the same tasks over the same phi."""
+    identity = run_folder.identity(adaptation_set.family, adaptation_set.job.library)
+    labels = [adaptation_set.family.label(task) for task in adaptation_set.tasks]
+    tasks = f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
+    identity["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
+    return identity
+
+
+def _fingerprint(config: AdaptConfig) -> str:
+    """What a checkpoint was learned over."""
+    if methods.method_of(config) in methods.UNTRAINED:
+        return "none"
+    source = Path(config.source)
+    return f"{zlib.crc32((source / PHI if source.is_dir() else source).read_bytes()):08x}"
+
+
+class AdaptationReporter(RunReporter):
+    """What a test shows and writes, on rank 0."""
+
+    def __init__(self, config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, opened: OpenRun) -> None:
+        from mlsh_mpi.reporting import tables  # only what every rank needs is imported by every rank
+        from mlsh_mpi.tracking import logs
+
+        self._adaptation_set, self._tables, self._logs = adaptation_set, tables, logs
+        done = opened.saved.iteration if opened.saved else 0
+        header = tables.adapt_header(config, adaptation_set, learners, opened.folder.path, done)
+        super().__init__(adaptation_set.job, config, opened, header, "adapting", len(adaptation_set.tasks) * learners.collected)
+
+    def adapted(self, forced: int) -> None:
+        """Closes the log; so many primitives are still to be run alone."""
+        with self.writing():
+            self.log.close()
+        if forced:
+            self.testing = self._logs.Bar("testing", forced)
+
+    def finished(self, adaptation: Adaptation, forced: ForcedReturns | None, hierarchies: Sequence[Hierarchy]) -> None:
+        """Tables, picture, and every learner's curve."""
+        from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
+
+        if forced is not None:
+            self.testing.close()
+        summary = self._tables.summarise(self.log.rows, adaptation, forced, self._adaptation_set.family, self.config)
+        text = self._tables.curve_table(summary) + self._tables.tables(summary)
+        curves = {name: values for name, values in adaptation.curves.items() if name != "divergence"}
+        tasks = [self._adaptation_set.family.label(task) for task in adaptation.tasks]
+        with self.writing():
+            self.folder.write_json("adaptation.json", self._logs.jsonable({"tasks": tasks, "steps": adaptation.steps} | curves))
+            for hierarchy in hierarchies:
+                (self.folder.path / HIERARCHIES).mkdir(exist_ok=True)
+                hierarchy.save(self.folder.path / HIERARCHIES / f"{file_name(hierarchy.task)}.pt")
+        title = f"{self.config.preset}, {summary['method']}"
+        others = ", adaptation.json (each learner's curve)" + f", {HIERARCHIES}/ (what has mastered each task)" * bool(
+            hierarchies
+        )
+        self.finish(
+            text,
+            summary,
+            lambda path: draw_adaptation(path, summary, title),
+            others,
+        )

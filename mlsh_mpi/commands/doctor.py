@@ -1,0 +1,267 @@
+"""What would go wrong here: one look at launcher, hosts, network, filesystem and pictures before a long run does it.
+
+mpirun -np 4 python -m mlsh_mpi.doctor        (launch/doctor.sh chooses the launcher and looks at more)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.mpi.library import promised_ranks
+from mlsh_mpi.mpi.software import PACKAGES, software
+from mlsh_mpi.output import say
+
+T = TypeVar("T")
+OK, NOTE, WRONG = "ok", "note", "WRONG"
+PATIENCE = 30.0
+"""Seconds that anything may take."""
+RANK_BYTES = 100e6
+"""Memory that a rank, loaded as it is here, still needs for environments and batches."""
+SLOW = 5e-3
+"""Seconds that a sum of 8 bytes takes at most where ranks have a core each."""
+PICTURE = "import gymnasium, mlsh_envs as m; e = m.AntTwowalk('rgb_array'); e.reset(seed=0); e.render(); e.close()"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A line of the doctor's."""
+
+    level: str
+    about: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level:6} {self.about:11} {self.text}"
+
+
+def main() -> None:
+    """``python -m mlsh_mpi.doctor``: exits 0 unless a verdict is WRONG."""
+    with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
+        current.be_patient(PATIENCE)
+        verdicts = []
+        for look in (launcher, hosts, binding, versions, clocks, network, filesystem, pictures, slurm):
+            verdicts.append(look(current))
+            if current.world.rank == 0:
+                say(str(verdicts[-1]))
+    sys.exit(any(verdict.level == WRONG for verdict in verdicts))
+
+
+def launcher(current: Job) -> Verdict:
+    """Whether MPI has been started by its own launcher: if not, the job has not come so far."""
+    size = current.world.size
+    ranks = f"{size} rank{'s' if size > 1 else ''}"
+    if size == 1 and promised_ranks(os.environ) is None:
+        return Verdict(NOTE, "launcher", f"{current.library}, one rank started without a launcher: put mpirun -np N in front")
+    return Verdict(OK, "launcher", f"{current.library}; {ranks}, as the launcher promised")
+
+
+def hosts(current: Job) -> Verdict:
+    """Ranks, cores and memory of each host."""
+    told, crowded, poor = [], [], []
+    for host, mine in _by_host(current, (current.cores, _free_memory())):
+        cores, memory = mine[0]
+        told.append(f"{host} ({len(mine)} on {cores} cores)")
+        crowded += [host] if len(mine) > cores else []
+        poor += [f"{host} ({memory / 1e9:.1f} GB)"] if memory < len(mine) * RANK_BYTES else []
+    text = f"ranks on {len(told)} host{'s' if len(told) > 1 else ''}: {', '.join(told[:6])}{', ...' if len(told) > 6 else ''}"
+    if poor:
+        return Verdict(WRONG, "hosts", f"{text}; too little free memory on {', '.join(poor[:4])}: start fewer ranks there")
+    if crowded:
+        return Verdict(NOTE, "hosts", f"{text}; more ranks than cores on {', '.join(crowded[:4])}: they take turns")
+    return Verdict(OK, "hosts", text)
+
+
+def binding(current: Job) -> Verdict:
+    """Threads of a rank, and whether ranks were bound to one another's cores while others are idle."""
+    mine = (frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "unset"))
+    found = _by_host(current, mine)
+    for host, here in found:
+        used = frozenset().union(*(cores for cores, _, _ in here))
+        if len(used) < min(len(here), here[0][1]):
+            return Verdict(
+                WRONG,
+                "binding",
+                f"{len(here)} ranks of {host} are bound to {len(used)} of its {here[0][1]} cores: start with --bind-to none "
+                "(Open MPI), unset SLURM_CPUS_PER_TASK before mpirun, or ask SLURM for as many --ntasks-per-node",
+            )
+    threads = sorted({number for _, here in found for _, _, number in here})
+    if threads != ["1"]:
+        return Verdict(WRONG, "binding", f"OMP_NUM_THREADS is {', '.join(threads)}: set it to 1, a rank is one thread")
+    return Verdict(OK, "binding", "one thread a rank, enough cores for each")
+
+
+def versions(_: Job) -> Verdict:
+    """What every rank has alike: if not, the job has not come so far."""
+    mine = software()
+    names = ", ".join(f"{name} {mine[name]}" for name in ("Python", *PACKAGES))
+    return Verdict(OK, "versions", f"{names}, mlsh_mpi {mine['mlsh_mpi'][:8]}; the same for all ranks")
+
+
+def clocks(current: Job) -> Verdict:
+    """How far clocks are apart; far too much has been refused before."""
+    found = current.world.allgather(time.time())
+    apart = max(found) - min(found)
+    return Verdict(OK if apart < 1 else NOTE, "clocks", f"{apart * 1e3:.1f} ms apart{'' if apart < 1 else ': set them (NTP)'}")
+
+
+def network(current: Job) -> Verdict:
+    """Time and bandwidth of a sum over all ranks."""
+    if current.world.size == 1:
+        return Verdict(NOTE, "network", "one rank talks to nobody")
+    seconds = {}
+    for size in (2, 25_000, 1_000_000):
+        values = np.ones(size, np.float32)
+        times = []
+        for _ in range(20 if size < 1_000_000 else 5):
+            began = time.perf_counter()
+            current.world.allreduce(values)
+            times.append(time.perf_counter() - began)
+            values[:] = 1
+        seconds[size] = statistics.median(times)
+    text = (
+        f"a sum over all ranks takes {seconds[2] * 1e3:.2f} ms for 8 bytes, {seconds[25_000] * 1e3:.2f} for 100 kB, "
+        f"{seconds[1_000_000] * 1e3:.1f} for 4 MB ({4e-3 / seconds[1_000_000]:.2f} GB/s)"
+    )
+    crowded = current.world.any([current.ranks_here > current.cores])[0]
+    if current.world.any([seconds[2] > SLOW and not crowded])[0]:
+        return Verdict(
+            NOTE, "network", f"{text}: slow; name the fast network with hosts.sh --interface, or ask for nodes close by"
+        )
+    return Verdict(OK, "network", text)
+
+
+def filesystem(current: Job) -> Verdict:
+    """Whether a new file, a rename and a lock in the current folder are seen by the other hosts."""
+    here, world = Path.cwd(), current.world
+    name = world.bcast(f".doctor-{uuid.uuid4().hex}")
+    draft, final = here / f"{name}.tmp", here / name
+    mistake = None
+    with contextlib.ExitStack() as held:
+        if world.rank == 0:
+            try:
+                draft.write_text("whole", encoding="utf-8")
+                draft.rename(final)
+                lock = held.enter_context(final.open(encoding="utf-8"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                mistake = error.strerror
+        began = time.perf_counter()
+        mistake = world.bcast(mistake)
+        seen_by = current.seen_by(final) if mistake is None else []
+        milliseconds = (time.perf_counter() - began) * 1e3
+        refused = world.allgather(world.rank == 0 or _is_locked(final)) if seen_by else []
+        if world.rank == 0:
+            for path in (draft, final):
+                path.unlink(missing_ok=True)
+    if mistake is not None:
+        return Verdict(
+            WRONG, "filesystem", f"{here} on {current.host_of[0]}: {mistake}; start in a folder with room, or use --folder"
+        )
+    blind = [host for host in current.hosts if host not in seen_by]
+    if blind:
+        level = WRONG if "SLURM_JOB_ID" in os.environ else NOTE
+        why = f"runs there continue only with their first rank on {current.host_of[0]}"
+        return Verdict(
+            level, "filesystem", f"{here} is not shared with {', '.join(blind[:5])}: {why}; use a --folder that all share"
+        )
+    if not all(refused):
+        return Verdict(NOTE, "filesystem", f"{here} has no locks: see to it yourself that no two jobs write into one run folder")
+    shared = f"seen by all hosts within {milliseconds:.0f} ms, locked for all" if len(current.hosts) > 1 else "written and locked"
+    return Verdict(OK, "filesystem", f"{here}: {shared}; {shutil.disk_usage(here).free / 1e9:.0f} GB free")
+
+
+def pictures(current: Job) -> Verdict:
+    """Whether MuJoCo draws on the first rank's host, in a process of its own: it may crash."""
+    text: str | None = None
+    if current.world.rank == 0:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PMI", "OMPI_", "PRTE_", "HYDI_"))
+        }
+        with contextlib.suppress(subprocess.TimeoutExpired):  # text stays None
+            began = time.perf_counter()
+            tried = subprocess.run(
+                [sys.executable, "-c", PICTURE], capture_output=True, env=environment, timeout=PATIENCE, check=False
+            )
+            text = f"MuJoCo draws an ant ({time.perf_counter() - began:.1f} s with its start)" if tried.returncode == 0 else None
+    text = current.world.bcast(text)
+    if text is None:
+        return Verdict(
+            NOTE,
+            "pictures",
+            "MuJoCo cannot draw: training needs it not, films of ants do (libegl1 libgl1-mesa-dri, or MUJOCO_GL=osmesa)",
+        )
+    return Verdict(OK, "pictures", text)
+
+
+def slurm(current: Job) -> Verdict:
+    """What SLURM has given, and whether a job can continue itself."""
+    return _slurm(os.environ, current.world.size, shutil.which)
+
+
+def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], str | None]) -> Verdict:
+    if "SLURM_JOB_ID" not in environment:
+        found = "sbatch launch/slurm/train.sbatch doctor looks at its nodes" if which("sbatch") else "not here"
+        return Verdict(OK, "SLURM", f"no job of it; {found}")
+    text = f"job {environment['SLURM_JOB_ID']}, nodes {environment.get('SLURM_JOB_NODELIST', '?')}"
+    tasks = int(environment.get("MLSH_RANKS", environment.get("SLURM_NTASKS", ranks)))
+    if tasks != ranks:
+        return Verdict(WRONG, "SLURM", f"{text}: {tasks} tasks, but {ranks} ranks; start with mpirun -np {tasks}")
+    if not which("scontrol") and not which("sbatch"):
+        more = "cannot requeue itself, for this node has neither scontrol nor sbatch: submit several with --dependency=singleton"
+        return Verdict(NOTE, "SLURM", f"{text}; it {more}")
+    return Verdict(OK, "SLURM", f"{text}, {tasks} tasks; the job can requeue itself")
+
+
+def _by_host(current: Job, mine: T) -> list[tuple[str, list[T]]]:
+    """What each rank of each host has found."""
+    found = current.world.allgather(mine)
+    return [(host, [one for one, name in zip(found, current.host_of, strict=True) if name == host]) for host in current.hosts]
+
+
+def _free_memory() -> float:
+    """Bytes that this host has left for the job: what is free, or what a control group (as SLURM makes them) still allows."""
+    free = [math.inf]
+    with contextlib.suppress(OSError):
+        facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+        free.append(float(facts["MemAvailable"].split()[0]) * 1024)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers in ("", "memory"):
+                folder = Path("/sys/fs/cgroup", controllers, group.lstrip("/"))
+                free += [left for level in (folder, *folder.parents[:8]) if (left := _left(level)) is not None]
+    return min(free)
+
+
+def _left(group: Path) -> float | None:
+    """Bytes that a control group of either version still allows; None if it does not limit them."""
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        with contextlib.suppress(OSError, ValueError):
+            return float((group / limit).read_text(encoding="utf-8")) - float((group / used).read_text(encoding="utf-8"))
+    return None
+
+
+def _is_locked(path: Path) -> bool:
+    """By another rank; where the file is not seen nobody can tell."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,190 @@
+"""Episodes before and after learning a task, as a film.
+
+python -m mlsh_mpi.replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-primitive K] [--options of mlsh_mpi.adapt]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
+from mlsh_mpi.algorithm.metrics import format_value
+from mlsh_mpi.commands.adapt import ready_to_learn
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.adaptation import AdaptConfig, Film
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.output import say
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.session import parse_on_rank0
+
+FEW = 4
+"""Tasks that are filmed where none are named."""
+MANY = 12
+"""Tasks whose paths are drawn where none are named."""
+
+
+def main() -> None:
+    """``python -m mlsh_mpi.replay``: see there."""
+    from mlsh_mpi.cli import parse_replay_args
+
+    with job() as current:
+        if current.world.size > 1:
+            raise UserError.of_all("a film is made by one process: start it without mpirun, or with mpirun -np 1")
+        wanted = parse_on_rank0(current, parse_replay_args)
+        if wanted is not None:
+            replay(current, *wanted)
+
+
+def replay(current: Job, config: AdaptConfig, film: Film) -> None:
+    """Learns the tasks, and films one episode of each before and after, the same one as far as chance goes.
+
+    Args:
+        current: a job of one rank.
+        config: of the test.
+        film: what to show, and where to put it.
+
+    Raises:
+        UserError: something does not fit, or cannot be drawn.
+    """
+    from mlsh_mpi.reporting import video as films
+    from mlsh_mpi.tracking.logs import Bar
+
+    torch.set_num_threads(1)
+    current.be_patient(config.run.patience)
+
+    def few(family: TaskFamily) -> tuple[Any, ...]:
+        different = different_tasks(chosen_tasks(config, family, 1), family)
+        return different if config.test.task else different[: MANY if film.paths else FEW]
+
+    adaptation_set, skills, learners = ready_to_learn(config, current, few)
+    if film.video.suffix not in films.FORMATS:
+        raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
+    if film.paths is not None and adaptation_set.family.attribute("ground") is None:
+        raise UserError(f"--paths draws where ants walk, and {adaptation_set.family.name} has no ground to be seen from above")
+    forced = _forced(config, adaptation_set, learners, skills)
+    if film.force_primitive is None:
+        takes = _before_and_after(current, learners, config.run.iterations - 1)
+    elif film.force_primitive in forced:
+        takes = [("alone", forced[film.force_primitive](), 0)]
+    else:
+        there = f"0 to {len(forced) - 1}" if forced else "none"
+        raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
+    if film.paths is not None:
+        everywhere = [(f"primitive {k} alone", forced[k](), None) for k in forced if film.force_primitive is None]
+        name, rollout, _ = takes[-1]
+        tasks = [(f"{adaptation_set.family.label(task)}, {name}", rollout, row) for row, task in enumerate(adaptation_set.tasks)]
+        _draw_paths(film.paths, adaptation_set, [*everywhere, *tasks], f"{config.preset}: {adaptation_set.family.name}")
+        return
+
+    episodes = [[_episode(adaptation_set, learners, *take, row) for take in takes] for row in range(len(adaptation_set.tasks))]
+    lengths = [max(len(films.frame_steps(len(e.reward))) for e in row) for row in episodes]
+    bar, env = Bar("filming", sum(lengths)), adaptation_set.family.maker.single(render=True)
+
+    def frames() -> Iterator[Array]:
+        for row in episodes:
+            # a simulation is filmed to its end before the next begins, for they may share a renderer
+            yield from films.side_by_side([iter(list(films.pictures(env, episode))) for episode in row])
+
+    def drawn() -> None:
+        _leave_if_asked(current)
+        bar.advance("")
+
+    films.write(film.video, frames(), lengths, film.fps or int(env.metadata.get("render_fps") or 20), drawn)
+    bar.close()
+    env.close()
+    for row in episodes:
+        say(", ".join(f"{episode.title}: return {format_value(float(episode.reward.sum()))}" for episode in row))
+    say(f"the film is {film.video}")
+
+
+def _forced(
+    config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, skills: Skills | None
+) -> dict[int, Callable[[], Rollout]]:
+    """For each primitive that can act alone: an episode of it in every lane."""
+    if skills is None or not methods.supports_forcing(config):
+        return {}
+    return {
+        k: lambda k=k: learners.rollout(constant_primitive(k), skills, 0, adaptation_set.family.episode_length)  # type: ignore[misc]
+        for k in range(skills.primitives.n)
+    }
+
+
+def _draw_paths(path: Path, adaptation_set: AdaptationSet, walks: Sequence[tuple[str, Rollout, int | None]], title: str) -> None:
+    """Panels by name: what was collected, of one task's lanes or of all."""
+    from mlsh_mpi.reporting.trajectories import Walks, draw_paths
+
+    panels = []
+    for name, rollout, row in walks:
+        steps, each = rollout.steps, rollout.steps.reward.shape[1] // len(adaptation_set.tasks)
+        lanes = range(steps.reward.shape[1]) if row is None else range(row * each, (row + 1) * each)
+        places = [steps.raw_observation[: _length(rollout, lane), lane, :2] for lane in lanes]
+        primitives = [steps.primitive[: _length(rollout, lane), lane] for lane in lanes]
+        ground = (
+            (np.zeros((0, 4)), np.zeros((0, 2)))
+            if row is None
+            else adaptation_set.family.attribute("ground")(adaptation_set.tasks[row])
+        )
+        panels.append(Walks(name, places, primitives, *ground))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_paths(path, panels, title)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--paths {path} cannot be written ({error})") from None
+    say(f"the paths are in {path}")
+
+
+def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) -> list[tuple[str, Rollout, int]]:
+    """What is to be seen: its name, what was collected, and the update that names its random streams.
+
+    Both are of the same streams, but for learners that remember, whose first and last episode are shown.
+    """
+    from mlsh_mpi.tracking.logs import Bar
+
+    before, bar = learners.collect(0, explore=False), Bar("learning", updates)
+    for update in range(updates):
+        rollout = before if learners.remembers and update == 0 else learners.collect(update, explore=True)
+        learners.learn(rollout, update)
+        _leave_if_asked(current)
+        bar.advance(f"return {format_value(float(rollout.steps.reward.sum() / max(1, rollout.steps.end.sum())))}")
+    bar.close()
+    last = updates if learners.remembers else 0
+    after = learners.collect(last, explore=False)
+    return [("before", before, 0), (f"after {updates} update{'s' * (updates != 1)}", after, last)]
+
+
+def _leave_if_asked(current: Job) -> None:
+    if current.asked_to_leave:
+        raise UserError(f"ended by {current.asked_to_leave}; no film was finished")
+
+
+def _length(rollout: Rollout, lane: int) -> int:
+    """Of a lane's first episode."""
+    end = rollout.steps.end[:, lane]
+    return int(end.argmax()) + 1 if end.any() else len(end)
+
+
+def _episode(
+    adaptation_set: AdaptationSet, learners: AdaptationMethod, name: str, rollout: Rollout, update: int, row: int
+) -> Any:
+    """The first episode of a learner."""
+    from mlsh_mpi.reporting.video import Episode
+
+    steps, lanes = rollout.steps, rollout.steps.reward.shape[1] // len(adaptation_set.tasks)
+    lane = row * lanes
+    length = _length(rollout, lane)
+    action = adaptation_set.family.actions(steps.action[:length, lane])
+    primitive = steps.primitive[:length, lane] if learners.behaviours > 1 else None
+    seed = int(seeding.episode_seeds(adaptation_set.seed, update, row, lanes)[0])
+    title = f"{adaptation_set.family.label(adaptation_set.tasks[row])}, {name}"
+    return Episode(title, adaptation_set.tasks[row], seed, action, np.asarray(steps.reward[:length, lane]), primitive)

@@ -1,0 +1,174 @@
+"""Training and adaptation for scripts and notebooks: ``mlsh_mpi.run`` and ``mlsh_mpi.adapt``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any, cast
+
+import cloudpickle
+import torch
+
+from mlsh_mpi.adaptation.loop import adapt as learn_all
+from mlsh_mpi.adaptation.task_selection import chosen_tasks
+from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies
+from mlsh_mpi.agents.primitives import Primitives, load
+from mlsh_mpi.commands.adapt import ready_to_learn
+from mlsh_mpi.commands.train import Callback, run_job
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.adaptation import AdaptConfig, Test
+from mlsh_mpi.config.overrides import with_options
+from mlsh_mpi.config.presets import preset_config
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.mpi.job import job
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.sampling.environment_check import unpicklable_part
+from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.results import Run
+
+
+def run(
+    preset: str | Config = "moving-bandits",
+    env: str | EnvFactory | None = None,
+    fresh: bool = False,
+    on_iteration: Callback | None = None,
+    **options: Any,
+) -> Run:
+    """Trains, tests and reports, as one MPI job. Call it on every rank; what rank 0 passes counts.
+
+    A script or notebook may call it as often as it likes, one run at a time. Only in the main thread does a run leave in order
+    when the process is asked to by a signal.
+
+    Args:
+        preset: name of a preset, or a configuration.
+        env: your environment, by a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that returns
+            it, which need not be importable on the other ranks.
+        fresh: move an earlier run in the same folder aside.
+        on_iteration: called on rank 0 after each iteration with its metrics, as in metrics.jsonl, and the state of training
+            (``state.skills``); training ends early if it returns True. Only what rank 0 passes is called.
+        options: of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``. Those that master and
+            primitives both have are named ``primitive_learning_rate=1e-3`` or ``primitive={"learning_rate": 1e-3}``.
+
+    Returns:
+        The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, picture.png, summary.json and
+        summary.txt; its ``summary``, and ``curves`` of all metrics. It can be used as a path.
+
+    Raises:
+        UserError: something that was asked for does not fit; with several ranks it ends the job with exit code 2.
+        EnvironmentFault: the environment went wrong; with several ranks it ends the job with exit code 1.
+        SystemExit: with code 75, because the job was asked to leave early; the same call continues the run.
+    """
+    with job(script=True) as current:
+        world = current.world
+
+        def resolved() -> Config:
+            config = with_options(preset if isinstance(preset, Config) else preset_config(preset), options)
+            if env is None:
+                return config
+            name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
+            return replace(config, environment=replace(config.environment, env=name))
+
+        config = world.bcast(world.agreed(resolved))
+        factory = None if isinstance(env, str) else env
+        if world.size > 1:
+            world.agreed(lambda: _refuse_unpicklable(factory) if world.rank == 0 else None)
+            factory = world.bcast(factory)
+        watched = world.bcast(on_iteration is not None)  # on every rank, whatever it has passed itself
+        return Run(run_job(current, config, factory or config.environment.env, fresh, on_iteration, watched))
+
+
+def _refuse_unpicklable(env: EnvFactory | None) -> None:
+    try:
+        cloudpickle.dumps(env)
+    except Exception as error:
+        part = unpicklable_part(env)
+        raise UserError(
+            f"the environment travels to the other ranks, but cannot be pickled ({error}) because of {part}: make that inside "
+            "the environment's class or function, or name the environment as module:Class"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """How M fresh masters fared, and what they have become."""
+
+    tasks: tuple[str, ...]
+    """(M,) the task of each, as the tables name it."""
+    steps: int
+    """Environment steps on a task from one update to the next."""
+    returns: Array
+    """(updates + 1, M) mean return of an episode after 0, 1, ... updates, exploring."""
+    unexplored: Array
+    """(updates + 1, M) the same without exploration."""
+    hierarchies: tuple[Hierarchy, ...]
+    """(M,) each master with the primitives, as it was after the last update."""
+
+
+def adapt(
+    primitives: Primitives | str | PathLike[str],
+    env: str | EnvFactory | None = None,
+    task: Any = None,
+    updates: int | None = None,
+    masters: int | None = None,
+    **options: Any,
+) -> Adapted:
+    """Has fresh masters learn single tasks over primitives that stay as they are (paper, section 6.2).
+
+    A script may call it alone or under mpirun, where the masters are dealt to the ranks; call it on every rank then.
+
+    Args:
+        primitives: from :func:`load`, or what it takes.
+        env: the environment, as in :func:`run`; by default the one that the primitives were trained in.
+        task: the one task that is to be learned; by default the environment's listed tasks in turn, else drawn ones.
+        updates: of each master; by default W of the training.
+        masters: how many learn, at least one for each task; by default one for each task.
+        options: settings as in :func:`run`, ``held_out=True`` among them.
+
+    Returns:
+        The same on every rank.
+
+    Raises:
+        UserError: something does not fit.
+    """
+    found = primitives if isinstance(primitives, Primitives) else load(primitives)
+    with job(script=True) as current:
+        config = current.world.bcast(current.world.agreed(lambda: _scripted(found, env, updates, masters, options)))
+        factory = None if env is None or isinstance(env, str) else current.world.bcast(env)
+
+        def tasks(family: TaskFamily) -> tuple[Any, ...]:
+            return (
+                (task,) * max(masters or 1, current.world.size)
+                if task is not None
+                else chosen_tasks(config, family, current.world.size)
+            )
+
+        torch.set_num_threads(1)
+        current.be_patient(config.run.patience)
+        adaptation_set, _, learners = ready_to_learn(config, current, tasks, found.phi, factory)
+
+        def advance(*_: object) -> None:
+            current.leave_if_asked()
+
+        adaptation = learn_all(learners, config.run.iterations - 1, advance, look=lambda _: True)
+        hierarchies = tuple(learned_hierarchies(learners, adaptation, found.phi, one_a_task=False))
+        labels = tuple(map(adaptation_set.family.label, adaptation.tasks))
+        return Adapted(labels, adaptation.steps, adaptation.returns, adaptation.unexplored, hierarchies)
+
+
+def _scripted(
+    primitives: Primitives, env: str | EnvFactory | None, updates: int | None, masters: int | None, options: Mapping[str, Any]
+) -> AdaptConfig:
+    """The configuration of a test that a script asks for."""
+    trained = primitives.phi.config
+    hierarchy = replace(trained.hierarchy, forming_iterations=0)
+    run = replace(trained.run, folder=None, stop_when=None, time_limit=None, test_masters=masters or 1)
+    concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": Test(updates=updates)}
+    config = AdaptConfig(**concerns)
+    config = cast(AdaptConfig, with_options(config, options))
+    if env is not None:
+        name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
+        config = replace(config, environment=replace(config.environment, env=name))
+    return methods.resolved(config)

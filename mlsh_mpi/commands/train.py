@@ -1,0 +1,188 @@
+"""The main command: set-up, header, training by Algorithm 1 (mlsh.py), the final test, tables and picture.
+
+mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlsh_mpi import registry
+from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationSet, adapt
+from mlsh_mpi.adaptation.task_selection import TEST_SEED, final_tasks
+from mlsh_mpi.algorithm.metrics import format_value
+from mlsh_mpi.algorithm.saved_primitives import PHI, save_phi
+from mlsh_mpi.algorithm.training_state import Resumable, groups_of
+from mlsh_mpi.config import methods
+from mlsh_mpi.config.settings import Config
+from mlsh_mpi.mpi.job import Job, job
+from mlsh_mpi.mpi.placement import place
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.environment_check import probed, refuse_too_much_memory
+from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
+from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Target, open_on_all_ranks, parse_on_rank0
+
+Callback = Callable[[dict[str, float], Resumable], object]
+"""Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
+
+
+def main() -> None:
+    """``python -m mlsh_mpi.train``: see there."""
+    with job() as current:
+        wanted = parse_on_rank0(current, _asked)
+        if wanted is not None:
+            config, fresh = wanted
+            run_job(current, config, config.environment.env, fresh)
+
+
+def _asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+    from mlsh_mpi.cli import parse_train_args  # only rank 0 pays for importing it
+
+    return parse_train_args(arguments)
+
+
+def run_job(
+    current: Job,
+    config: Config,
+    env: str | EnvFactory,
+    fresh: bool,
+    callback: Callback | None = None,
+    watched: bool = False,
+) -> Path:
+    """The same inside a job that is already there.
+
+    Args:
+        current: the job.
+        config: the same on every rank.
+        env: id, module:Class, or a factory.
+        fresh: move an earlier run in the same folder aside.
+        callback: called on rank 0 after each iteration.
+        watched: whether rank 0 has a callback, the same on every rank.
+
+    Raises:
+        UserError: on every rank, for whatever does not fit.
+    """
+    torch.set_num_threads(1)
+    world = current.world
+    family = probed(world.agreed(lambda: EnvironmentMaker.of(config.environment, env)), current)
+    world.agreed(lambda: _check(config, family, current))
+    if not family.name.startswith(SCRIPTED):
+        current.same_everywhere(run_folder.environment_source(family))
+    path = run_folder.default_folder(config)
+    opened, saved, done = open_on_all_ranks(
+        current, path, config, lambda: run_folder.identity(family, current.library), fresh, "--iterations"
+    )
+    if done:
+        return path
+    if saved and run_folder.stopped(saved, config):  # trained, and left while it was tested
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
+    groups = groups_of(config, world, saved)
+    world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
+    experiment = Experiment(config, current, family)
+    reporter = TrainingReporter(experiment, groups, opened) if opened else None
+
+    cycle = config.hierarchy.warmup + config.hierarchy.joint
+    train = registry.trainer(config.algorithm.algorithm)
+    hook = IterationHook(config, current, reporter, cycle, callback if world.rank == 0 else None, watched)
+    skills = train(experiment, saved, hook)
+    if reporter is not None:
+        reporter.trained(skills)
+    _test(experiment, skills, reporter)
+    return path
+
+
+def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | None) -> None:
+    """What has been learned: each primitive alone on each task, and how fast new tasks are learned."""
+    config, current, family = experiment.config, experiment.job, experiment.family
+    seed = config.run.seed + TEST_SEED
+
+    def advance(note: str) -> None:
+        current.leave_if_asked()
+        if reporter is not None:
+            reporter.test_advance(note)
+
+    tasks = _forced_tasks(config, family)
+    forced = forced_returns(experiment, skills, tasks, seed, advance)
+    count = max(config.run.test_masters, current.world.size, len(family.tasks))
+    adaptation_set = AdaptationSet(config, current, family, final_tasks(family, seed, count))
+    learners = registry.learners(methods.default_method(config), adaptation_set, skills)
+    updates = methods.default_updates(config)
+    adaptation = adapt(
+        learners,
+        updates,
+        lambda metrics, _: advance(f"after {metrics['updates']:.0f} updates: return {format_value(metrics['return/mean'])}"),
+        look=lambda update: update == updates,
+    )
+    if reporter is not None:
+        reporter.finished(skills, forced, adaptation)
+
+
+def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
+    """On which each primitive is tried alone."""
+    return family.tasks if methods.supports_forcing(config) else ()
+
+
+def _check(config: Config, family: TaskFamily, current: Job) -> None:
+    """Refuses what does not fit.
+
+    Raises:
+        UserError: configuration, environment and ranks do not fit one another.
+    """
+    config.check(family.episode_length)
+    world, groups = current.world, groups_of(config, current.world, None)
+    steps = methods.steps_of_a_worker(config, family.episode_length)
+    refuse_too_much_memory(groups * config.sampling.workers, steps, family, current)
+    place(groups, config.sampling.workers, world.size, world.rank)
+    if config.run.stop_when is not None:
+        Target.parse(config.run.stop_when)
+
+
+class TrainingReporter(RunReporter):
+    """What a training run shows and writes, on rank 0."""
+
+    def __init__(self, experiment: Experiment, groups: int, opened: OpenRun) -> None:
+        from mlsh_mpi.reporting import tables  # only what every rank needs is imported by every rank
+        from mlsh_mpi.tracking import logs
+
+        config, current, family = experiment.config, experiment.job, experiment.family
+        self._family, self._tables, self._logs = family, tables, logs
+        done = opened.saved.iteration if opened.saved else 0
+        header = tables.header(config, current, family, groups, opened.folder.path, done)
+        super().__init__(current, config, opened, header, "training", tables.steps_per_iteration(config, family, groups))
+
+    def trained(self, skills: Skills) -> None:
+        """Closes the log, keeps phi, and announces the test."""
+        with self.writing():
+            self.log.close()
+            save_phi(self.folder.path / PHI, skills, self.config, self._family)
+        steps = skills.primitives.n * len(_forced_tasks(self.config, self._family)) + methods.default_updates(self.config) + 1
+        self._test = self._logs.Bar("testing", steps)
+
+    def test_advance(self, note: str) -> None:
+        """One step of the test further."""
+        self._test.advance(note)
+
+    def finished(self, skills: Skills, forced: ForcedReturns, adaptation: Adaptation) -> None:
+        """Tables and picture."""
+        from mlsh_mpi.reporting.run_plot import draw
+
+        self._test.close()
+        config, family = self.config, self._family
+        summary = self._tables.summarise(self.log.rows, adaptation, forced, family, config)
+        shown_skills = skills if methods.supports_forcing(config) else None
+        title = f"{config.preset}, seed {config.run.seed}"
+        self.finish(
+            self._tables.tables(summary),
+            summary,
+            lambda path: draw(path, self.log.rows, forced, family, shown_skills, title),
+            ", phi.pt",
+        )

@@ -1,0 +1,40 @@
+"""What a finished or unfinished run has left, for scripts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.tracking.logs import read_rows
+from mlsh_mpi.tracking.run_folder import SUMMARY
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, by its folder; what it holds is read when it is asked for."""
+
+    folder: Path
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The final tables as plain values: see summary.json.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+        """
+        found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def curves(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Every logged metric, (iterations,) float64; NaN where an iteration has not logged it."""
+        rows = read_rows(self.folder / "metrics.jsonl")
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: np.array([row.get(name, np.nan) for row in rows], float) for name in names}

@@ -31,13 +31,20 @@ setup(
     ],
     python_requires=">=3.10",
     # The import name mlsh_envs keeps a user's own ./envs from shadowing ours.
-    package_dir={"mlsh_envs": "envs"},
+    # The paper's curves and the trained primitives travel as data of a package of their own.
+    package_dir={"mlsh_envs": "envs", "mlsh_mpi.paper": "launch/paper"},
     packages=[
         *find_packages(include=["mlsh_mpi", "mlsh_mpi.*"]),
+        "mlsh_mpi.paper",
         "mlsh_envs",
         *(f"mlsh_envs.{name}" for name in find_packages("envs")),
     ],
-    package_data={"mlsh_mpi": ["py.typed"], "mlsh_envs": ["py.typed"]},
+    package_data={
+        "mlsh_mpi": ["py.typed"],
+        "mlsh_envs": ["py.typed"],
+        "mlsh_mpi.paper": ["*.csv", "*/*.csv", "*/runs.txt", "*/cost.json", "primitives/*.pt"],
+    },
+    entry_points={"console_scripts": ["mlsh = mlsh_mpi.__main__:main"]},
     zip_safe=False,
     # Lower bounds are those of launch/lowest.txt, with which `launch/test.sh --lowest` runs the tests.
     install_requires=[

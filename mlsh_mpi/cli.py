@@ -16,11 +16,12 @@ from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
 
+from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.algorithm.saved_primitives import load_phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.config.overrides import from_dict
-from mlsh_mpi.config.presets import BASELINES, PRESETS, preset_config
+from mlsh_mpi.config.presets import BASELINES, PRESETS, fitted, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import say
@@ -56,6 +57,8 @@ class CommandLine:
     """Start from this JSON file (as --print-config shows it, or a run's config.json) instead of a preset."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Move an earlier run in the same folder aside and start over."""
+    smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Try it out: the same from end to end, so small that it takes half a minute."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     file, _ = _only_config().parse_known_args(rest)
     if file.config is not None:
         base = read_config(file.config)
-    return _parsed(CommandLine(base), rest, "python -m mlsh_mpi.train [PRESET]", listing())
+    if "--smoke" in rest:
+        base = smoke(base)
+    command = _parsed(CommandLine(base), rest, "mlsh train [PRESET]", listing())
+    return dataclasses.replace(command, settings=fitted(command.settings, base))
 
 
 def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
@@ -115,7 +121,7 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
     """
     default, rest = _source(arguments)
     about = "How fast new tasks are learned with what training left."
-    command = _parsed(AdaptCommandLine(default), rest, "python -m mlsh_mpi.adapt RUN_OR_PHI", about)
+    command = _parsed(AdaptCommandLine(default), rest, "mlsh adapt RUN_OR_PHI", about)
     return _checked(default, command.settings), command.fresh
 
 
@@ -127,7 +133,7 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
     """
     default, rest = _source(arguments)
     about = "Episodes before and after learning a task, as a film."
-    command = _parsed(ReplayCommandLine(default), rest, "python -m mlsh_mpi.replay RUN_OR_PHI", about)
+    command = _parsed(ReplayCommandLine(default), rest, "mlsh replay RUN_OR_PHI", about)
     return _checked(default, command.settings), command.film
 
 
@@ -136,7 +142,12 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     rest = list(arguments)
     source = rest.pop(0) if rest and not rest[0].startswith("-") else None
     if source is None and not {"-h", "--help"} & set(rest):
-        raise UserError("name a run folder or its phi.pt, such as runs/moving-bandits-seed0; or a preset and --method scratch")
+        raise UserError(
+            "name a run folder or its phi.pt, such as runs/moving-bandits-seed0; shipped primitives, "
+            "such as ant-twowalk; or a preset and --method scratch"
+        )
+    if source and not _is_path(source) and not set(methods.UNTRAINED) & set(rest):
+        source = str(all_shipped().get(source, source))  # trained primitives may have the name of their preset
     base = load_phi(Path(source)).config if source and _is_path(source) else preset_config(source or DEFAULT_PRESET)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
     fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0)
@@ -161,7 +172,8 @@ def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
         raise UserError("--held-out and --task both say which tasks are learned: leave one of them out")
     if not _is_path(config.source) and not untrained:
         raise UserError(
-            f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, or add --method "
+            f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, shipped primitives "
+            f"({', '.join(all_shipped())}), or add --method "
             f"{' or '.join(methods.UNTRAINED)}"
         )
     return methods.resolved(config)

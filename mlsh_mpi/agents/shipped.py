@@ -7,11 +7,22 @@ from pathlib import Path
 
 from mlsh_mpi.errors import UserError, nearest
 
+CHECKOUT = Path(__file__).resolve().parents[2] / "launch" / "paper"
+
+
+def is_checkout() -> bool:
+    """Whether this package is part of a checkout of the repository."""
+    return CHECKOUT.is_dir()
+
 
 def paper_folder() -> Path:
-    """The folder with the paper's figures: launch/paper of a checkout, or the same as package data."""
-    checkout = Path(__file__).parents[2] / "launch" / "paper"
-    return checkout if checkout.is_dir() else Path(str(files("mlsh_mpi") / "paper"))
+    """The folder with the paper's curves and trained primitives: launch/paper of a checkout, or the same as package data."""
+    return CHECKOUT if is_checkout() else Path(str(files("mlsh_mpi") / "paper"))
+
+
+def all_shipped() -> dict[str, Path]:
+    """The files of all shipped primitives by name."""
+    return {path.stem: path for path in sorted((paper_folder() / "primitives").glob("*.pt"))}
 
 
 def shipped_primitives(name: str) -> Path:
@@ -20,7 +31,7 @@ def shipped_primitives(name: str) -> Path:
     Raises:
         UserError: there are none of that name.
     """
-    known = {path.stem: path for path in sorted((paper_folder() / "primitives").glob("*.pt"))}
+    known = all_shipped()
     if name not in known:
         raise UserError(
             f"there is no run folder and no phi.pt {name!r}, and no shipped primitives of that name"

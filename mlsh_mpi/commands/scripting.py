@@ -19,7 +19,7 @@ from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Test
 from mlsh_mpi.config.overrides import with_options
-from mlsh_mpi.config.presets import preset_config
+from mlsh_mpi.config.presets import fitted, preset_config
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
@@ -65,7 +65,8 @@ def run(
         world = current.world
 
         def resolved() -> Config:
-            config = with_options(preset if isinstance(preset, Config) else preset_config(preset), options)
+            default = preset if isinstance(preset, Config) else preset_config(preset)
+            config = fitted(with_options(default, options), default)
             if env is None:
                 return config
             name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)

@@ -206,6 +206,32 @@ BASELINES: dict[str, Baseline] = {
 """By what follows a preset's name: moving-bandits-shared."""
 
 
+def smoke(config: Config) -> Config:
+    """The same from end to end in half a minute: a few small iterations that learn nothing worth keeping."""
+    whole = config.algorithm.algorithm != "mlsh"  # which needs whole episodes
+    return replace(
+        config,
+        preset=f"{config.preset}-smoke",
+        hierarchy=replace(config.hierarchy, warmup=min(config.hierarchy.warmup, 2), joint=2, forming_iterations=1),
+        sampling=replace(config.sampling, groups=2, workers=1, steps=config.sampling.steps if whole else 1000),
+        run=replace(config.run, iterations=4, test_masters=2, test_episodes=1),
+    )
+
+
+def fitted(config: Config, default: Config) -> Config:
+    """Shortens the forming phase in the proportion in which the iterations were, if it would else take all of them.
+
+    Args:
+        config: what is wanted.
+        default: the preset that it was made from.
+    """
+    forming, iterations = config.hierarchy.forming_iterations, config.run.iterations
+    if forming != default.hierarchy.forming_iterations or forming < iterations:
+        return config
+    shorter = forming * iterations // default.run.iterations
+    return replace(config, hierarchy=replace(config.hierarchy, forming_iterations=shorter))
+
+
 def preset_config(name: str) -> Config:
     """The configuration of a preset, or of a baseline of one; of a name its last words do, if no other ends so.
 

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import tyro
 
+from mlsh_mpi.agents.shipped import is_checkout, paper_folder
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised, draw_figure
@@ -22,7 +23,10 @@ from mlsh_mpi.figures.paper import FIGURES
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.tracking.curves import read_points, read_run, renewed, write_points
 
-HOME = Path(__file__).resolve().parents[2] / "launch" / "paper"
+HOME = paper_folder()
+"""Where the figures' curves are, and in a checkout their pictures too."""
+OWN = Path("figures")
+"""Where an installed package puts a copy of the curves and the pictures: below the current folder."""
 
 
 def figures(
@@ -31,7 +35,7 @@ def figures(
     runs: tuple[Path, ...] = (),
     only: str = "",
 ) -> None:
-    """Draws figures of the paper, each into its folder below launch/paper.
+    """Draws figures of the paper, each into its folder below launch/paper; without a checkout below figures/.
 
     Args:
         names: fig4a, fig4b and so on, or all.
@@ -45,19 +49,30 @@ def figures(
             raise UserError(f"there is no figure {name!r}{nearest(name, list(FIGURES))}: choose from {', '.join(FIGURES)} or all")
     if not chosen:
         raise UserError(f"name figures: {', '.join(FIGURES)}, or all")
-    if not HOME.exists():
-        raise UserError("the figures' folders are in a checkout, below launch/paper: clone the repository and install it with -e")
+    home = _home()
     for name in chosen:
-        made = _made(name, only) if make else []
-        _draw(name, [*runs, *(run.folder for run in made if run.finished)])
+        made = _made(home, name, only) if make else []
+        _draw(home, name, [*runs, *(run.folder for run in made if run.finished)])
         if unfinished := sum(not run.finished for run in made):
             raise UserError(f"{unfinished} runs of {name} are not finished; the same command continues them")
 
 
-def _made(name: str, only: str) -> list[runner.Command]:
+def _home() -> Path:
+    """The folder of the figures: that of a checkout, else a copy that may be written to."""
+    if is_checkout():
+        return HOME
+    for source in HOME.rglob("*"):
+        copy = OWN / source.relative_to(HOME)
+        if source.is_file() and source.suffix in (".csv", ".txt", ".json") and not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source.read_bytes())
+    return OWN
+
+
+def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     """Says how long it will take, makes the runs, and keeps what they cost. Returns all that were to be there."""
-    file, cores = HOME / name / "cost.json", len(os.sched_getaffinity(0))
-    listed = runner.read_commands(HOME / name)
+    file, cores = home / name / "cost.json", len(os.sched_getaffinity(0))
+    listed = runner.read_commands(home / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
     wanted = [run for stage in stages for run in stage]
     missing = [run for run in wanted if not run.finished]
@@ -76,9 +91,9 @@ def _made(name: str, only: str) -> list[runner.Command]:
     return wanted
 
 
-def _draw(name: str, folders: Sequence[Path]) -> None:
+def _draw(home: Path, name: str, folders: Sequence[Path]) -> None:
     """With the curves of some runs in place of older ones of the same name and seed."""
-    shown, file = FIGURES[name], HOME / name / "curves.csv"
+    shown, file = FIGURES[name], home / name / "curves.csv"
     curves = read_points(file)
     if folders:
         wanted = {series.runs for series in shown.series}
@@ -92,15 +107,15 @@ def _draw(name: str, folders: Sequence[Path]) -> None:
         write_points(file, curves)
     if not curves:
         raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
-    picture = HOME / name / f"{name}.png"
-    draw_figure(picture, shown, curves, digitised(HOME / "paper-curves.csv", shown.panel))
+    picture = home / name / f"{name}.png"
+    draw_figure(picture, shown, curves, digitised(home / "paper-curves.csv", shown.panel))
     say(f"drawn: {os.path.relpath(picture)}")
 
 
 def main() -> None:
     """The command."""
     with exit_on_user_error():
-        tyro.cli(figures, prog="python -m mlsh_mpi.figures")
+        tyro.cli(figures, prog="mlsh figures")
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def main() -> None:
             warn(f"mlsh_mpi: left out: {mistake}")
 
     with exit_on_user_error():
-        tyro.cli(seeds, prog="python -m mlsh_mpi.reporting.seeds")
+        tyro.cli(seeds, prog="mlsh seeds")
 
 
 if __name__ == "__main__":

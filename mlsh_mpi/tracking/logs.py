@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from mlsh_mpi.algorithm.metrics import format_value, plain
 from mlsh_mpi.mpi import launchers
@@ -25,6 +26,8 @@ COLUMNS = {
     "entropy": "master/entropy",
 }
 """What the line of an iteration shows of its metrics."""
+WIDE = 100
+"""Columns of a terminal from which on the bar is long."""
 
 
 class Log:
@@ -68,7 +71,7 @@ class Log:
         self._file.write(json.dumps(row) + "\n")
         for name, value in row.items():
             self._events.add_scalar(name if "/" in name else f"progress/{name}", value, row["environment_steps"])
-        self.progress.advance(self._line(row))
+        self.progress.advance(self._line(row), _shown(row))
 
     def sync(self) -> None:
         """Puts all lines safely on disk: before a checkpoint that counts on them."""
@@ -88,12 +91,16 @@ class Log:
             self._hook(failed)
 
     def _line(self, row: Mapping[str, float]) -> str:
-        text = "  ".join(f"{label} {format_value(row[name])}" for label, name in COLUMNS.items() if name in row)
+        text = _shown(row)
         if "schedule/macro_length" in row:
             text = f"N {row['schedule/macro_length']:<3.0f} {text}"
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
         left = a_row * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  {text}  {_clock(left)} left"
+
+
+def _shown(row: Mapping[str, float]) -> str:
+    return "  ".join(f"{label} {format_value(row[name])}" for label, name in COLUMNS.items() if name in row)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
@@ -118,17 +125,27 @@ class Bar:
         if terminal is not None:
             with terminal.open(encoding="utf-8") as device:
                 width = os.get_terminal_size(device.fileno()).columns
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            console = Console(force_terminal=True, width=width or None)
-            self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24 if width >= WIDE else 8),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            )
+            self._bar = Progress(*columns, console=Console(force_terminal=True, width=width or None), expand=True)
             self._task = self._bar.add_task(title, total=total, completed=done, note="")
             self._bar.start()
 
-    def advance(self, note: str) -> None:
-        """One step further."""
+    def advance(self, note: str, short: str | None = None) -> None:
+        """One step further.
+
+        Args:
+            note: what there is to say of it.
+            short: the same beside a bar, which tells the time itself.
+        """
         self._done += 1
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, note=note)
+            self._bar.update(self._task, advance=1, note=note if short is None else short)
         else:
             say(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 import gymnasium as gym
 
 from mlsh_mpi.algorithm.training_state import Checkpoint
+from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.software import software
@@ -220,8 +222,14 @@ def environment_source(family: TaskFamily) -> dict[str, str]:
 
 
 def default_folder(config: Config) -> Path:
-    """runs/PRESET-seedSEED unless the configuration names another."""
-    return Path(config.run.folder or f"runs/{config.preset}-seed{config.run.seed}")
+    """runs/PRESET-seedSEED unless the configuration names another; the environment's name where the preset is not its own."""
+    if config.run.folder is not None:
+        return Path(config.run.folder)
+    name, env = config.preset, config.environment.env
+    with contextlib.suppress(UserError):  # a configuration from a file may have any name
+        if preset_config(name.removesuffix("-smoke")).environment.env != env:
+            name = env.split("/")[-1].split(":")[-1]
+    return Path(f"runs/{name}-seed{config.run.seed}")
 
 
 def _lock(path: Path) -> TextIO:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlsh_mpi.errors import EnvironmentFault, UserError
 
-# A rank is one thread. Linear algebra libraries read this once, when they are loaded.
+# A rank uses one thread. Linear algebra libraries read this once, when they are loaded.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 

@@ -1,4 +1,4 @@
-"""The command line: preset + overrides, and one clear sentence for each mistake. Only rank 0 reads and imports it."""
+"""The command line: a preset and overrides, and one clear sentence for each mistake. Only rank 0 imports and uses it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MEANINGLESS: dict[str, tuple[str, ...]] = {
     "run": ("iterations", "stop_when"),
     "environment": ("primitive_columns",),
 }
-"""Options of the trainer that mean nothing once training is over."""
+"""Options of training that have no meaning once it is over, by concern."""
 INSTEAD = {
     "groups": ", and use --test-masters",
     "workers": ", and use --steps",
@@ -72,7 +72,7 @@ class AdaptCommandLine:
 
 @dataclass(frozen=True)
 class ReplayCommandLine:
-    """The same for a film."""
+    """What may follow the run, phi or preset, for a film."""
 
     settings: Annotated[AdaptConfig, tyro.conf.arg(name="")]
     film: Annotated[Film, tyro.conf.arg(name="")] = field(default_factory=Film)
@@ -82,7 +82,7 @@ Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
 def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
-    """What a command line wants to be run: a configuration, and whether to start over. None if it wants to see something; it has.
+    """The configuration that a command line asks to run, and whether to start over; None after it has only shown something.
 
     Raises:
         UserError: an unknown preset, option or value.
@@ -95,7 +95,7 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """[PRESET] [--options] -> what to do.
+    """Parses [PRESET] [--options].
 
     Raises:
         UserError: an unknown preset, option or value.
@@ -114,7 +114,10 @@ def parse(arguments: Sequence[str]) -> CommandLine:
 
 
 def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
-    """RUN_OR_PHI [--options], or PRESET --method [--options] where nothing has to be trained before -> what to test.
+    """Parses RUN_OR_PHI [--options], or PRESET --method [--options] for methods that need no training run.
+
+    Returns:
+        The test's configuration, and whether to start over.
 
     Raises:
         UserError: there is nothing to test, or an option or value is unknown or has no meaning here.
@@ -126,10 +129,10 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
 
 
 def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
-    """The same for a film.
+    """Parses the same for a film.
 
     Raises:
-        UserError: the same.
+        UserError: as :func:`parse_adapt_args`.
     """
     default, rest = _source(arguments)
     about = "Episodes before and after learning a task, as a film."
@@ -138,7 +141,7 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
 
 
 def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
-    """What the first argument names, as the default of all options; and the other arguments."""
+    """The configuration that the first argument names, as the default of all options; and the other arguments."""
     rest = list(arguments)
     source = rest.pop(0) if rest and not rest[0].startswith("-") else None
     if source is None and not {"-h", "--help"} & set(rest):
@@ -191,14 +194,14 @@ def _parsed(default: Command, arguments: Sequence[str], prog: str, description: 
 
 
 def _only_config() -> argparse.ArgumentParser:
-    """Finds --config FILE: the file gives the defaults with which everything else is then parsed."""
+    """A parser for --config FILE only: the file has the defaults with which everything else is parsed afterwards."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", type=Path, nargs="?")
     return parser
 
 
 def read_config(path: Path) -> Config:
-    """A configuration from a JSON file.
+    """Reads a configuration from a JSON file.
 
     Raises:
         UserError: the file cannot be read, or holds something else.
@@ -211,7 +214,7 @@ def read_config(path: Path) -> Config:
 
 
 def listing() -> str:
-    """Presets and environments."""
+    """The presets, baselines and environments, as text."""
     presets = [f"  {name:28}{preset.summary}" for name, preset in PRESETS.items()]
     baselines = [f"  -{name:27}{baseline.summary}" for name, baseline in BASELINES.items()]
     environments = [f"  {name}" for name in known_environments()]
@@ -222,7 +225,7 @@ def listing() -> str:
 
 def _sentence(box: str, arguments: Sequence[str], command: type) -> str:
     """Tyro's boxed message as one sentence, with the nearest option where one is mistyped."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # a launcher may give its ranks a terminal, and tyro then colours
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # a launcher may give its ranks a terminal, where tyro uses colours
     lines = [line.strip("│ ") for line in plain.splitlines() if line.startswith("│")]
     end = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
     sentence = " ".join(lines[:end]).rstrip(".") or " ".join(plain.split())
@@ -236,7 +239,7 @@ def _sentence(box: str, arguments: Sequence[str], command: type) -> str:
 
 
 def _options(concern: type, prefix: str) -> Iterator[str]:
-    """Every option's name."""
+    """The names of all options."""
     for name, annotation in get_type_hints(concern).items():
         if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield from _options(annotation, f"{name}." if name in PREFIXED else "")

@@ -1,4 +1,4 @@
-"""What a run can end with: a user's mistake, a faulty environment, a request to leave; and help with the wording."""
+"""The errors that end a run: a user's mistake, a faulty environment, an interrupt; and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class UserError(Exception):
     """A mistake in what the user asked for. The message is one sentence or two: the rule, the values, what to do."""
 
     everywhere = False
-    """Every rank of the job raises it."""
+    """Whether every rank of the job raises it."""
 
     @classmethod
     def of_all(cls, text: str) -> UserError:
-        """One that every rank of the job raises."""
+        """An error that every rank of the job raises."""
         error = cls(text)
         error.everywhere = True
         return error
 
 
 class EnvironmentFault(Exception):  # noqa: N818  (the faulty thing is the environment)
-    """An environment raised, tried to end the process, or gave what nothing can be learned from. The message names it."""
+    """An environment raised, tried to end the process, or returned what cannot be learned from. The message names it."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def as_words(error: BaseException) -> str:
-    """An exception as its traceback ends, with the place where it was raised: ``KeyError: 'goal' (my_env.py, line 12)``."""
+    """An exception as the last line of its traceback, and where it was raised: ``KeyError: 'goal' (my_env.py, line 12)``."""
     line = traceback.format_exception_only(error)[-1].strip()
     frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if not {"gymnasium", "mlsh_mpi"} & set(Path(frame.filename).parts[-3:-1])]
@@ -47,7 +47,7 @@ def as_words(error: BaseException) -> str:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Around a command that is no MPI job: a UserError ends it with its sentence and exit code 2."""
+    """For a command that is no MPI job: a UserError in the body ends it with the error's message and exit code 2."""
     try:
         yield
     except UserError as error:
@@ -56,6 +56,6 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:
-    """The choice most like a mistyped word, as a hint in parentheses, or nothing if none is like it."""
+    """The choice most similar to a mistyped word, as a hint in parentheses; empty if none is similar."""
     match = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f" (did you mean {match[0]}?)" if match else ""

@@ -1,4 +1,4 @@
-"""What people read while a job runs. Nothing that goes wrong here is a reason for the job to fail."""
+"""Output for users while a job runs. The job does not fail if something cannot be printed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 from contextlib import suppress
 
 PLAIN = str.maketrans("┏┳┓┡╇┩├┼┤└┴┘━─│┃²", "++++++++++++=-||2")
-"""For terminals that know no more than their own alphabet: tables are drawn with what every one of them has."""
+"""Replacements, in ASCII, for the characters of tables that an encoding may lack."""
 
 
 def say(text: str) -> None:
-    """A line, or several, on standard output."""
+    """Prints one or more lines to standard output."""
     _write(text, sys.stdout)
 
 
 def warn(text: str) -> None:
-    """The same on standard error, where whoever keeps the output looks for what is unusual."""
+    """Prints one or more lines to standard error, where users look for what is unusual."""
     _write(text, sys.stderr)
 
 
@@ -31,5 +31,5 @@ def _write(text: str, stream: object) -> None:
     except (OSError, ValueError):  # the disk is full, the reader has gone, or the stream is closed
         with suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())  # type: ignore[attr-defined]  # or Python fails once more, when it ends
+            os.dup2(nowhere, stream.fileno())  # type: ignore[attr-defined]  # or Python fails once more when it exits
             os.close(nowhere)

@@ -14,7 +14,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 def trainer(algorithm: str) -> Callable[..., Skills]:
-    """Algorithm 1, or what takes its place: called like :func:`mlsh_mpi.algorithm.mlsh.train`."""
+    """The training function of an algorithm, which is called like :func:`mlsh_mpi.algorithm.mlsh.train`."""
     if algorithm == "rl2":
         from mlsh_mpi.baselines import rl2
 
@@ -29,10 +29,10 @@ def trainer(algorithm: str) -> Callable[..., Skills]:
 
 
 def skills_of(phi: Phi, family: TaskFamily) -> Skills:
-    """What training left, in an environment.
+    """The trained primitives or policy, for an environment.
 
     Raises:
-        UserError: it does not fit there.
+        UserError: they do not fit the environment.
     """
     if phi.config.algorithm.algorithm == "rl2":
         from mlsh_mpi.baselines import rl2
@@ -42,12 +42,12 @@ def skills_of(phi: Phi, family: TaskFamily) -> Skills:
 
 
 def learners(method: Method, adaptation_set: AdaptationSet, skills: Skills | None) -> AdaptationMethod:
-    """What learns the tasks of a adaptation_set.
+    """A method, with the learners for the tasks of an adaptation set.
 
     Args:
-        method: of learning.
-        adaptation_set: who is here, and on which tasks.
-        skills: what training left; None for methods that begin from nothing.
+        method: name of the method.
+        adaptation_set: the tasks and the placement of their learners.
+        skills: the trained primitives or policy; None for methods that need no training run.
 
     Raises:
         UserError: the method does not fit the training or the environment.

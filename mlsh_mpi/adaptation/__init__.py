@@ -1,1 +1,1 @@
-"""The test of the method: a fresh master for each task over primitives that stay as they are."""
+"""The test of the method: a fresh master for each task, over frozen primitives."""

@@ -1,4 +1,4 @@
-"""Diagnostics of a hierarchy: how far its primitives are apart, who uses them for what, and what a collapse looks like."""
+"""Diagnostics of a hierarchy: how much its primitives differ, which tasks use them, and whether they have collapsed."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import collect, constant_primitive
 
 FORCED_ITERATION = 10_000
-"""Where the forced episodes' random streams begin, beyond any number of updates of a learner."""
+"""Number of the first random stream of the forced episodes, larger than any number of updates."""
 PLACES = 4096
-"""Observations at which primitives are compared, of all learners together."""
+"""Number of observations at which primitives are compared, over all learners."""
 ALIKE = 0.1
-"""Primitives are alike if on every task their returns alone differ by less than this share of all that any of them reaches."""
+"""Two primitives are alike if on every task their returns alone differ by less than this share of the range of all returns."""
 SAME_POLICY = 0.05
-"""The same in nats, where tasks are not listed: coins that fall on one side in 50 and in 66 % of throws differ by so much."""
+"""Divergence in nats below which two primitives are alike where returns do not show it: about that between coins with 50 and 66 %
+heads."""
 UNUSED = 0.02
-"""A primitive with less than this share of the steps is hardly ever chosen."""
+"""Share of the steps below which a primitive is hardly ever chosen."""
 UNSERVED = 0.25
-"""No primitive serves a task if the best of them gets less than this share there, alone, of what any gets on any task."""
+"""A task is served by no primitive if the best return of one alone on it, above the lowest return of all, is less than this share
+of the best on any task."""
 BLIND = 0.1
-"""Masters choose alike if their choices tell less than this share of what they could of their task."""
+"""Masters choose alike if the mutual information of task and choice is less than this share of its maximum."""
 
 
 def divergence(skills: Skills, observation: Array, learners: int, places: int) -> Array:
-    """How differently primitives act in the places that were visited, whichever of them was at work there.
+    """How differently the primitives act in the states that were visited, whichever of them was active there.
 
     Args:
-        skills: K primitives.
+        skills: the K primitives.
         observation: (T, L, observation), filtered.
-        learners: whose lanes are equal blocks of the L.
-        places: of each learner, evenly spread over all it saw, lane after lane.
+        learners: number of learners; their lanes are equal blocks of the L.
+        places: number of observations of each learner, evenly spread over all that it saw, lane after lane.
 
     Returns:
-        (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the places.
+        (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the observations.
     """
     primitives = skills.primitives
     each = observation.swapaxes(0, 1).reshape(learners, -1, observation.shape[-1])
@@ -58,7 +60,7 @@ def divergence(skills: Skills, observation: Array, learners: int, places: int) -
 
 
 def mutual_information(usage: Array) -> float:
-    """What the choice of a primitive tells of the task, in nats: (tasks, K) shares, every task as likely as the others."""
+    """Mutual information of task and primitive, in nats, from (tasks, K) shares of the steps; all tasks are equally likely."""
     joint = usage / usage.sum()
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     used = joint > 0
@@ -112,29 +114,29 @@ def forced_returns(
 
 @dataclass(frozen=True)
 class HierarchyDiagnostics:
-    """Of K primitives, and of the masters that use them on M tasks."""
+    """Diagnostics of K primitives, and of the masters that use them on M tasks."""
 
     divergence: Array
     """(K, K): see :func:`divergence`."""
     usage: Array
-    """(M, K) share of the steps, exploration off."""
+    """(M, K) share of the steps that each primitive ran, without exploration."""
     forced: Array
-    """(K, M) returns alone; (K, 0) where tasks are not listed."""
+    """(K, M) mean return of each primitive alone; (K, 0) where tasks are not listed."""
     tasks: Sequence[str]
-    """(M,) their labels."""
+    """(M,) labels of the tasks."""
 
     @property
     def information(self) -> float:
-        """:func:`mutual_information` of task and primitive."""
+        """:func:`mutual_information` of task and primitive, in nats."""
         return mutual_information(self.usage)
 
     @property
     def most_information(self) -> float:
-        """What it could be at most."""
+        """Its largest possible value, in nats."""
         return float(np.log(min(self.usage.shape)))
 
     def verdict(self) -> list[str]:
-        """What is wrong, in a sentence each with what to try; empty for a hierarchy that is well, or has but one primitive."""
+        """A sentence for each problem, with what to try; empty if there is none, or only one primitive."""
         primitives = range(len(self.divergence))
         pairs = [pair for pair in itertools.combinations(primitives, 2) if self._alike(*pair)]
         found = [
@@ -163,20 +165,20 @@ class HierarchyDiagnostics:
         return found
 
     def _unserved(self) -> list[int]:
-        """Tasks, if they and the primitives are several."""
+        """Indices of the tasks that no primitive serves; empty unless there are several tasks and several primitives."""
         if min(self.forced.shape) < 2:
             return []
         least, best = self.forced.min(), self.forced.max(0)
         return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
 
     def _alike(self, i: int, j: int) -> bool:
-        """Equal returns tell nothing of two primitives that alone come to no reward, as where it is sparse: what they do does."""
+        """By returns; by policies if one of them earns nothing alone, as with sparse rewards: then equal returns mean little."""
         if not (self._earns(i) and self._earns(j)):
             return bool(self.divergence[i, j] < SAME_POLICY)
         return bool((np.abs(self.forced[i] - self.forced[j]) < ALIKE * np.ptp(self.forced)).all())
 
     def _earns(self, k: int) -> bool:
-        """Whether a primitive serves any task, alone."""
+        """Whether a primitive alone serves any task."""
         if not self.forced.size or not np.ptp(self.forced):
             return False
         return bool(self.forced[k].max() - self.forced.min() >= UNSERVED * np.ptp(self.forced))

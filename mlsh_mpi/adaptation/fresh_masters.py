@@ -1,4 +1,4 @@
-"""The test of the method: primitives stay as they are, and only a fresh master learns (paper, section 4)."""
+"""The test of the method: primitives are frozen, and only a fresh master learns (paper, section 4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlsh_mpi.sampling.rollout import Rollout, master_policy
 
 
 class FreshMasters(AdaptationMethod):
-    """A fresh master each, over primitives that stay as they are (paper, section 4)."""
+    """A fresh master for each learner, over frozen primitives (paper, section 4)."""
 
     memory: Memory
 

@@ -1,6 +1,6 @@
 """How single tasks are learned once training is over: the loop that all methods share.
 
-fresh_masters.py is the paper's own, baselines/ what it is compared with.
+fresh_masters.py is the paper's own method; baselines/ has those that it is compared with.
 """
 
 from __future__ import annotations
@@ -31,56 +31,56 @@ from mlsh_mpi.sampling.rollout import Master, Rollout, collect
 
 @dataclass(frozen=True)
 class AdaptationSet(Experiment):
-    """M tasks, each to be learned by a learner of its own, and those of them whose learners this rank hosts.
+    """M tasks, each for a learner of its own, and the placement of the learners on ranks.
 
-    A learner has one worker with its D, and its own random streams: it does not matter who else is there.
+    A learner has one worker, with its D steps and its own random streams, so it does not depend on the other learners.
     """
 
     tasks: tuple[Any, ...]
-    """(M,) of all ranks."""
+    """(M,) task of each learner, over all ranks."""
 
     @property
     def seed(self) -> int:
-        """Of the test."""
+        """Seed of every random stream of the test."""
         return self.config.run.seed + TEST_SEED
 
     @cached_property
     def placement(self) -> Placement:
-        """Which learners are here: groups of one worker."""
+        """The learners on this rank, as groups of one worker."""
         return place(len(self.tasks), 1, self.job.world.size, self.job.world.rank)
 
     @property
     def lanes_each(self) -> int:
-        """Lanes of a learner, each for a whole episode."""
+        """Number of lanes of a learner, each for one whole episode."""
         return self.config.sampling.shape(self.family.episode_length)[0]
 
     @cached_property
     def alone(self) -> Ranks:
-        """This rank, for learners that share nothing with others."""
+        """This rank by itself, for learners that share nothing with other ranks."""
         return self.job.world.split(self.job.world.rank)
 
     @property
     def tasks_here(self) -> list[Any]:
-        """Of the learners of this rank."""
+        """The tasks of the learners on this rank."""
         return [self.tasks[learner] for learner in self.placement.groups]
 
 
 class AdaptationMethod(ABC):
-    """What learns tasks, each by itself: the learners of this rank side by side.
+    """A method of learning single tasks, for the learners of this rank side by side.
 
     Args:
-        adaptation_set: who is here, and on which tasks.
-        lanes_each: of a learner; by default as many as D holds episodes.
+        adaptation_set: the tasks and the placement of their learners.
+        lanes_each: number of lanes of a learner; by default as many as D holds episodes.
     """
 
     behaviours = 1
-    """What a learner chooses from: K primitives or options; 1 where it only is itself."""
+    """Number of behaviours that a learner chooses from: K primitives or options, or 1 for a single policy."""
     explores = True
-    """Whether it acts otherwise than it would if nothing were to be learned."""
+    """Whether it acts differently when it learns than when it is evaluated."""
     remembers = False
-    """Whether what it does depends on what it has done before, beside what it has learned."""
+    """Whether its actions also depend on its earlier steps, through a memory."""
     memory: Memory | None = None
-    """What the learners here know of their tasks, where they learn from more than they have just collected."""
+    """Earlier decisions of the learners on this rank, for methods that learn from more than the last collection."""
 
     kept: dict[str, Tensor] | None = None
     """What :attr:`tensors` were when the learners were last tried."""
@@ -92,7 +92,7 @@ class AdaptationMethod(ABC):
         )
 
     def rollout(self, master: Master, skills: Skills, update: int, macro_length: int) -> Rollout:
-        """An episode's time in every lane, each learner on its own task."""
+        """Collects T steps in every lane, with each learner on its own task."""
         adaptation_set = self.adaptation_set
         return collect(
             self.lanes,
@@ -107,26 +107,26 @@ class AdaptationMethod(ABC):
 
     @property
     def steps(self) -> int:
-        """Environment steps on a learner's task from one update to the next."""
+        """Environment steps of a learner from one update to the next."""
         return self.collected
 
     @property
     def collected(self) -> int:
-        """Environment steps of a learner in a collection, in all its lanes."""
+        """Environment steps of a learner in one collection, over all its lanes."""
         return self.adaptation_set.lanes_each * self.adaptation_set.family.episode_length
 
     @property
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that learning changes, as views: (learners here, ...)."""
+        """Everything that learning changes, as views: (learners on this rank, ...)."""
 
     @abstractmethod
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        """D steps of every learner.
+        """Collects D steps of every learner.
 
         Args:
-            update: names the random streams.
-            explore: as it must to learn; else each does its best, and nothing of it is learned.
+            update: number that names the random streams.
+            explore: whether to act as learning needs it; else learners act as well as they can, and do not learn from it.
         """
 
     @abstractmethod
@@ -134,67 +134,67 @@ class AdaptationMethod(ABC):
         """One update from what was collected."""
 
     def entropy(self, rollout: Rollout) -> Array:
-        """(learners here,) in nats, of choices between behaviours; 0 where there is nothing to choose."""
+        """(learners on this rank,) entropy in nats of the choice between behaviours; 0 where there is no choice."""
         return np.zeros(len(self.adaptation_set.placement.groups))
 
     def divergence(self, rollout: Rollout) -> Array:
-        """(K, K) nats between behaviours where they went: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
+        """(K, K) in nats, between behaviours in visited states: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
         return np.zeros((self.behaviours, self.behaviours))
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How M learners fared, after 0 to U updates. NaN where nobody looked."""
+    """Results of M learners after 0 to U updates. NaN after updates without an evaluation."""
 
     tasks: tuple[Any, ...]
-    """(M,) task of each."""
+    """(M,) task of each learner."""
     steps: int
     """Environment steps of a learner from one update to the next."""
     returns: Array
-    """(U + 1, M) mean return of an episode, exploring."""
+    """(U + 1, M) mean return of an episode, with exploration."""
     unexplored: Array
-    """(U + 1, M) mean return of an episode, exploration off."""
+    """(U + 1, M) mean return of an episode, without exploration."""
     entropy: Array
-    """(U + 1, M) nats, of choices between behaviours, exploration off."""
+    """(U + 1, M) entropy in nats of the choice between behaviours, without exploration."""
     usage: Array
-    """(U + 1, M, K) share of the steps that each behaviour ran, exploration off."""
+    """(U + 1, M, K) share of the steps that each behaviour ran, without exploration."""
     divergence: Array
-    """(U + 1, K, K) nats: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
+    """(U + 1, K, K) in nats: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
 
     @classmethod
     def empty(cls, tasks: tuple[Any, ...], steps: int, behaviours: int) -> Adaptation:
-        """Before the first collection."""
+        """No results yet, before the first collection."""
         learners = len(tasks)
         shapes = ((learners,), (learners,), (learners,), (learners, behaviours), (behaviours, behaviours))
         return cls(tasks, steps, *(np.zeros((0, *shape)) for shape in shapes))
 
     @property
     def curves(self) -> dict[str, Array]:
-        """Everything that grows."""
+        """The arrays that grow by a row with each update, by name."""
         return {name: value for name, value in vars(self).items() if name not in ("tasks", "steps")}
 
     def grown(self, **row: Array) -> Adaptation:
-        """With what was seen after one more update."""
+        """These results and those after one more update."""
         longer = {name: np.concatenate((values, row[name][None])) for name, values in self.curves.items()}
         return Adaptation(self.tasks, self.steps, **longer)
 
 
 @dataclass
 class Progress:
-    """What a resume of :func:`adapt` needs."""
+    """The state of :func:`adapt`, as a resume needs it."""
 
     learners: AdaptationMethod
     adaptation: Adaptation
 
     @property
     def shared(self) -> Array:
-        """Nothing that learns here is shared."""
+        """Empty, because ranks share no parameters here."""
         return np.zeros(0)
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
-        """Of all learners, on rank 0."""
+        """The state of all learners, on rank 0; None on the others. Every rank must call it."""
         memory = self.learners.memory
-        parts = world.gather((self.learners.tensors, memory.of_workers if memory else []))  # ranks host learners in order
+        parts = world.gather((self.learners.tensors, memory.of_workers if memory else []))  # learners are placed in rank order
         if parts is None:
             return None
         learners = {name: torch.cat([part[name] for part, _ in parts]) for name in parts[0][0]}
@@ -203,7 +203,7 @@ class Progress:
         return {"learners": learners, "memories": memories, "curves": curves}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Takes over what :meth:`gathered` gave, perhaps on another number of ranks."""
+        """Restores what :meth:`gathered` returned, possibly on another number of ranks."""
         here = list(self.learners.adaptation_set.placement.groups)
         for name, values in self.learners.tensors.items():
             if name in saved["learners"]:
@@ -225,7 +225,7 @@ def adapt(
     look: Callable[[int], bool],
     saved: Checkpoint | None = None,
 ) -> Adaptation:
-    """Has every learner collect and learn, over and over.
+    """Lets every learner collect and learn, and records its results after 0 to U updates. Every rank must call it.
 
     Args:
         learners: of this rank; all ranks call together.
@@ -274,7 +274,7 @@ def adapt(
 
 
 def _refuse_not_finite(learners: AdaptationMethod, update: int) -> None:
-    """Raises ArithmeticError if anything that was learned is no longer a finite number."""
+    """Raises ArithmeticError if anything that was learned is NaN or infinite."""
     for name, values in learners.tensors.items():
         finite = torch.isfinite(values.reshape(len(values), -1)).all(1)
         if not finite.all():
@@ -283,7 +283,7 @@ def _refuse_not_finite(learners: AdaptationMethod, update: int) -> None:
 
 
 def _metrics(update: int, adaptation: Adaptation, adaptation_set: AdaptationSet, tally: Tally) -> dict[str, float]:
-    """What is logged of an update: means over the learners, and over those of each task where several share one."""
+    """The logged metrics of an update: means over all learners, and over those of each task if several share one."""
     labels = np.array([adaptation_set.family.label(task) for task in adaptation_set.tasks])
     metrics: dict[str, float] = {"iteration": update + 1, "updates": update}
     for name, values in (("return/mean", adaptation.returns[-1]), ("return/unexplored", adaptation.unexplored[-1])):

@@ -1,4 +1,4 @@
-"""Which tasks a test learns: listed, named, held out or drawn."""
+"""Which tasks a test learns: listed, named, held-out or drawn ones."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 TEST_SEED = 2**20
-"""Added to the run's seed, so that tests meet episodes training never saw."""
+"""Added to the run's seed, so that a test has episodes that training never saw."""
 
 
 def final_tasks(family: TaskFamily, seed: int, count: int) -> tuple[Any, ...]:
-    """Tasks of a training's final test: every listed task in turn; else drawn from the distribution."""
+    """Tasks of a training run's final test: the listed tasks in turn, or else tasks drawn from the distribution."""
     if family.tasks:
         return tuple(family.tasks[number % len(family.tasks)] for number in range(count))
     return _drawn(family, seed, count, "train")
 
 
 def _drawn(family: TaskFamily, seed: int, count: int, split: str) -> tuple[Any, ...]:
-    """So many tasks of the distribution.
+    """Draws `count` tasks from the distribution.
 
     Raises:
         UserError: the environment has no such split.
@@ -35,10 +35,10 @@ def _drawn(family: TaskFamily, seed: int, count: int, split: str) -> tuple[Any, 
 
 
 def chosen_tasks(config: AdaptConfig, family: TaskFamily, ranks: int) -> tuple[Any, ...]:
-    """A task for each learner: those asked for, else those listed, in turn and equally often; else drawn.
+    """The task of each learner: those named in the configuration, or else those listed, equally often; or else drawn ones.
 
     Raises:
-        UserError: a task is unknown, or there are none of this split.
+        UserError: a task is unknown, or the environment has none of this split.
     """
     split = "held-out" if config.test.held_out else "train"
     count = max(config.run.test_masters, ranks)
@@ -49,10 +49,10 @@ def chosen_tasks(config: AdaptConfig, family: TaskFamily, ranks: int) -> tuple[A
 
 
 def named_task(family: TaskFamily, text: str) -> Any:
-    """A task by its label, or by its JSON form.
+    """A task, given its label or its JSON form.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no such task.
     """
     known = {family.label(task): task for task in family.known_tasks}
     if text in known:
@@ -67,7 +67,7 @@ def named_task(family: TaskFamily, text: str) -> Any:
 
 
 def different_tasks(tasks: Sequence[Any], family: TaskFamily) -> tuple[Any, ...]:
-    """Each once, in the order of their first."""
+    """Each different task once, in order of first appearance."""
     found: dict[str, Any] = {}  # tasks themselves need not be hashable
     for task in tasks:
         found.setdefault(family.label(task), task)

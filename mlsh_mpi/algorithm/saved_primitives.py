@@ -98,17 +98,17 @@ class Phi:
 
 
 def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -> None:
-    """Keeps phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by layer, plain values."""
+    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values."""
     moments = skills.observation_filter.moments.tensors() if skills.observation_filter else None
     parameters = skills.primitives.named_parameters()
     torch.save(phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())), path)
 
 
 def load_phi(path: Path) -> Phi:
-    """phi from its file, or from the run folder that holds it.
+    """Loads phi from its file, or from the run folder that holds it.
 
     Raises:
-        UserError: there is none, or the file is something else.
+        UserError: there is no such file, or it is something else.
     """
     if path.is_dir():
         path = path / PHI
@@ -120,7 +120,7 @@ def load_phi(path: Path) -> Phi:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
     except UserError:
         raise
-    except Exception:  # bytes that are no phi can raise anything
+    except Exception:  # a file of another kind can raise anything
         raise UserError(f"{path} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}") from None
 
 

@@ -1,1 +1,1 @@
-"""What the paper compares with, a module each."""
+"""The methods that the paper compares with, one module each."""

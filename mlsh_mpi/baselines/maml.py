@@ -1,9 +1,9 @@
 """MAML (Finn et al. 2017): one policy from which a few gradient steps on a task lead to a good one.
 
-The contrast that the paper draws with meta-learning of an initialisation (section 2): nothing here is a hierarchy. A worker
-collects half of its D steps with the shared policy, takes a policy gradient step on its task, collects the other half, and the
-shared policy is trained, through that step, on what came after it. The value of a state is the mean of what the worker's
-episodes still earned from that time on (with one episode, its mean over time), so no value network is learned.
+The paper contrasts its method with meta-learning of an initialisation (section 2); there is no hierarchy here. A worker collects
+half of its D steps with the shared policy, takes a policy gradient step on its task, and collects the other half; the shared
+policy is then trained, through that step, on the samples collected after it. The baseline at a time step is the worker's mean
+return from that step on over its episodes (with a single episode, its mean over time), so no value network is learned.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from mlsh_mpi.sampling.rollout import Rollout, collect, one_per_block
 
 
 class Data:
-    """What one step of n policies is made from: (n, S, ...) samples of each policy's own task.
+    """The samples for one gradient step of n policies: (n, S, ...), each policy on its own task.
 
     Args:
-        rollout: whose lanes are n equal blocks.
-        n: policies.
-        skills: tell what a policy sees.
-        gamma: discount.
+        rollout: the collected steps; its lanes are n equal blocks, one for each policy.
+        n: number of policies.
+        skills: the policies, which select what they see of an observation.
+        gamma: discount factor per step.
     """
 
     def __init__(self, rollout: Rollout, n: int, skills: Skills, gamma: float) -> None:
@@ -59,7 +59,7 @@ class Data:
 
 
 def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: float, *, differentiable: bool) -> list[Tensor]:
-    """Parameters of n policies after one policy gradient step each, as a function of those before it."""
+    """Parameters of n policies after one policy gradient step each, as a function of their parameters before it."""
     with torch.enable_grad():
         leaves = list(parameters) if differentiable else [values.detach().requires_grad_() for values in parameters]
         log_prob = network.log_prob(leaves, data.observation, data.action)
@@ -69,7 +69,7 @@ def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: fl
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.algorithm.mlsh.train`."""
+    """Trains the policy; arguments and result as for :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     lanes_each = lanes_before_and_after(config, family.episode_length)
     head = head_for(family.action_space, config.network.initial_std)
@@ -103,14 +103,14 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
 
 
 def learn(learner: StackTrainer, each: Stack, first: Data, second: Data, config: Config) -> None:
-    """PPO on what came after the step, through the step.
+    """PPO on the samples collected after the gradient step, differentiating through that step.
 
     Args:
-        learner: of the shared policy.
-        each: n policies after their step.
-        first: what the step was made from.
-        second: what they collected after it.
-        config: of the run.
+        learner: trains the shared policy.
+        each: the n policies after their gradient step.
+        first: the samples for the gradient step.
+        second: the samples collected after it.
+        config: the run's configuration.
     """
     stack, network, settings = learner.stack, each.network, config.primitive
     with torch.no_grad():
@@ -133,7 +133,7 @@ def learn(learner: StackTrainer, each: Stack, first: Data, second: Data, config:
 
 
 class MAMLAdaptation(AdaptationMethod):
-    """A copy of the trained policy each, that takes a gradient step at each update."""
+    """A copy of the trained policy for each learner; an update is one gradient step."""
 
     explores = False
 
@@ -161,6 +161,6 @@ class MAMLAdaptation(AdaptationMethod):
 
 
 def put(stack: Stack, parameters: Sequence[Tensor]) -> None:
-    """Gives a stack new parameters."""
+    """Copies parameters into a stack."""
     for values, new in zip(stack.parameters, parameters, strict=True):
         values.copy_(new.detach())

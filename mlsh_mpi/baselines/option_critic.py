@@ -1,8 +1,8 @@
-"""Option-Critic (Bacon, Harb and Precup 2017) as in its Four Rooms, and the Actor-Critic that it becomes with one option.
+"""Option-Critic (Bacon, Harb and Precup 2017) as in its Four Rooms experiment; with one option it becomes Actor-Critic.
 
-Tables over the cells of a one-hot observation, learned at every step: intra-option Q-learning, policy gradients for each option's
-softmax policy, termination gradients. A learner walks through one episode after another, in one lane. As everywhere here, the
-horizon of an episode is an end (V = 0); rewards are summed over a hundred steps, so temperature and step sizes are not those of
+Tables over the cells of a one-hot observation, updated at every step: intra-option Q-learning, policy gradients for each option's
+softmax policy, and termination gradients. A learner runs one episode after another, in one lane. As everywhere here, an episode
+also ends at its time limit with V = 0; rewards are summed over a hundred steps, so temperature and step sizes are not those of
 Bacon et al., whose episodes end at the goal.
 """
 
@@ -24,17 +24,17 @@ from mlsh_mpi.sampling.rollout import Rollout
 
 GAMMA = 0.99
 CRITIC, ACTOR, TERMINATION = 0.2, 0.05, 0.01
-"""Step sizes."""
+"""Step sizes of the action and option values, of the options' policies, and of the terminations."""
 EPSILON = 0.05
-"""Probability of a uniformly random option where one is chosen."""
+"""Probability that a uniformly random option is chosen instead of the best."""
 
 
 class OptionCritics(AdaptationMethod):
-    """A table of options each.
+    """Tabular options for each learner.
 
     Args:
-        adaptation_set: who is here, and on which tasks.
-        options: K; one never ends, which is Actor-Critic.
+        adaptation_set: the tasks and the placement of their learners.
+        options: K, number of options; a single one never terminates, which is Actor-Critic.
 
     Raises:
         UserError: actions are not discrete.
@@ -54,7 +54,7 @@ class OptionCritics(AdaptationMethod):
             "option_value": np.zeros((here, options, cells)),
             "action_value": np.zeros((here, options, cells, head.outputs)),
             "preference": np.zeros((here, options, cells, head.outputs)),
-            "termination": np.zeros((here, options, cells)),  # a logit
+            "termination": np.zeros((here, options, cells)),  # logits
         }
 
     @property
@@ -62,7 +62,7 @@ class OptionCritics(AdaptationMethod):
         return {name: torch.from_numpy(values) for name, values in self._tables.items()}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        """D steps; with exploration, each of them is learned from at once."""
+        """Collects D steps; with exploration, each step is learned from at once."""
         adaptation_set, started = self.adaptation_set, time.perf_counter()
         here, length = len(adaptation_set.placement.groups), adaptation_set.lanes_each * adaptation_set.family.episode_length
         streams = Streams(adaptation_set.seed, update, adaptation_set.placement.groups)
@@ -104,10 +104,10 @@ class OptionCritics(AdaptationMethod):
         )
 
     def learn(self, rollout: Rollout, update: int) -> None:
-        """Done while collecting."""
+        """Nothing to do: tables are updated while collecting."""
 
     def _learn(self, option: Array, cell: Array, action: Array, reward: Array, end: Array, following: Array) -> None:
-        """Bacon et al., Algorithm 1, for one step of every learner."""
+        """Updates the tables after one step of every learner (Bacon et al., Algorithm 1)."""
         q, u, preference, logit = self._tables.values()
         every = np.arange(len(cell))
         here, there, taken = (every, option, cell), (every, option, following), (every, option, cell, action)
@@ -123,28 +123,28 @@ class OptionCritics(AdaptationMethod):
             logit[there] -= np.where(end, 0, TERMINATION * ends * (1 - ends) * (own - best))
 
     def _policy(self, option: Array, cell: Array) -> Array:
-        """(M, actions) probabilities."""
+        """(M, actions) probabilities under the policies of the options."""
         values = self._tables["preference"][np.arange(len(cell)), option, cell]
         weights = np.exp(values - values.max(-1, keepdims=True))
         return weights / weights.sum(-1, keepdims=True)
 
     def _ends(self, option: Array, cell: Array) -> Array:
-        """(M,) probabilities that an option ends on arrival."""
+        """(M,) probabilities that an option terminates on arrival in a cell."""
         if self.behaviours == 1:
             return np.zeros(len(cell))
         return 1 / (1 + np.exp(-self._tables["termination"][np.arange(len(cell)), option, cell]))
 
     def _chosen(self, cell: Array, noise: Array, explore: bool) -> Array:
-        """(M,) the best option, or with probability epsilon any."""
+        """(M,) the best option in a cell or, if exploring, with probability EPSILON a uniformly random one."""
         best = self._tables["option_value"][np.arange(len(cell)), :, cell].argmax(-1)
         anyone = (noise[:, 1] * self.behaviours).astype(np.int64)
         return np.where(explore & (noise[:, 0] < EPSILON), anyone, best)
 
     def _cells(self, observation: Array) -> Array:
-        """(M, cells) one-hot -> (M,).
+        """Numbers of the cells: (M, cells) one-hot -> (M,).
 
         Raises:
-            UserError: it is not one-hot.
+            UserError: the observations are not one-hot.
         """
         cell = observation.argmax(-1)
         if not (observation.sum(-1) == 1).all() or not (observation[np.arange(len(cell)), cell] == 1).all():
@@ -155,5 +155,5 @@ class OptionCritics(AdaptationMethod):
 
 
 def _drawn(probability: Array, noise: Array) -> Array:
-    """(M, n), (M,) in [0, 1) -> (M,)."""
+    """Samples from (M, n) probabilities by noise, (M,) in [0, 1) -> (M,)."""
     return np.minimum((probability.cumsum(-1) <= noise[:, None]).sum(-1), probability.shape[-1] - 1)

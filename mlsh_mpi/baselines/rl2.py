@@ -1,7 +1,7 @@
-"""RL² (Duan et al. 2016; Wang et al. 2016): one recurrent policy whose memory does the learning.
+"""RL² (Duan et al. 2016; Wang et al. 2016): one recurrent policy whose hidden state does the learning.
 
-It sees its last action, its last reward and whether an episode has just ended, and keeps its state over all episodes of a task, a
-*trial*. It is trained by PPO on whole trials; on a new task nothing is updated.
+It observes its last action, its last reward and whether an episode has just ended, and keeps its hidden state over all episodes
+of a task, a *trial*. It is trained by PPO on whole trials; on a new task no parameter is updated.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 @dataclass(frozen=True)
 class RecurrentNetwork(Network):
-    """A gated recurrent unit (Cho et al. 2014) with a policy and a value on top; `hidden` holds its width alone.
+    """A gated recurrent unit (Cho et al. 2014) with a policy and a value layer on top; `hidden` holds only its width.
 
-    Its functions take whole trials, one after another along the batch, and begin each with an empty memory.
+    Its functions take whole trials, one after another along the batch, and start each with a hidden state of zeros.
     """
 
     trial_steps: int = 1
@@ -81,7 +81,7 @@ class RecurrentNetwork(Network):
         return torch.baddbmm(parameters[7].unsqueeze(1), remembered, parameters[6]).squeeze(-1)
 
     def _remembered(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
-        """(1, B * trial_steps, observation) -> (1, B * trial_steps, width)."""
+        """Hidden states after each step of B trials: (1, B * trial_steps, observation) -> (1, B * trial_steps, width)."""
         trials = observation.view(-1, self.trial_steps, self.observation_size)
         weights = [parameters[0][0].T, parameters[1][0].T, parameters[2][0], parameters[3][0]]
         empty = trials.new_zeros(1, len(trials), self.hidden[0])
@@ -89,12 +89,12 @@ class RecurrentNetwork(Network):
 
 
 class RememberingLanes(Lanes):
-    """Lanes whose observations end with the last action (one-hot if discrete), the last reward and the last end."""
+    """Lanes that append to observations the last action (one-hot if discrete), the last reward and whether an episode ended."""
 
     def __init__(self, lanes: Lanes, head: Head) -> None:
         self._lanes, self._head, self.count = lanes, head, lanes.count
         self.trace = np.zeros((lanes.count, head.outputs + 2), np.float32)
-        """(L, actions + 2); all zero before the first step of a trial."""
+        """(L, actions + 2) what is appended; zero before the first step of a trial."""
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         return np.concatenate((self._lanes.reset(mask, seeds, tasks), self.trace), axis=1)
@@ -116,14 +116,14 @@ class RememberingLanes(Lanes):
 
 @dataclass(frozen=True)
 class Remembering(Skills):
-    """The recurrent policy with a memory for each lane."""
+    """The recurrent policy with a hidden state for each lane."""
 
     state: Array
-    """(L, width), changed at every step."""
+    """(L, width) hidden states, changed in place at every step."""
 
     @classmethod
     def empty(cls, stack: Stack, lanes: int) -> Remembering:
-        """Nothing has happened yet; the policy sees all that such lanes observe."""
+        """The policy with hidden states of zeros; it sees everything that its lanes observe."""
         network = stack.network
         return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
 
@@ -143,17 +143,17 @@ class Remembering(Skills):
 
 
 def network_for(config: Config, family: TaskFamily) -> RecurrentNetwork:
-    """The network; it sees all of an observation, for it is master and primitive in one."""
+    """The network for an environment; it sees all of an observation, because it is master and primitive in one."""
     head = head_for(family.action_space, config.network.initial_std)
     steps = episodes_of_a_trial(config, family.episode_length) * family.episode_length
     return RecurrentNetwork(family.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
 
 def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
-    """What training left, in the environment.
+    """The trained policy, for an environment.
 
     Raises:
-        UserError: it does not fit there.
+        UserError: it does not fit the environment.
     """
     network = network_for(phi.config, family)
     known, offered = phi.parameters["memory.input.weight"].shape[1], network.observation_size
@@ -169,7 +169,7 @@ def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Remembering:
-    """Trains the policy; arguments and result as of :func:`mlsh_mpi.algorithm.mlsh.train`."""
+    """Trains the policy; arguments and result as for :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     network = network_for(config, family)
     lanes_each = config.sampling.steps // network.trial_steps
@@ -198,7 +198,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
 
 
 def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
-    """PPO on whole trials. The end of a trial is an end (V = 0); ends of episodes within it are not."""
+    """PPO on whole trials. V = 0 after the end of a trial, but returns continue across the ends of episodes within it."""
     settings, steps, stack = config.primitive, rollout.steps, learner.stack
     length, lanes = steps.reward.shape
     observation, action = samples(steps.observation), samples(steps.action)
@@ -229,7 +229,7 @@ def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
 
 
 class RL2Adaptation(AdaptationMethod):
-    """The same policy on each task, in as many trials as D holds episodes; an "update" is one more episode of each."""
+    """The same policy on each task, in as many parallel trials as D holds episodes; an "update" is one more episode of each."""
 
     explores, remembers = False, True
 
@@ -254,7 +254,7 @@ class RL2Adaptation(AdaptationMethod):
         return self.rollout(constant_primitive(0), self._skills, update, self.adaptation_set.family.episode_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
-        """Nothing is: it remembers."""
+        """Nothing to do: no parameter is updated, only the hidden state remembers."""
 
 
 def _sigmoid(x: Array) -> Array:

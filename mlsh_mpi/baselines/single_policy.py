@@ -1,4 +1,4 @@
-"""One policy for one task, by PPO: from scratch, or on from one that was trained for all tasks (paper, Figures 4b and 7b)."""
+"""One policy for one task, by PPO: from scratch, or fine-tuned from one trained for all tasks (paper, Figures 4b and 7b)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mlsh_mpi.sampling.rollout import Rollout, one_per_block
 
 
 class SinglePolicyAdaptation(AdaptationMethod):
-    """A policy each, all of which learns, by the rules by which primitives learn.
+    """A policy for each learner, which learns as primitives do.
 
-    The policies are rows of one stack, as primitives are, and every learner's lanes always run its own.
+    The policies are rows of one stack, as primitives are, and every learner's lanes always run its own row.
 
     Args:
-        adaptation_set: who is here, and on which tasks.
-        skills: one trained policy, of which each learner gets a copy; its filter stays as it is. None begins from scratch, with
-            a filter for each learner if the configuration asks for one.
+        adaptation_set: the tasks and the placement of their learners.
+        skills: one trained policy, of which each learner gets a copy; its observation filter is frozen. None starts from scratch,
+            with a filter for each learner if the configuration asks for one.
     """
 
     explores = False
@@ -69,7 +69,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
 
 
 class Filters(ObservationFilter):
-    """An observation filter for each of n learners, whose lanes are equal blocks."""
+    """An observation filter for each of n learners; their lanes are n equal blocks."""
 
     def __init__(self, n: int, size: int) -> None:
         self._count = torch.zeros(n, dtype=torch.float64)
@@ -82,7 +82,7 @@ class Filters(ObservationFilter):
         return {"filter_count": self._count, "filter_sums": self._sums}
 
     def take(self, observations: Array) -> None:
-        """Takes in what was seen: (T, L, size)."""
+        """Adds observations, (T, L, size), to each learner's moments."""
         for row, seen in enumerate(np.split(observations, len(self._each), axis=1)):
             new = Moments.of(seen)
             self._count[row] += new.count
@@ -93,7 +93,7 @@ class Filters(ObservationFilter):
         return np.concatenate([of(block) for of, block in zip(self._current(), blocks, strict=True)], axis=-2)
 
     def _current(self) -> list[ObservationFilter]:
-        """Filters that know what the tensors say, which a resume may have changed."""
+        """The filters, brought up to date with the tensors, which a resume may have changed."""
         for row, each in enumerate(self._each):
             if each.moments.count != self._count[row]:
                 each.moments = Moments(0.0, np.zeros_like(each.moments.total), np.zeros_like(each.moments.total))

@@ -1,4 +1,4 @@
-"""The loop around algorithms that train one policy for all tasks in their own way; each worker gets a new task every time."""
+"""The loop around algorithms that train one policy for all tasks; each worker gets a new task in every iteration."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout
 
 Iterate = Callable[[int, Sequence[Any]], Sequence[Rollout]]
-"""(iteration, a task for each worker here) -> what was collected, after having learned from it."""
+"""(iteration, a task for each worker on this rank) -> the collected rollouts, after learning from them."""
 
 
 @dataclass(frozen=True)
 class SharedPolicy:
-    """One policy, the same on every rank, and who collects for it."""
+    """One policy, the same on every rank, and the placement of the workers that collect for it."""
 
     groups: int
     placement: Placement
@@ -34,7 +34,7 @@ class SharedPolicy:
 
     @classmethod
     def begin(cls, config: Config, world: Ranks, network: Network, saved: Checkpoint | None) -> SharedPolicy:
-        """As training begins or, with what a checkpoint holds, goes on."""
+        """The state at the start of training, or from a checkpoint."""
         groups = groups_of(config, world, saved)
         placement = place(groups, config.sampling.workers, world.size, world.rank)
         learner = StackTrainer.of(Stack(1, network), config.primitive, world)
@@ -45,11 +45,11 @@ class SharedPolicy:
 
     @property
     def shared(self) -> Array:
-        """The policy."""
+        """The policy's parameters."""
         return self.learner.stack.flat.numpy()
 
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
-        """The policy and its optimiser, on rank 0."""
+        """The state of the policy and its optimiser, on rank 0; None on the others."""
         tensors = {name: values.clone() for name, values in self.learner.tensors.items()}
         return {"groups": self.groups, "primitives": tensors} if world.rank == 0 else None
 
@@ -61,7 +61,7 @@ def run(
     state: SharedPolicy,
     iterate: Iterate,
 ) -> None:
-    """Iterations, as :func:`mlsh_mpi.algorithm.mlsh.train` counts and logs them."""
+    """Runs the iterations, and counts and logs them as :func:`mlsh_mpi.algorithm.mlsh.train` does."""
     config, world, family, placement = experiment.config, experiment.job.world, experiment.family, state.placement
     seed = config.run.seed
     for iteration in range(saved.iteration if saved else 0, config.run.iterations):

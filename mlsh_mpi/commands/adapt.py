@@ -1,4 +1,4 @@
-"""The test of the method: how fast new tasks are learned with what training left (paper, section 6.2).
+"""The test of the method: how fast new tasks are learned after training (paper, section 6.2).
 
 mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
 """
@@ -33,11 +33,11 @@ from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_
 HIERARCHIES = "hierarchies"
 """The folder of a test that keeps the best master of each task with the primitives."""
 FORCED_TASKS = 16
-"""Up to so many different tasks, the tables tell what each primitive earns alone on each."""
+"""Largest number of different tasks for which the tables show what each primitive earns alone."""
 
 
 def main() -> None:
-    """``python -m mlsh_mpi.adapt``: see there."""
+    """Entry point of ``python -m mlsh_mpi.adapt``."""
     with job() as current:
         wanted = parse_on_rank0(current, _asked)
         if wanted is not None:
@@ -51,18 +51,18 @@ def _asked(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
 
 
 def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
-    """The test, inside a job that is already there.
+    """Runs the test inside an MPI job.
 
     Args:
-        current: the job.
-        config: the same on every rank.
-        fresh: move an earlier test in the same folder aside.
+        current: the MPI job.
+        config: the test's configuration, the same on every rank.
+        fresh: whether to move an earlier test in the same folder aside.
 
     Returns:
         The folder, with config.json, metrics.jsonl, TensorBoard events, adaptation.json, picture.png, summary.json, summary.txt.
 
     Raises:
-        UserError: on every rank, for whatever does not fit.
+        UserError: on every rank; configuration, environment, phi and folder do not fit one another.
     """
     torch.set_num_threads(1)
     world, method = current.world, methods.method_of(config)
@@ -106,17 +106,20 @@ def ready_to_learn(
     phi: Phi | None = None,
     env: EnvFactory | None = None,
 ) -> tuple[AdaptationSet, Skills | None, AdaptationMethod]:
-    """Environment, phi and learners.
+    """Makes what a test needs: the environment, the trained primitives and the method with its learners.
 
     Args:
-        config: of the test.
-        current: the job.
-        tasks: of all learners, given the environment.
+        config: the test's configuration.
+        current: the MPI job.
+        tasks: returns the tasks of all learners, given the environment's task family.
+
+    Returns:
+        The tasks with the placement of their learners; the trained primitives, None for methods without; and the method.
         phi: the primitives; by default they are read from the test's source.
         env: makes the environment, where a script has passed more than a name.
 
     Raises:
-        UserError: they do not fit one another.
+        UserError: configuration, environment and phi do not fit one another.
     """
     world, method = current.world, methods.method_of(config)
 
@@ -133,13 +136,13 @@ def ready_to_learn(
         skills = None if method in methods.UNTRAINED else registry.skills_of(phi or phi_of(config), family)
         return AdaptationSet(config, current, family, tasks(family)), skills
 
-    adaptation_set, skills = world.agreed(found)  # before learners, who may split the ranks, all have what they need
+    adaptation_set, skills = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
     return adaptation_set, skills, world.agreed(lambda: registry.learners(method, adaptation_set, skills))
 
 
 def default_folder(config: AdaptConfig) -> Path:
-    """RUN/adapt/METHOD-seedSEED, with what else tells it from others; runs/PRESET-METHOD-seedSEED where no run is the source. A
-    file that is no run's phi.pt is not written beside: runs/FILE/adapt/METHOD-seedSEED."""
+    """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/PRESET-METHOD-seedSEED
+    for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt of a run."""
     if config.run.folder is not None:
         return Path(config.run.folder)
     method, source = methods.method_of(config), Path(config.source)
@@ -159,13 +162,13 @@ def file_name(label: str) -> str:
 
 
 def _forced_tasks(adaptation_set: AdaptationSet) -> tuple[Any, ...]:
-    """Those on which primitives are tried alone: where several learners share few tasks."""
+    """The tasks on which each primitive is tried alone: all, if they are few and several learners share one; else none."""
     different = different_tasks(adaptation_set.tasks, adaptation_set.family)
     return different if len(different) < len(adaptation_set.tasks) and len(different) <= FORCED_TASKS else ()
 
 
 def _identity(config: AdaptConfig, adaptation_set: AdaptationSet) -> dict[str, dict[str, str]]:
-    """What a checkpoint is good for: the same tasks over the same phi."""
+    """What a checkpoint is valid for: the same tasks over the same phi."""
     identity = run_folder.identity(adaptation_set.family, adaptation_set.job.library)
     labels = [adaptation_set.family.label(task) for task in adaptation_set.tasks]
     tasks = f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
@@ -174,7 +177,7 @@ def _identity(config: AdaptConfig, adaptation_set: AdaptationSet) -> dict[str, d
 
 
 def _fingerprint(config: AdaptConfig) -> str:
-    """What a checkpoint was learned over."""
+    """A checksum of the phi that the test is over; "none" for methods without one."""
     if methods.method_of(config) in methods.UNTRAINED:
         return "none"
     source = Path(config.source)
@@ -185,7 +188,7 @@ class AdaptationReporter(RunReporter):
     """What a test shows and writes, on rank 0."""
 
     def __init__(self, config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, opened: OpenRun) -> None:
-        from mlsh_mpi.reporting import tables  # only what every rank needs is imported by every rank
+        from mlsh_mpi.reporting import tables  # only rank 0 pays for importing it
         from mlsh_mpi.tracking import logs
 
         self._adaptation_set, self._tables, self._logs = adaptation_set, tables, logs
@@ -194,14 +197,14 @@ class AdaptationReporter(RunReporter):
         super().__init__(adaptation_set.job, config, opened, header, "adapting", len(adaptation_set.tasks) * learners.collected)
 
     def adapted(self, forced: int) -> None:
-        """Closes the log; so many primitives are still to be run alone."""
+        """Closes the log; `forced` runs of a primitive alone on a task are still to come."""
         with self.writing():
             self.log.close()
         if forced:
             self.testing = self._logs.Bar("testing", forced)
 
     def finished(self, adaptation: Adaptation, forced: ForcedReturns | None, hierarchies: Sequence[Hierarchy]) -> None:
-        """Tables, picture, and every learner's curve."""
+        """Writes tables, picture, and every learner's curve."""
         from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
 
         if forced is not None:

@@ -1,4 +1,4 @@
-"""What would go wrong here: one look at launcher, hosts, network, filesystem and pictures before a long run does it.
+"""Checks what could go wrong here before a long run: launcher, hosts, network, filesystem and rendering.
 
 mpirun -np 4 python -m mlsh_mpi.doctor        (launch/doctor.sh chooses the launcher and looks at more)
 """
@@ -30,17 +30,17 @@ from mlsh_mpi.output import say
 T = TypeVar("T")
 OK, NOTE, WRONG = "ok", "note", "WRONG"
 PATIENCE = 30.0
-"""Seconds that anything may take."""
+"""Seconds that any check may take."""
 RANK_BYTES = 100e6
-"""Memory that a rank, loaded as it is here, still needs for environments and batches."""
+"""Bytes of memory that a rank needs for environments and batches, in addition to what it has taken here."""
 SLOW = 5e-3
-"""Seconds that a sum of 8 bytes takes at most where ranks have a core each."""
+"""Seconds above which an allreduce of 8 bytes is slow, where each rank has a core of its own."""
 PICTURE = "import gymnasium, mlsh_envs as m; e = m.AntTwowalk('rgb_array'); e.reset(seed=0); e.render(); e.close()"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A line of the doctor's."""
+    """The result of a check, which is printed as one line."""
 
     level: str
     about: str
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def main() -> None:
-    """``python -m mlsh_mpi.doctor``: exits 0 unless a verdict is WRONG."""
+    """Entry point of ``python -m mlsh_mpi.doctor``: exits with 0 unless a verdict is WRONG."""
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
         current.be_patient(PATIENCE)
         verdicts = []
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def launcher(current: Job) -> Verdict:
-    """Whether MPI has been started by its own launcher: if not, the job has not come so far."""
+    """Whether MPI was started by its own launcher; by another one, the job would not have got this far."""
     size = current.world.size
     ranks = f"{size} rank{'s' if size > 1 else ''}"
     if size == 1 and promised_ranks(os.environ) is None:
@@ -88,7 +88,7 @@ def hosts(current: Job) -> Verdict:
 
 
 def binding(current: Job) -> Verdict:
-    """Threads of a rank, and whether ranks were bound to one another's cores while others are idle."""
+    """Threads of a rank, and whether ranks are bound to the same cores while others are idle."""
     mine = (frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "unset"))
     found = _by_host(current, mine)
     for host, here in found:
@@ -107,21 +107,21 @@ def binding(current: Job) -> Verdict:
 
 
 def versions(_: Job) -> Verdict:
-    """What every rank has alike: if not, the job has not come so far."""
+    """Versions of the software; if ranks differed in them, the job would not have got this far."""
     mine = software()
     names = ", ".join(f"{name} {mine[name]}" for name in ("Python", *PACKAGES))
     return Verdict(OK, "versions", f"{names}, mlsh_mpi {mine['mlsh_mpi'][:8]}; the same for all ranks")
 
 
 def clocks(current: Job) -> Verdict:
-    """How far clocks are apart; far too much has been refused before."""
+    """How far the hosts' clocks are apart; with far too large a difference the job would not have got this far."""
     found = current.world.allgather(time.time())
     apart = max(found) - min(found)
     return Verdict(OK if apart < 1 else NOTE, "clocks", f"{apart * 1e3:.1f} ms apart{'' if apart < 1 else ': set them (NTP)'}")
 
 
 def network(current: Job) -> Verdict:
-    """Time and bandwidth of a sum over all ranks."""
+    """Time and bandwidth of an allreduce over all ranks."""
     if current.world.size == 1:
         return Verdict(NOTE, "network", "one rank talks to nobody")
     seconds = {}
@@ -147,7 +147,7 @@ def network(current: Job) -> Verdict:
 
 
 def filesystem(current: Job) -> Verdict:
-    """Whether a new file, a rename and a lock in the current folder are seen by the other hosts."""
+    """Whether the other hosts see a new file, a rename and a lock in the current folder."""
     here, world = Path.cwd(), current.world
     name = world.bcast(f".doctor-{uuid.uuid4().hex}")
     draft, final = here / f"{name}.tmp", here / name
@@ -187,7 +187,7 @@ def filesystem(current: Job) -> Verdict:
 
 
 def pictures(current: Job) -> Verdict:
-    """Whether MuJoCo draws on the first rank's host, in a process of its own: it may crash."""
+    """Whether MuJoCo renders on rank 0's host, tried in a process of its own because it may crash."""
     text: str | None = None
     if current.world.rank == 0:
         environment = {
@@ -210,7 +210,7 @@ def pictures(current: Job) -> Verdict:
 
 
 def slurm(current: Job) -> Verdict:
-    """What SLURM has given, and whether a job can continue itself."""
+    """What SLURM has allocated, and whether the job can requeue itself."""
     return _slurm(os.environ, current.world.size, shutil.which)
 
 
@@ -229,13 +229,13 @@ def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], st
 
 
 def _by_host(current: Job, mine: T) -> list[tuple[str, list[T]]]:
-    """What each rank of each host has found."""
+    """The values of all ranks, by host."""
     found = current.world.allgather(mine)
     return [(host, [one for one, name in zip(found, current.host_of, strict=True) if name == host]) for host in current.hosts]
 
 
 def _free_memory() -> float:
-    """Bytes that this host has left for the job: what is free, or what a control group (as SLURM makes them) still allows."""
+    """Bytes of memory left for the job on this host: what is free, or less if a control group (as SLURM makes them) limits it."""
     free = [math.inf]
     with contextlib.suppress(OSError):
         facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
@@ -250,7 +250,7 @@ def _free_memory() -> float:
 
 
 def _left(group: Path) -> float | None:
-    """Bytes that a control group of either version still allows; None if it does not limit them."""
+    """Bytes of memory that a control group of either version still allows; None if it does not limit them."""
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         with contextlib.suppress(OSError, ValueError):
             return float((group / limit).read_text(encoding="utf-8")) - float((group / used).read_text(encoding="utf-8"))
@@ -258,7 +258,7 @@ def _left(group: Path) -> float | None:
 
 
 def _is_locked(path: Path) -> bool:
-    """By another rank; where the file is not seen nobody can tell."""
+    """Whether another rank has locked a file; also True where the file is not seen, so that this cannot be told."""
     try:
         with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

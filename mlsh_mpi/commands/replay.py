@@ -29,13 +29,13 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.session import parse_on_rank0
 
 FEW = 4
-"""Tasks that are filmed where none are named."""
+"""Largest number of tasks to film if none are named."""
 MANY = 12
-"""Tasks whose paths are drawn where none are named."""
+"""Largest number of tasks whose paths to draw if none are named."""
 
 
 def main() -> None:
-    """``python -m mlsh_mpi.replay``: see there."""
+    """Entry point of ``python -m mlsh_mpi.replay``."""
     from mlsh_mpi.cli import parse_replay_args
 
     with job() as current:
@@ -47,15 +47,15 @@ def main() -> None:
 
 
 def replay(current: Job, config: AdaptConfig, film: Film) -> None:
-    """Learns the tasks, and films one episode of each before and after, the same one as far as chance goes.
+    """Learns the tasks, and films one episode of each before and after, with the same random numbers.
 
     Args:
-        current: a job of one rank.
-        config: of the test.
-        film: what to show, and where to put it.
+        current: an MPI job with one rank.
+        config: the test's configuration.
+        film: what to show, and the file to write.
 
     Raises:
-        UserError: something does not fit, or cannot be drawn.
+        UserError: something does not fit, or cannot be rendered.
     """
     from mlsh_mpi.reporting import video as films
     from mlsh_mpi.tracking.logs import Bar
@@ -93,7 +93,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
 
     def frames() -> Iterator[Array]:
         for row in episodes:
-            # a simulation is filmed to its end before the next begins, for they may share a renderer
+            # an episode is filmed to its end before the next begins, because they share an environment
             yield from films.side_by_side([iter(list(films.pictures(env, episode))) for episode in row])
 
     def drawn() -> None:
@@ -111,7 +111,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
 def _forced(
     config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, skills: Skills | None
 ) -> dict[int, Callable[[], Rollout]]:
-    """For each primitive that can act alone: an episode of it in every lane."""
+    """For each primitive that can act alone: a function that collects an episode of it in every lane."""
     if skills is None or not methods.supports_forcing(config):
         return {}
     return {
@@ -121,7 +121,7 @@ def _forced(
 
 
 def _draw_paths(path: Path, adaptation_set: AdaptationSet, walks: Sequence[tuple[str, Rollout, int | None]], title: str) -> None:
-    """Panels by name: what was collected, of one task's lanes or of all."""
+    """Draws one panel for each name and rollout, with the lanes of one task (given its number) or all lanes (None)."""
     from mlsh_mpi.reporting.trajectories import Walks, draw_paths
 
     panels = []
@@ -145,9 +145,9 @@ def _draw_paths(path: Path, adaptation_set: AdaptationSet, walks: Sequence[tuple
 
 
 def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) -> list[tuple[str, Rollout, int]]:
-    """What is to be seen: its name, what was collected, and the update that names its random streams.
+    """What to film before and after learning: a name, the rollout, and the update that names its random streams.
 
-    Both are of the same streams, but for learners that remember, whose first and last episode are shown.
+    Both have the same random streams, except for learners that remember, whose first and last episodes are shown.
     """
     from mlsh_mpi.tracking.logs import Bar
 
@@ -169,7 +169,7 @@ def _leave_if_asked(current: Job) -> None:
 
 
 def _length(rollout: Rollout, lane: int) -> int:
-    """Of a lane's first episode."""
+    """Number of steps of a lane's first episode."""
     end = rollout.steps.end[:, lane]
     return int(end.argmax()) + 1 if end.any() else len(end)
 
@@ -177,7 +177,7 @@ def _length(rollout: Rollout, lane: int) -> int:
 def _episode(
     adaptation_set: AdaptationSet, learners: AdaptationMethod, name: str, rollout: Rollout, update: int, row: int
 ) -> Any:
-    """The first episode of a learner."""
+    """The first episode in a learner's first lane, for a film."""
     from mlsh_mpi.reporting.video import Episode
 
     steps, lanes = rollout.steps, rollout.steps.reward.shape[1] // len(adaptation_set.tasks)

@@ -37,10 +37,10 @@ def run(
     on_iteration: Callback | None = None,
     **options: Any,
 ) -> Run:
-    """Trains, tests and reports, as one MPI job. Call it on every rank; what rank 0 passes counts.
+    """Trains, tests and reports, as one MPI job. Call it on every rank; the arguments of rank 0 count.
 
-    A script or notebook may call it as often as it likes, one run at a time. Only in the main thread does a run leave in order
-    when the process is asked to by a signal.
+    A script or notebook may call it any number of times, one run at a time. A signal makes a run leave in an orderly way only if
+    the run is in the main thread.
 
     Args:
         preset: name of a preset, or a configuration.
@@ -57,8 +57,8 @@ def run(
         summary.txt; its ``summary``, and ``curves`` of all metrics. It can be used as a path.
 
     Raises:
-        UserError: something that was asked for does not fit; with several ranks it ends the job with exit code 2.
-        EnvironmentFault: the environment went wrong; with several ranks it ends the job with exit code 1.
+        UserError: the arguments are mistaken or do not fit; with several ranks it ends the job with exit code 2.
+        EnvironmentFault: the environment failed; with several ranks it ends the job with exit code 1.
         SystemExit: with code 75, because the job was asked to leave early; the same call continues the run.
     """
     with job(script=True) as current:

@@ -36,7 +36,7 @@ Callback = Callable[[dict[str, float], Resumable], object]
 
 
 def main() -> None:
-    """``python -m mlsh_mpi.train``: see there."""
+    """Entry point of ``python -m mlsh_mpi.train``."""
     with job() as current:
         wanted = parse_on_rank0(current, _asked)
         if wanted is not None:
@@ -58,18 +58,18 @@ def run_job(
     callback: Callback | None = None,
     watched: bool = False,
 ) -> Path:
-    """The same inside a job that is already there.
+    """Trains, tests and reports inside an MPI job, and returns the run folder.
 
     Args:
-        current: the job.
-        config: the same on every rank.
-        env: id, module:Class, or a factory.
-        fresh: move an earlier run in the same folder aside.
+        current: the MPI job.
+        config: the run's configuration, the same on every rank.
+        env: the environment: its id, module:Class, or a factory.
+        fresh: whether to move an earlier run in the same folder aside.
         callback: called on rank 0 after each iteration.
         watched: whether rank 0 has a callback, the same on every rank.
 
     Raises:
-        UserError: on every rank, for whatever does not fit.
+        UserError: on every rank; configuration, environment, ranks and folder do not fit one another.
     """
     torch.set_num_threads(1)
     world = current.world
@@ -83,10 +83,10 @@ def run_job(
     )
     if done:
         return path
-    if saved and run_folder.stopped(saved, config):  # trained, and left while it was tested
+    if saved and run_folder.stopped(saved, config):  # training has ended, and the job left during the test
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
     groups = groups_of(config, world, saved)
-    world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a run does not grow once it has begun
+    world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a resumed run keeps its groups
     experiment = Experiment(config, current, family)
     reporter = TrainingReporter(experiment, groups, opened) if opened else None
 
@@ -101,7 +101,7 @@ def run_job(
 
 
 def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | None) -> None:
-    """What has been learned: each primitive alone on each task, and how fast new tasks are learned."""
+    """Tests what was learned: each primitive alone on each task, and how fast new tasks are learned."""
     config, current, family = experiment.config, experiment.job, experiment.family
     seed = config.run.seed + TEST_SEED
 
@@ -127,12 +127,12 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
 
 
 def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
-    """On which each primitive is tried alone."""
+    """The tasks on which each primitive is tried alone."""
     return family.tasks if methods.supports_forcing(config) else ()
 
 
 def _check(config: Config, family: TaskFamily, current: Job) -> None:
-    """Refuses what does not fit.
+    """Checks the configuration against the environment and the ranks.
 
     Raises:
         UserError: configuration, environment and ranks do not fit one another.
@@ -150,7 +150,7 @@ class TrainingReporter(RunReporter):
     """What a training run shows and writes, on rank 0."""
 
     def __init__(self, experiment: Experiment, groups: int, opened: OpenRun) -> None:
-        from mlsh_mpi.reporting import tables  # only what every rank needs is imported by every rank
+        from mlsh_mpi.reporting import tables  # only rank 0 pays for importing it
         from mlsh_mpi.tracking import logs
 
         config, current, family = experiment.config, experiment.job, experiment.family
@@ -160,7 +160,7 @@ class TrainingReporter(RunReporter):
         super().__init__(current, config, opened, header, "training", tables.steps_per_iteration(config, family, groups))
 
     def trained(self, skills: Skills) -> None:
-        """Closes the log, keeps phi, and announces the test."""
+        """Closes the log, saves phi, and starts the progress bar of the test."""
         with self.writing():
             self.log.close()
             save_phi(self.folder.path / PHI, skills, self.config, self._family)
@@ -168,11 +168,11 @@ class TrainingReporter(RunReporter):
         self._test = self._logs.Bar("testing", steps)
 
     def test_advance(self, note: str) -> None:
-        """One step of the test further."""
+        """Counts one more step of the test."""
         self._test.advance(note)
 
     def finished(self, skills: Skills, forced: ForcedReturns, adaptation: Adaptation) -> None:
-        """Tables and picture."""
+        """Writes tables and picture."""
         from mlsh_mpi.reporting.run_plot import draw
 
         self._test.close()

@@ -19,21 +19,21 @@ class Test:
     """How single tasks are learned once training is over (paper, section 6.2)."""
 
     method: Method | None = None
-    """What learns a task: a fresh master over frozen primitives, a trained policy that learns on, a fresh policy, a recurrent
-    policy that remembers, gradient steps from a trained policy, or a fresh table of options or actions; by default what the
-    training was for."""
+    """How a task is learned: by a fresh master over frozen primitives, a trained policy that is fine-tuned, a fresh policy, a
+    recurrent policy that remembers, gradient steps from a trained policy, or fresh tables of options or actions; by default as
+    the training intended."""
     updates: OptionalPositiveInt = None
-    """Updates on each task; by default W of the training, for RL² the episodes it remembers less one."""
+    """Number of updates on each task; by default W of the training run, for RL² the episodes of a trial less one."""
     task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only this task, as the tables name it (goal=1) or as JSON; may be given several times. By default those that the
-    environment lists, or draws."""
+    """Learn only this task, named as in the tables (goal=1) or by its JSON; may be given several times. By default the tasks that
+    the environment lists, or else draws."""
     held_out: bool = False
-    """Tasks that training never draws."""
+    """Learn tasks that training never draws."""
 
 
 @dataclass(frozen=True)
 class AdaptConfig(Config):
-    """Everything that defines a test: the configuration of the training, and how tasks are learned after it."""
+    """Everything that defines a test: the configuration of the training run, and how tasks are learned after it."""
 
     source: tyro.conf.Suppress[str] = ""
     test: Annotated[Test, flat] = field(default_factory=Test)
@@ -41,13 +41,13 @@ class AdaptConfig(Config):
 
 @dataclass(frozen=True)
 class Film:
-    """What is to be seen."""
+    """What a replay shows, and the file that it writes."""
 
     video: Path = Path("replay.mp4")
-    """Where to: .mp4 or .gif, or .png for a strip of stills."""
+    """File to write: .mp4 or .gif, or .png for a strip of stills."""
     force_primitive: Annotated[int | None, NOT_NEGATIVE] = None
-    """Show this primitive alone instead of what masters make of them."""
+    """Show this primitive alone instead of those that the masters choose."""
     fps: OptionalPositiveInt = None
-    """Pictures a second; by default what the environment says."""
+    """Frames per second; by default those of the environment."""
     paths: Path | None = None
-    """Instead of a film, draw here where ants go, seen from above: each primitive alone, and each task when it is learned."""
+    """Instead of a film, draw to this file where ants go, seen from above: each primitive alone, and each task once learned."""

@@ -1,4 +1,4 @@
-"""Facts about methods: what learns a task after which training, for how many updates, and how many steps that takes."""
+"""Facts about methods: which one learns a task after which training, with how many updates and environment steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 
 UNTRAINED: tuple[Method, ...] = ("scratch", "option-critic", "actor-critic")
-"""Methods that begin from nothing."""
+"""Methods that need no training run."""
 DESCRIPTIONS: dict[Method, str] = {
     "master": "fresh masters over the frozen primitives",
     "fine-tune": "copies of the trained policy that learn on",
@@ -19,39 +19,39 @@ DESCRIPTIONS: dict[Method, str] = {
     "option-critic": "Option-Critics from scratch",
     "actor-critic": "Actor-Critics from scratch",
 }
-"""Who learns, in the tables."""
+"""What learns with each method, as the tables name it."""
 
 
 def default_method(config: Config) -> Method:
-    """What learns a task after such a training."""
+    """The method that learns a task after such a training run."""
     if config.algorithm.algorithm != "mlsh":
         return config.algorithm.algorithm
     return "master" if config.hierarchy.primitives > 1 else "fine-tune"
 
 
 def method_of(config: Config) -> Method:
-    """What learns a task: as asked for, else the usual."""
+    """The method that learns a task: the configured one, or else the default."""
     asked = config.test.method if isinstance(config, AdaptConfig) else None
     return asked or default_method(config)
 
 
 def default_updates(config: Config) -> int:
-    """As many as warm-up has; without one, as many as a cycle has before its last iteration."""
+    """Number of updates on a task by default: W, or U - 1 without a warm-up; for RL² the episodes of a trial less one."""
     if method_of(config) == "rl2":
         return max(1, (config.algorithm.trial or 10) - 1)
     return max(1, config.hierarchy.warmup or config.hierarchy.joint - 1)
 
 
 def supports_forcing(config: Config) -> bool:
-    """Whether what was trained acts by itself, without a memory."""
+    """Whether each trained primitive can act alone, which a policy with a memory cannot."""
     return config.algorithm.algorithm != "rl2"
 
 
 def resolved(config: AdaptConfig) -> AdaptConfig:
-    """With as many iterations as updates ask for: one more, because the last update's effect is to be seen.
+    """The configuration with one iteration more than updates, so that the effect of the last update is seen.
 
     Raises:
-        UserError: it asks for no update.
+        UserError: the number of updates is less than 1.
     """
     updates = config.test.updates if config.test.updates is not None else default_updates(config)
     if updates < 1:
@@ -63,7 +63,7 @@ def steps_of_a_worker(config: Config, episode_length: int) -> int:
     """Environment steps that a worker takes in an iteration of training.
 
     Raises:
-        UserError: its D steps do not hold what the algorithm needs.
+        UserError: its D steps are too few for the algorithm.
     """
     if config.algorithm.algorithm == "rl2":
         return _whole(config, episode_length * episodes_of_a_trial(config, episode_length))
@@ -78,12 +78,12 @@ def _whole(config: Config, length: int) -> int:
 
 
 def lanes_before_and_after(config: Config, episode_length: int) -> int:
-    """Lanes of a worker before its step, and as many after it: half of what D holds, but at least one."""
+    """Lanes of a worker before its gradient step, and as many after it: half of the episodes that D holds, but at least one."""
     return max(1, config.sampling.steps // 2 // episode_length)
 
 
 def episodes_of_a_trial(config: Config, episode_length: int) -> int:
-    """As asked for, else as many as D holds, up to ten.
+    """Episodes of a trial of RL²: as configured, or else as many as D holds, up to ten.
 
     Raises:
         UserError: D does not hold them.

@@ -1,4 +1,4 @@
-"""Configurations from what users write: keyword options, JSON files."""
+"""Configurations from what users write: keyword options and JSON files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     whose value is then a mapping or the dataclass itself.
 
     Raises:
-        UserError: no concern, or more than one, has a field of that name, or the value is of the wrong type.
+        UserError: no dataclass of settings, or more than one, has a field of that name, or the value is of the wrong type.
     """
     concerns: dict[str, Any] = {name: value for name, value in vars(config).items() if dataclasses.is_dataclass(value)}
     for name, value in options.items():
@@ -67,7 +67,7 @@ def _replaced(owner: Any, values: Mapping[str, Any], path: str) -> Any:
 
 
 def from_dict(value: Any, source: str) -> Config:
-    """The inverse of ``dataclasses.asdict``, for what came out of a JSON file.
+    """The inverse of ``dataclasses.asdict``, for a value read from a JSON file.
 
     Raises:
         UserError: `source` holds something that is no setting, or a value of the wrong type.
@@ -76,7 +76,7 @@ def from_dict(value: Any, source: str) -> Config:
 
 
 def _filled(default: Any, value: Any, source: str, path: str) -> Any:
-    """A dataclass with the fields that a JSON object names replaced."""
+    """A dataclass in which the fields that a JSON object names are replaced."""
     if not isinstance(value, dict):
         raise UserError(f"{source} must hold an object{path and f' for {path}'}, but holds {value!r}")
     types = get_type_hints(type(default))

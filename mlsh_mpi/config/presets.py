@@ -1,4 +1,4 @@
-"""A preset for each experiment of the paper, and for each baseline of it."""
+"""A preset for each of the paper's experiments, and baselines to compare each of them with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mlsh_mpi.config.settings import Config, Environment, Hierarchy, MasterPPO, 
 from mlsh_mpi.errors import UserError, nearest
 
 BASELINE_LEARNING_RATE = 1e-3
-"""Learning rate of Adam for RL² and MAML; no other was tried."""
+"""Learning rate of Adam for RL² and MAML; no other value was tried."""
 LONGEST = 3000
 """Steps of the longest episode of any preset."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named starting point."""
+    """A named configuration to start from."""
 
     summary: str
     config: Config
@@ -47,8 +47,8 @@ TUNED = PrimitivePPO(
     max_gradient_norm=1.0,
     bootstrap_time_limits=True,
 )
-"""What makes PPO learn ants and humanoids within a million steps, with updates of some 20,000 steps and half the range as first
-deviation (tests/bench/README.md)."""
+"""Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
+initial_std of 0.5 (tests/bench/README.md)."""
 
 
 def _tuned(
@@ -62,7 +62,7 @@ def _tuned(
     primitive_columns: tuple[int, int] | None = None,
     steps: int = 2000,
 ) -> dict[str, object]:
-    """Ours for ants and humanoids: one worker a group, N = 200, W and U as `cycle` says, and the faster integrator."""
+    """Our settings for ants and humanoids: one worker a group, N = 200, `cycle` = (W, U), and the faster integrator."""
     warmup, joint = cycle
     return {
         "environment": Environment(env, env_settings=("integrator=implicitfast",), primitive_columns=primitive_columns),
@@ -104,7 +104,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "four-rooms-blind",
             "Four Rooms for goals never trained on: primitives do not see the place; K = 8, N = 5, W = 9, U = 1",
-            environment=Environment(env="mlsh/FourRooms-v0", primitive_columns=(0, 0)),  # a corner that nobody visits
+            environment=Environment(env="mlsh/FourRooms-v0", primitive_columns=(0, 0)),  # a corner that is never visited
             hierarchy=Hierarchy(primitives=8, macro_length=5, warmup=9, joint=1),
             sampling=Sampling(groups=30),
             run=Run(iterations=300),
@@ -112,7 +112,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "ant-twowalk",
             "Ant Twowalk, settings that part the primitives within 4 million steps",
-            # Primitives see the place too: else they could not stop at a target.
+            # Primitives also see the position: otherwise they could not stop at a target.
             **_tuned("mlsh/AntTwowalk-v0", 190, forming=130, cycle=(8, 24), primitive_columns=(0, 28)),
         ),
         _preset("ant-twowalk-paper", "Ant Twowalk, the paper's settings", **_paper("mlsh/AntTwowalk-v0", iterations=1020)),
@@ -158,21 +158,21 @@ PRESETS: dict[str, Preset] = dict(
 
 @dataclass(frozen=True)
 class Baseline:
-    """What an experiment is compared with."""
+    """What an experiment is compared with; `of` derives its configuration from the experiment's."""
 
     summary: str
     of: Callable[[Config], Config]
 
 
 def _without_hierarchy(config: Config) -> Config:
-    """One policy for all tasks, which all workers train in every iteration."""
+    """One policy for all tasks, trained by all workers in every iteration."""
     cycle = config.hierarchy.warmup + config.hierarchy.joint
     one = replace(config.hierarchy, primitives=1, warmup=0, joint=cycle, exploration=0.0, forming_iterations=0)
     return replace(config, hierarchy=one)
 
 
 def _rival(config: Config, algorithm: Literal["rl2", "maml"], minibatches: int) -> Config:
-    """Another algorithm for one policy, which takes observations and values as they are, and whole episodes."""
+    """Another algorithm for a single policy, with observations and values as they are, not standardised, and whole episodes."""
     whole = config.sampling.steps if config.sampling.steps >= 2000 else 2 * LONGEST
     return replace(
         _without_hierarchy(config),
@@ -203,7 +203,7 @@ BASELINES: dict[str, Baseline] = {
         lambda config: _rival(config, "maml", 1),
     ),
 }
-"""By what follows a preset's name: moving-bandits-shared."""
+"""Baselines by the suffix of a preset's name: moving-bandits-shared."""
 
 
 def smoke(config: Config) -> Config:
@@ -233,10 +233,10 @@ def fitted(config: Config, default: Config) -> Config:
 
 
 def preset_config(name: str) -> Config:
-    """The configuration of a preset, or of a baseline of one; of a name its last words do, if no other ends so.
+    """The configuration of a preset, or of a baseline of one. The last words of a name are enough if they are unique.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no such preset.
     """
     if name in PRESETS:
         return PRESETS[name].config

@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses, one a concern."""
+"""The settings of a run: frozen dataclasses, one for each concern."""
 
 from __future__ import annotations
 
@@ -26,55 +26,55 @@ from mlsh_mpi.errors import UserError
 flat = tyro.conf.arg(name="")
 """Options of a nested concern appear without its name: --groups, not --sampling.groups."""
 PREFIXED = ("master", "primitive")
-"""Concerns whose options keep the name, because both have the same: --master.learning-rate."""
+"""Concerns whose options keep its name, because both have the same options: --master.learning-rate."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Where the agent lives."""
+    """The environment, and how it is made."""
 
     env: str = "mlsh/MovingBandits-v0"
     """A Gymnasium id, or module:Class (or module:function) of your own."""
     episode_length: OptionalPositiveInt = None
-    """T, steps of an episode; by default what the environment was registered with."""
+    """T, steps of an episode; by default the time limit with which the environment was registered."""
     env_settings: tuple[str, ...] = ()
-    """Settings of the environment, such as integrator=implicitfast upright_interval=200; its page names them."""
+    """Settings of the environment, such as integrator=implicitfast upright_interval=200; its page lists them."""
     primitive_columns: tuple[int, int] | None = None
-    """First and last number of an observation that primitives see; by default what the environment names, else all. Masters see
-    all of it."""
+    """First and last index of the part of an observation that primitives see; by default the part that the environment names,
+    else all. Masters see all of it."""
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """The method: paper, section 4."""
+    """The method (paper, section 4)."""
 
     primitives: PositiveInt = 2
-    """K, shared sub-policies."""
+    """K, number of primitives, the shared sub-policies."""
     macro_length: PositiveInt = 10
     """N, steps between two decisions of the master."""
     warmup: NotNegativeInt = 9
-    """W, iterations on a new task that train the master alone."""
+    """W, iterations on a new task that train only the master."""
     joint: PositiveInt = 1
-    """U, iterations on a task that train master and primitives; W is measured in the same unit."""
+    """U, iterations on a task that then train master and primitives; W is in the same unit."""
     exploration: Fraction = 0.1
-    """Probability that a uniformly random decision replaces the master's (the released code's value)."""
+    """Probability that a uniformly random decision replaces the master's (value of the released code)."""
     learn_from_explored: bool = True
     """Primitives also learn from macro-actions that exploration chose."""
     forming_iterations: NotNegativeInt = 0
-    """First iterations, in which a macro-action lasts the whole episode, so that a master can tell the primitives apart."""
+    """Number of first iterations in which a macro-action lasts the whole episode, so that a master can tell primitives apart."""
     credit: Literal["episode", "macro-action"] = "episode"
-    """How far a primitive's advantage looks: through to the end of the episode, whichever primitives act in the rest of it,
-    or to the end of its macro-action, where the value of the primitive that takes over stands for the rest."""
+    """How far a primitive's advantage looks ahead: to the end of the episode, whichever primitives act in the rest of it, or to
+    the end of its macro-action, where it bootstraps from the value of the primitive that takes over."""
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What is trained: a shared hierarchy, or one of its rivals (mlsh_mpi/baselines)."""
+    """What is trained: a shared hierarchy, or one of the baselines (mlsh_mpi/baselines)."""
 
     algorithm: Literal["mlsh", "rl2", "maml"] = "mlsh"
-    """Which; a preset's name followed by that of a baseline sets it and what goes with it: moving-bandits-rl2."""
+    """The algorithm; a preset's name followed by a baseline's sets it and what goes with it: moving-bandits-rl2."""
     trial: OptionalPositiveInt = None
-    """RL²: episodes of one task over which the policy keeps its state; by default as many as D holds, up to ten."""
+    """RL²: episodes of one task over which the policy keeps its hidden state; by default as many as D holds, up to ten."""
     inner_rate: PositiveFloat = 0.1
     """MAML: step size of the gradient steps on a task."""
 
@@ -84,18 +84,18 @@ class Sampling:
     """How much data an iteration collects."""
 
     groups: PositiveInt = 10
-    """Groups; each has a task and a master of its own. Grows to one group a rank if --workers is 1."""
+    """Number of groups; each has a task and a master of its own. Grows to one group for each rank if --workers is 1."""
     workers: PositiveInt = 1
-    """Workers of a group (paper: 12)."""
+    """Number of workers in a group (paper: 12)."""
     steps: PositiveInt = 2000
-    """D, environment steps a worker collects in an iteration: as many whole episodes as fit. Where that is none, episodes go on
-    in the next iteration."""
+    """D, environment steps that a worker collects in an iteration: as many whole episodes as fit. If not even one fits, episodes
+    continue in the next iteration."""
     deal_tasks: bool = False
-    """Where the environment lists its tasks, deals them to the groups without replacement, so that the groups of one time have
-    tasks as different as can be."""
+    """Where the environment lists its tasks, deal them to the groups without replacement, so that at any time the groups' tasks
+    differ as much as possible."""
 
     def shape(self, episode_length: int) -> tuple[int, int]:
-        """Lanes of a worker, and the steps that each takes in an iteration."""
+        """Number of lanes of a worker, and the steps that each lane takes in an iteration."""
         lanes = self.steps // episode_length
         return (lanes, episode_length) if lanes else (1, self.steps)
 
@@ -111,99 +111,99 @@ class PPO:
     clip: PositiveFloat = 0.2
     """Clips the probability ratio to 1 -+ clip."""
     gamma: Fraction = 0.99
-    """Discount a step of this timescale."""
+    """Discount factor per step of this timescale."""
     lam: Fraction = 0.98
     """Lambda of generalised advantage estimation."""
     value_coefficient: NotNegativeFloat = 0.5
-    """Weight of the squared error of the value."""
+    """Weight of the value's squared error in the loss."""
     reward_shift: AnyFloat = 0.0
-    """What this learner adds to every reward. Where all episodes are of one length it changes no preference; with rewards around
-    zero, returns do not depend on the time left, which values do not know (reward centring, Naik et al. 2024)."""
+    """Added to every reward before learning. It changes no preference where all episodes are of one length; with rewards around
+    zero, returns do not depend on the time left, which value networks do not see (reward centring, Naik et al. 2024)."""
     reward_scale: PositiveFloat = 1.0
-    """What it then multiplies them by. Values follow returns of about one best; results are neither shifted nor scaled."""
+    """Then multiplies every reward. Value networks fit returns of about one best; results are neither shifted nor scaled."""
     standardise_values: bool = False
-    """Values learn returns standardised by running moments, so that no reward needs a scale of its own (PopArt: van Hasselt et
-    al. 2016)."""
+    """Value networks learn returns standardised by running moments, so that rewards need no scale of their own (PopArt: van
+    Hasselt et al. 2016)."""
     max_gradient_norm: OptionalPositiveFloat = None
-    """Shrinks the gradient of a minibatch to this norm where it is longer (CleanRL and Stable-Baselines3: 0.5, rl_games: 1)."""
+    """Scales the gradient of a minibatch down to this norm if it is larger (CleanRL and Stable-Baselines3: 0.5, rl_games: 1)."""
     adaptive_kl: OptionalPositiveFloat = None
-    """The learning rate follows the divergence between the policy that collected and the one in the last epoch: 1.5 times lower
-    after an update with more than twice this many nats, 1.5 times higher after less than half, within 1e-6 and 1e-2 (rl_games:
-    0.008, rsl_rl: 0.01, both by the minibatch)."""
+    """Adapts the learning rate to the KL divergence between the policy that collected and the one in the last epoch: 1.5 times
+    lower after an update with more than twice this many nats, 1.5 times higher after less than half, within 1e-6 and 1e-2
+    (rl_games: 0.008, rsl_rl: 0.01, both per minibatch)."""
     target_kl: OptionalPositiveFloat = None
-    """Ends the epochs of an iteration once that divergence is larger (Spinning Up: 0.015; Stable-Baselines3: often 0.03)."""
+    """Ends the epochs of an iteration once that KL is larger than this (Spinning Up: 0.015; Stable-Baselines3: often 0.03)."""
 
     def learned(self, reward: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Rewards as this learner takes them."""
+        """Rewards as they are learned from: shifted and scaled."""
         return (reward + np.float32(self.reward_shift)) * np.float32(self.reward_scale)
 
 
 @dataclass(frozen=True)
 class MasterPPO(PPO):
-    """theta's learner, on the 1/N timescale."""
+    """PPO for theta, on the 1/N timescale."""
 
     learning_rate: PositiveFloat = 0.01
     minibatch_size: PositiveInt = 64
     """Decisions of one worker in a minibatch."""
     memory: PositiveInt = 1
-    """Iterations of its task from whose decisions a master learns, the newest counted (paper: 1). A worker decides only D / N
-    times an iteration; what it decided before is learned from by ratios to the probabilities of then."""
+    """Number of iterations on its task whose decisions a master learns from, including the newest (paper: 1). A worker makes only
+    D / N decisions in an iteration; probability ratios of earlier ones refer to the policy that made them."""
 
 
 @dataclass(frozen=True)
 class PrimitivePPO(PPO):
-    """phi's learner, on the full timescale."""
+    """PPO for phi, on the full timescale."""
 
     learning_rate: PositiveFloat = 3e-4
     decay: NotNegativeFloat = 0.0
-    """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it as it is."""
+    """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it constant."""
     bootstrap_time_limits: bool = False
-    """Where the time limit alone ends an episode, its last value stands for what would have followed (Pardo et al. 2018); else
-    nothing follows, though an observation does not tell how much time is left."""
+    """Where only the time limit ends an episode, bootstrap from the value of its last state (Pardo et al. 2018); otherwise V = 0
+    there, although an observation does not tell how much time is left."""
     minibatches: PositiveInt = 15
-    """Minibatches of an epoch."""
+    """Number of minibatches in an epoch."""
     min_samples: PositiveInt = 64
-    """A primitive with fewer samples in an iteration, over all ranks, skips the update: Adam would make them a full step."""
+    """A primitive with fewer samples in an iteration, over all ranks, skips the update: Adam would turn them into a full step."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """Policy and value network of the master and of each primitive."""
+    """Policy and value networks of masters and primitives."""
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers."""
     initial_std: PositiveFloat = 1.0
-    """Standard deviation with which a fresh policy draws continuous actions, in half-widths of their range (RLtools: 0.5)."""
+    """Standard deviation of a fresh policy's continuous actions, in half-widths of their range (RLtools: 0.5)."""
     filter_observations: bool = False
     """Standardise observations by their running moments and clip them to +-5."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How long, from which seed, and what is kept. All but the seed may change when a run is continued."""
+    """How long a run is, its seed, and what it keeps. All but the seed may change when a run is resumed."""
 
     seed: NotNegativeInt = 0
-    """Names every random stream of the run."""
+    """Seeds every random stream of the run."""
     iterations: PositiveInt = 100
-    """Iterations, each one collect + update."""
+    """Number of iterations, each one collection and update."""
     folder: str | None = None
     """Run folder; by default runs/PRESET-seedSEED."""
     test_masters: PositiveInt = 20
-    """Fresh masters that the final test trains over the finished primitives; at least one for each rank."""
+    """Number of fresh masters that the final test trains over the finished primitives; at least one for each rank."""
     test_episodes: PositiveInt = 20
-    """Episodes for each of these in which the final test runs a primitive alone on a task."""
+    """Episodes for each of these masters in which the final test runs a primitive alone on a task."""
     sync_interval: PositiveInt = 10
     """Iterations between checks that phi is bitwise the same on all ranks."""
     checkpoint_minutes: NotNegativeFloat = 1.0
     """Minutes between checkpoints."""
     checkpoint_interval: OptionalPositiveInt = None
-    """Iterations between checkpoints, beside the minutes."""
+    """Iterations between checkpoints, in addition to the minutes."""
     time_limit: OptionalPositiveFloat = None
-    """Minutes after which the job leaves in order, with a checkpoint; the same command continues."""
+    """Minutes after which the job stops with a checkpoint; the same command continues the run."""
     stop_when: str | None = None
     """Ends training early, once a logged metric has reached a value: "return/adapted>39"."""
     patience: PositiveFloat = 600.0
-    """Seconds that one environment step or one wait for other ranks may take before the job is ended as hung."""
+    """Seconds that one environment step or one wait for other ranks may take before the job is ended because it hangs."""
 
 
 @dataclass(frozen=True)
@@ -221,13 +221,13 @@ class Config:
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
 
     def check(self, episode_length: int) -> None:
-        """Refuses sizes that do not fit one another.
+        """Refuses settings that are out of range or do not fit one another.
 
         Args:
-            episode_length: T of the environment.
+            episode_length: T, steps of the environment's episodes.
 
         Raises:
-            UserError: the rule, the values and what to do.
+            UserError: with the rule, the values and what to do.
         """
         for name, concern in vars(self).items():
             if dataclasses.is_dataclass(concern):

@@ -1,1 +1,1 @@
-"""Pictures of runs."""
+"""The paper's figures, drawn from logged runs."""

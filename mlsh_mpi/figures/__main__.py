@@ -1,8 +1,8 @@
 """The figures of the paper, from runs.
 
-python -m mlsh_mpi.figures FIGURE... | all             draws again from the curves kept in launch/paper
+python -m mlsh_mpi.figures FIGURE... | all             redraws from the curves kept in launch/paper
 python -m mlsh_mpi.figures FIGURE... --runs RUN...     takes the curves of these runs first
-python -m mlsh_mpi.figures FIGURE... --make            makes the runs before, those that are missing
+python -m mlsh_mpi.figures FIGURE... --make            makes the missing runs first
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def figures(
 
     Args:
         names: fig4a, fig4b and so on, or all.
-        make: make the runs first, as the figure's folder lists them, below runs/ where you are; what was begun is continued.
+        make: make the runs that the figure's folder lists first, below runs/ in the current folder; unfinished runs are resumed.
         runs: take the curves of these run folders.
-        only: make only runs with this in their folder's name.
+        only: make only runs whose folder's name contains this.
     """
     chosen = [name for name in FIGURES if make or (HOME / name / "curves.csv").exists()] if "all" in names else list(names)
     for name in chosen:
@@ -70,7 +70,7 @@ def _home() -> Path:
 
 
 def _made(home: Path, name: str, only: str) -> list[runner.Command]:
-    """Says how long it will take, makes the runs, and keeps what they cost. Returns all that were to be there."""
+    """Says how long the missing runs will take, makes them, and records their cost. Returns all runs that were wanted."""
     file, cores = home / name / "cost.json", len(os.sched_getaffinity(0))
     listed = runner.read_commands(home / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
@@ -92,7 +92,7 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
 
 
 def _draw(home: Path, name: str, folders: Sequence[Path]) -> None:
-    """With the curves of some runs in place of older ones of the same name and seed."""
+    """Draws a figure, after the curves of these runs have replaced older ones of the same name and seed."""
     shown, file = FIGURES[name], home / name / "curves.csv"
     curves = read_points(file)
     if folders:
@@ -113,7 +113,7 @@ def _draw(home: Path, name: str, folders: Sequence[Path]) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Entry point of ``python -m mlsh_mpi.figures``."""
     with exit_on_user_error():
         tyro.cli(figures, prog="mlsh figures")
 

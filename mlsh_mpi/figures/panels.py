@@ -24,7 +24,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def digitised(path: Path, panel: str) -> dict[str, Array]:
-    """The paper's curves of a panel: (n, 2) points each."""
+    """The paper's curves of a panel, digitised, by name: (n, 2) points each."""
     curves: dict[str, list[tuple[float, float]]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -34,15 +34,15 @@ def digitised(path: Path, panel: str) -> dict[str, Array]:
 
 
 def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str, Array]) -> None:
-    """Writes the picture.
+    """Writes the figure.
 
     Args:
-        path: where to.
-        shown: what it shows.
-        curves: of all its series.
-        of_paper: the paper's own, by name.
+        path: file to write.
+        shown: the paper's figure to draw.
+        curves: our curves of all its series.
+        of_paper: the paper's curves, by name.
     """
-    by_steps = shown.axis == "environment steps"  # as the second panel always is
+    by_steps = shown.axis == "environment steps"  # the axis that the second panel always has
     figure = Figure(figsize=(10.5 if by_steps else 12.5, 5.6), layout="constrained")
     axes = figure.subplots(1, 1 if by_steps else 2, sharey=True, squeeze=False)[0]
     ends: dict[Axes, list[tuple[float, float, str]]] = {axis: [] for axis in axes}
@@ -77,7 +77,7 @@ def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_pape
 
 
 def _name_at_their_ends(ends: dict[Axes, list[tuple[float, float, str]]]) -> None:
-    """The paper's curves by the y, x and name of where each ends: lowest first, each name above the one before it."""
+    """Labels the paper's curves at their ends (y, x, name), from the lowest up, each label above the one before it."""
     for axis, places in ends.items():
         low, high = axis.get_ylim()
         height = -np.inf
@@ -103,6 +103,6 @@ def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], 
 
 
 def _across(axes: Sequence[Axes], series: Series, places: Array) -> Iterator[tuple[Axes, Array]]:
-    """Each panel with the horizontal places there: environment steps in the last, the paper's axis in one before it."""
+    """Each panel with the x values of the points in it: environment steps in the last panel, the paper's axis in the first."""
     first = 1 if series.cycle > 1 else 0  # cycles are counted from 0
     return zip(axes[::-1], (places[:, 1], places[:, 0] / series.cycle - first), strict=False)

@@ -1,4 +1,4 @@
-"""What each figure of the paper shows, and which runs show it here."""
+"""What each figure of the paper shows, and the runs that reproduce it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Axis = Literal["iterations", "cycles", "updates", "environment steps"]
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: the runs whose folders differ in nothing but the seed."""
+    """One curve: the runs whose folders differ only in the seed."""
 
     runs: str
-    """Their folder without the seed, below runs/paper/."""
+    """Name of their folders without the seed, below runs/paper/."""
     label: str
     digitised: str = ""
-    """The curve of the paper that it stands beside, as launch/paper/paper-curves.csv names it."""
+    """The paper's curve to compare it with, as launch/paper/paper-curves.csv names it."""
     cycle: int = 1
     """W + U, where the axis counts cycles."""
 
@@ -31,30 +31,31 @@ class PaperFigure:
     axis: Axis
     """What the paper's horizontal axis counts."""
     steps: float
-    """Environment steps of the paper's run in a unit of its axis, all workers together."""
+    """Environment steps of the paper's run per unit of its axis, over all workers."""
     series: tuple[Series, ...]
     caption: str
-    """What was scaled, for the reader of the picture."""
+    """What was scaled, for the reader of the figure."""
     every: int = 1
-    """Iterations that are averaged to a point of a training curve; a cycle's where the axis counts these."""
+    """Number of iterations averaged to one point of a training curve; those of a cycle where the axis counts cycles."""
 
     mean_of_tasks: bool = False
-    """A seed counts by the mean of its tasks: where chance decides which task a collapsed seed serves, they are no strata."""
+    """Whether to average the tasks of each seed first: where chance decides which task a collapsed seed serves, tasks are no
+    strata."""
 
     def averaged(self, runs: str) -> int:
-        """Iterations that are averaged to a point of these runs."""
+        """Number of iterations averaged to one point of these runs' curves."""
         return next((of.cycle for of in self.series if of.runs == runs and self.axis == "cycles"), self.every)
 
 
 WORKERS = 240_000.0
-"""Environment steps of an iteration of the paper's runs: 120 workers of 2000."""
+"""Environment steps of an iteration of the paper's runs: 2000 for each of 120 workers."""
 GROUP = 24_000.0
-"""Of an update on a single task: the 12 workers of a group."""
+"""Environment steps of an update on a single task: 2000 for each of the 12 workers of a group."""
 ANT = (
     "10 groups of 4 workers (paper: 12), D = 2000; our ant of 40 kg; physics by implicitfast unless said otherwise; the first "
     "80 iterations with one macro-action an episode, W = 10, U = 20 (paper: N = 200, W = 20, U = 40)."
 )
-"""What is scaled in the runs of Twowalk."""
+"""What was scaled in the runs on Twowalk."""
 
 FIGURES: dict[str, PaperFigure] = {
     "fig4a": PaperFigure(

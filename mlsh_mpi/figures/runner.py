@@ -1,4 +1,4 @@
-"""Makes the runs behind a figure on this machine: those that are missing, several at once, each continued where it was left."""
+"""Makes the missing runs of a figure on this machine, several at a time; unfinished runs are resumed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mlsh_mpi.tracking.run_folder import SUMMARY
 
 SPEED = "speed/steps_per_cpu_second"
 PROBE = "--iterations 3 --forming-iterations 0 --groups 2 --workers 1 --test-masters 1 --test-episodes 1".split()
-"""What makes a run short."""
+"""Options that make a run short."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A line of a list of runs: arguments of the trainer, or of `adapt` behind that word."""
+    """A line of a list of runs: the arguments of `train`, or the word `adapt` and its arguments."""
 
     arguments: tuple[str, ...]
     folder: Path
 
     @classmethod
     def parse(cls, line: str, source: Path) -> Command:
-        """From the list's line.
+        """Parses a line of the list.
 
         Raises:
             UserError: it names no run folder.
@@ -46,16 +46,16 @@ class Command:
 
     @property
     def name(self) -> str:
-        """How figures know the run."""
+        """The run's name in figures."""
         return run_name(self.folder)
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing to be done."""
+        """Whether the run is finished."""
         return (self.folder / SUMMARY).exists()
 
     def start(self, ranks: int) -> subprocess.Popen[bytes]:
-        """On this machine, with what it says in a file."""
+        """Starts the run on this machine, with its output in the file `log`."""
         module, arguments = "train", self.arguments
         if arguments[0] == "adapt":
             module, arguments = arguments[0], arguments[1:]
@@ -64,17 +64,17 @@ class Command:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             command = ["mpirun", "-np", str(ranks), sys.executable, "-m", f"mlsh_mpi.{module}", *arguments]
-            # In a group of its own: a terminal's Ctrl-C would reach it at once, and some launchers end the job on it.
+            # In a session of its own: else a terminal's Ctrl-C would reach it at once, and some launchers then end the job.
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     @property
     def log(self) -> Path:
-        """What the run said."""
+        """The file with the run's output."""
         return self.folder.parent / "console" / f"{self.folder.name}.txt"
 
 
 def read_commands(folder: Path) -> list[list[Command]]:
-    """What a figure's folder lists: trainings (runs.txt), then tests of what they left (tests.txt).
+    """The runs that a figure's folder lists: training runs (runs.txt), then tests of their results (tests.txt).
 
     Raises:
         UserError: a line names no run folder.
@@ -86,7 +86,7 @@ def read_commands(folder: Path) -> list[list[Command]]:
 
 
 def cpu_seconds(folder: Path) -> float:
-    """What a run has cost, all ranks together, as far as it has come."""
+    """CPU-seconds that a run has taken so far, over all ranks; its wall time if no speed was logged."""
     rows, seconds, before = read_rows(folder / "metrics.jsonl"), 0.0, 0.0
     for row in rows:
         seconds += (row["environment_steps"] - before) / row.get(SPEED, float("inf"))
@@ -95,10 +95,10 @@ def cpu_seconds(folder: Path) -> float:
 
 
 def speed_here(command: Command) -> float:
-    """Environment steps a CPU-second of a short training of the same kind, measured now.
+    """Environment steps per CPU-second of a short training run of the same kind, measured now.
 
     Raises:
-        UserError: it does not run.
+        UserError: the run fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         at = command.arguments.index("--folder")
@@ -111,9 +111,9 @@ def speed_here(command: Command) -> float:
 
 
 def make(stages: Sequence[Sequence[Command]], title: str) -> None:
-    """Starts what is not finished, as many runs at once as there are cores, stage after stage.
+    """Makes the unfinished runs, as many at a time as there are cores, stage after stage.
 
-    Told to end (INT, TERM), it lets every run leave in order; the same call continues them.
+    On INT or TERM it asks every run to leave in an orderly way; the same call continues them.
     """
     cores, commands = len(os.sched_getaffinity(0)), [command for stage in stages for command in stage]
     leaving = threading.Event()
@@ -124,7 +124,7 @@ def make(stages: Sequence[Sequence[Command]], title: str) -> None:
         began = time.monotonic()
         process = command.start(ranks)
         while process.poll() is None:
-            if leaving.wait(0.2):  # asked until it has heard it: a job that is just starting does not
+            if leaving.wait(0.2):  # repeated, because a job that is just starting ignores it
                 process.send_signal(signal.SIGUSR1)
                 time.sleep(2)
         if not leaving.is_set():

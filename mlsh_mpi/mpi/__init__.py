@@ -1,1 +1,1 @@
-"""The ranks of a job: who they are, what they send to one another, and how the job begins and ends."""
+"""The MPI job: its ranks, what they send to one another, the placement of workers, and how a job starts and ends."""

@@ -1,4 +1,4 @@
-"""How a rank that failed says so, once for the whole job, and ends all ranks with it."""
+"""How a rank that failed reports it, once for the whole job, and ends all ranks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ exit_process = os._exit
 
 
 def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path | None, first_here: bool) -> NoReturn:
-    """Tells of what has ended this rank, and ends the job with it."""
+    """Reports the exception that has ended this rank, and ends the whole job."""
     if isinstance(error, UserError):
         alone = WITHOUT_MPI is None and MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
         if alone or promised_rank() == 0:
             warn(sentence(str(error)))
-        if alone or threading.current_thread() is not threading.main_thread():  # whose exit would end nothing else
+        if alone or threading.current_thread() is not threading.main_thread():  # else sys.exit ends this thread only
             abort(2)
         sys.exit(2)
     text = "interrupted" if isinstance(error, Interrupted) else "failed\n" + "".join(traceback.format_exception(error))
@@ -35,19 +35,19 @@ def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path |
 
 
 def abort(code: int) -> NoReturn:
-    """Ends every rank. The launcher may take a moment to end this one, which has nothing more to say."""
-    time.sleep(0.3)  # and a moment before to read what this one has said, or it is lost
+    """Ends every rank. This one exits by itself, because the launcher may take a moment to end it."""
+    time.sleep(0.3)  # the launcher needs a moment to read this rank's output, or it is lost
     MPI.COMM_WORLD.Abort(code)
     exit_process(code)
 
 
 def report_failure(text: str, folder: Path | None, first_here: bool) -> None:
-    """Prints what has befallen this rank, once a job: the first to create the file speaks, the others wait for its abort. If
-    that was another host, which may be out of reach, this host's first rank speaks too."""
+    """Prints why this rank failed, once per job: the first rank to create the file prints, the others wait for its abort. If that
+    rank is on another host, which may be out of reach, the first rank of this host prints too."""
     rank, here = MPI.COMM_WORLD.Get_rank(), f"on {socket.gethostname()} "
     text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} {here}{text}"
     if folder is None:
-        time.sleep(2 * min(rank, 1) + 0.05 * min(rank, 60))  # the lowest that fails speaks; its abort takes a moment
+        time.sleep(2 * min(rank, 1) + 0.05 * min(rank, 60))  # the lowest rank that fails prints; its abort takes a moment
     else:
         try:
             with (folder / "traceback.txt").open("x", encoding="utf-8") as file:

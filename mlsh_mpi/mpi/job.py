@@ -1,4 +1,4 @@
-"""One MPI job in this process: how it begins, which signals it answers, and how one rank's failure ends all of them."""
+"""One MPI job in this process: how it starts, how it handles signals, and how the failure of one rank ends all of them."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from mlsh_mpi.output import say
 STARTING = 600.0
 """Patience in seconds until the configuration is known (:meth:`Job.be_patient`): many ranks may load from one slow disk."""
 CLOCKS = 300.0
-"""Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, and then no job starts
-and no file opens."""
+"""Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, so that no job
+starts and no file opens."""
 UNSEEN = 10.0
-"""Seconds until a new file counts as unseen: a network filesystem may take a moment, though it is told to look again."""
+"""Seconds until a new file counts as invisible: a network filesystem may take a moment, even if its folder is listed again."""
 CONTINUE = 75
 """Exit code of a job that left early and is to be continued by the same command: the system's EX_TEMPFAIL."""
 
 
 _one_job = threading.Lock()
-"""Held by the job of this process: two would mix up each other's collectives."""
+"""Held by the job of this process: two jobs would mix up each other's collectives."""
 
 
 class Leave(SystemExit):
-    """All ranks end the job in order; a script that does not catch it ends with exit code :data:`CONTINUE`.
+    """All ranks leave the job in an orderly way; a script that does not catch it ends with exit code :data:`CONTINUE`.
 
     Args:
-        reason: for leaving.
+        reason: why the job leaves.
     """
 
     def __init__(self, reason: str) -> None:
@@ -54,49 +54,49 @@ class Leave(SystemExit):
 
 
 class Job:
-    """The whole MPI job."""
+    """The whole MPI job, as this rank sees it."""
 
     def __init__(self) -> None:
         refuse_singletons()
         world = MPI.COMM_WORLD
         self.watch, self.library = Watchdog(), library_version()
         self.folder: Path | None = None
-        """Where a traceback is kept, once there is a run folder."""
+        """The run folder, once there is one; a traceback is kept there."""
         self.closing = ExitStack()
-        """What a run has opened: closed when the job ends, however it does, for a script may go on."""
+        """What a run has opened; closed however the job ends, because a script may continue."""
         self.first_here = True
-        """Whether no rank of this host has a lower number."""
+        """Whether this is the lowest rank of its host."""
         self.be_patient(STARTING)
         self.watch.enter(lambda: "the other ranks: their hosts cannot be reached over the network, or do not start")
         host = world.Split_type(MPI.COMM_TYPE_SHARED)
         cores = set().union(*host.allgather(os.sched_getaffinity(0)))
         self.watch.leave()
         self.cores = len(cores)
-        """Cores that this host's ranks may use."""
+        """Number of cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
-        """Ranks on this host."""
+        """Number of ranks on this host."""
         self.first_here = host.Get_rank() == 0
         host.Free()
         alone = self.ranks_here == world.Get_size()
         self.world = Ranks(world, ranks_per_core=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
         self.host_of = self.world.allgather(socket.gethostname())
-        """Name of each rank's host."""
+        """Host name of each rank."""
         self.hosts = sorted(set(self.host_of))
         self.started = time.monotonic()
         self.goes_on = False
-        """Whether a script or notebook lives on after the job."""
+        """Whether a script or notebook continues after the job."""
         self.asked_to_leave = ""
-        """The signal that has asked this rank to leave at the next occasion."""
+        """Name of the signal that has asked this rank to leave at the next opportunity; empty if none has."""
         self._afterwards: dict[int, Any] = {}
         self._process = os.getpid()
 
     def open(self) -> None:
-        """From here on, until :meth:`close`, signals ask to leave and nobody ends the process in silence.
+        """From here on, until :meth:`close`, signals are requests to leave, and nothing ends the process unnoticed.
 
         Raises:
-            UserError: the ranks are not one job: others are missing, or run something else.
+            UserError: the ranks are not one job: some are missing, or run something else.
         """
-        if threading.current_thread() is threading.main_thread():  # Python hears signals in no other
+        if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
             signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
             self._afterwards = {number: signal.signal(number, self._on_signal) for number in signals}
         os._exit = self._refuse_exit  # type: ignore[assignment]
@@ -105,9 +105,9 @@ class Job:
         self.world.agreed(self._refuse_missing_ranks)
 
     def close(self) -> None:
-        """Signals, ``os._exit`` and time mean again what they meant before the job, and what a run has opened is closed."""
+        """Closes what a run has opened, restores signal handlers and ``os._exit``, and stops the watchdog."""
         try:
-            with suppress(OSError):  # a disk that is full has been told of
+            with suppress(OSError):  # a full disk has been reported already
                 self.closing.close()
         finally:
             self._restore()
@@ -119,9 +119,9 @@ class Job:
         self.watch.stop()
 
     def _refuse_exit(self, code: int) -> NoReturn:
-        """In place of ``os._exit``, by which a simulator would end this rank as if all were well. Child processes may use it.
+        """Replaces ``os._exit``, with which a simulator would end this rank without an error. Child processes may use it.
 
-        A C library's own exit() passes by unseen.
+        A call of exit() in a C library is not noticed.
         """
         if os.getpid() != self._process:
             exit_process(code)
@@ -130,17 +130,17 @@ class Job:
         abort(1)
 
     def be_patient(self, seconds: float) -> None:
-        """From here on ends the rank, and with it the job, once a single thing that it waits for takes longer than this."""
+        """From here on the watchdog ends the rank, and with it the job, when a single thing takes longer than this."""
         self.watch.start(seconds, lambda text: report_failure(text, self.folder, self.first_here))
 
     def same_everywhere(self, facts: dict[str, str]) -> None:
-        """Refuses ranks that would do something else.
+        """Refuses ranks that would do something different.
 
         Args:
-            facts: name and value of what every rank must have alike.
+            facts: names and values of what must be the same on every rank.
 
         Raises:
-            UserError: on every rank; the first that differs from rank 0 is named, with its host.
+            UserError: on every rank; it names the first rank that differs from rank 0, and its host.
         """
         for rank, other in enumerate(found := self.world.allgather(facts)):
             if other != found[0]:
@@ -159,7 +159,7 @@ class Job:
             )
 
     def _refuse_clocks(self) -> None:
-        clocks = self.world.allgather(time.time())  # all leave a barrier within a moment
+        clocks = self.world.allgather(time.time())  # all ranks have just left a collective
         late, early = int(np.argmin(clocks)), int(np.argmax(clocks))
         ahead = clocks[early] - clocks[late]
         if ahead > CLOCKS:
@@ -169,7 +169,7 @@ class Job:
             )
 
     def seen_by(self, path: Path) -> list[str]:
-        """Hosts that see a file which rank 0 has just made."""
+        """Hosts that see a file which rank 0 has just created. Every rank must call it."""
         deadline = time.monotonic() + UNSEEN
         while not (seen := path.exists()) and time.monotonic() < deadline:
             with suppress(OSError):
@@ -179,17 +179,17 @@ class Job:
 
     def _on_signal(self, number: int, _: object) -> None:
         if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
-            raise Interrupted  # a second one means now
+            raise Interrupted  # a second one ends the job at once
         self.asked_to_leave = signal.Signals(number).name
 
     def leave_if_asked(self) -> None:
-        """The occasion to leave: all ranks call it together, and leave together if a signal has reached any of them."""
+        """An opportunity to leave: every rank must call it, and all leave together if a signal has reached any of them."""
         if self.world.any([bool(self.asked_to_leave)])[0]:
             self.leave()
 
     def leave(self) -> NoReturn:
-        """Raises Leave on every rank, once all have agreed: for the signal of the lowest rank that got one, else for the time."""
-        if self._afterwards:  # whoever repeats them until the job has gone would else kill it on its way out
+        """Raises Leave on every rank, which must all call it. The reason is the lowest rank's signal, or else the time limit."""
+        if self._afterwards:  # a sender that repeats signals until the job has ended would else kill it on its way out
             ignored = (signal.SIGUSR1, signal.SIGUSR2, *(() if self.goes_on else (signal.SIGINT,)))
             self._afterwards |= dict.fromkeys(ignored, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -199,23 +199,23 @@ class Job:
 
 @contextmanager
 def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool = False) -> Iterator[Job]:
-    """Runs the body as an MPI job in which one rank's failure ends all.
+    """Runs the body as an MPI job in which the failure of one rank ends all of them.
 
-    A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with 2. Any other
-    exception, SystemExit among them, is printed once with the rank's name and aborts the job with 1. USR1, USR2, TERM and INT ask
-    the job to leave in order (:meth:`Job.leave_if_asked`); a second INT ends it at once. A script or notebook with one rank goes
-    on after all of this: there every exception is raised as it is.
+    A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with exit code 2. Any
+    other exception, including SystemExit, is printed once with the rank's number and aborts the job with exit code 1. USR1, USR2,
+    TERM and INT ask the job to leave in an orderly way (:meth:`Job.leave_if_asked`); a second INT ends it at once. A script or
+    notebook with one rank continues: exceptions reach it, an environment's SystemExit as an EnvironmentFault.
 
     Args:
-        sentence: how a UserError is worded.
-        script: whether a script has called, not the command line.
+        sentence: formats the message of a UserError.
+        script: whether a script calls this, not a command.
 
     Raises:
-        UserError: there is no MPI library, or another job is at work in this process.
+        UserError: there is no MPI library, or another job is running in this process.
         Leave: the job leaves early.
     """
     if not script:
-        atexit.register(gc.freeze)  # else Python looks through all of torch for garbage before it ends: half a second a rank
+        atexit.register(gc.freeze)  # else Python searches all of torch for garbage when it ends: half a second per rank
     lone_script = script and (WITHOUT_MPI is not None or MPI.COMM_WORLD.Get_size() == 1)
     current: Job | None = None
     with _only_job():
@@ -232,13 +232,13 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
                 if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
                     Path(os.environ["MLSH_LEFT"]).touch()
             if not lone_script and threading.current_thread() is not threading.main_thread():
-                abort(CONTINUE)  # SystemExit would end the thread alone
+                abort(CONTINUE)  # SystemExit would end this thread only
             raise
         except BaseException as error:
             if not lone_script:
                 end_job(error, sentence, current.folder if current else None, current is not None and current.first_here)
             if isinstance(error, Interrupted):
-                raise KeyboardInterrupt from None  # only this one means 130 to Python
+                raise KeyboardInterrupt from None  # Python exits with 130 for this class only
             if isinstance(error, (SystemExit, KeyboardInterrupt)):
                 raise EnvironmentFault(f"the environment raised {as_words(error)}") from error
             raise

@@ -10,11 +10,11 @@ NAMES = {
     *("mpirun", "mpiexec", "mpiexec.hydra", "hydra_pmi_proxy", "hydra_bstrap_pr", "srun"),
     *("prterun", "prted", "orterun", "orted"),
 }
-"""Of processes, as the kernel cuts them off."""
+"""Names of the launchers' processes, cut to the length that the kernel keeps."""
 
 
 def above() -> list[Path]:
-    """Their folders in /proc, the nearest first. None where a rank is started by other means, or by hand."""
+    """The folders in /proc of these processes, the nearest first. Empty if the rank was started by other means, or by hand."""
     found: list[Path] = []
     process = Path("/proc/self")
     with contextlib.suppress(OSError, ValueError):
@@ -29,17 +29,17 @@ def above() -> list[Path]:
 
 
 def end_later(seconds: float) -> None:
-    """Ends those that are still there then: one that waits for a host out of reach would stay for ever."""
+    """Kills those that still exist after this time: a launcher that waits for an unreachable host would stay for ever."""
     still = []
     for path in above():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             still.append(f'[ "$(cat {path}/comm)" != "{_name(path)}" ] || kill -9 {path.name}')
     if still:
         script = f"exec </dev/null >/dev/null 2>&1; sleep {seconds}; {'; '.join(still)}"
-        local = {"PATH": "/usr/bin:/bin"}  # the network may be gone, and with it what else is on PATH
+        local = {"PATH": "/usr/bin:/bin"}  # the network may be gone, and with it the rest of PATH
         subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, env=local)
 
 
 def _name(process: Path) -> str:
-    """As the kernel has it, given the folder in /proc."""
+    """A process's name in the kernel, given its folder in /proc."""
     return (process / "comm").read_text(encoding="utf-8").strip()

@@ -1,4 +1,4 @@
-"""The MPI library in use: the only importer of mpi4py, which also works where no library can be found."""
+"""The MPI library in use. Only this module imports mpi4py; it can itself be imported where there is no MPI library."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import cloudpickle
 from mlsh_mpi.errors import UserError
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", RuntimeWarning)  # of a foreign launcher: refuse_singletons says it in one sentence
+    warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
     try:
         from mpi4py import MPI as MPI
-    except (ImportError, RuntimeError) as _error:  # no library, or not the one it was built for
+    except (ImportError, RuntimeError) as _error:  # no MPI library, or not the one that mpi4py was built for
         MPI = None  # type: ignore[assignment]
         WITHOUT_MPI: str | None = str(_error).partition("\n")[0]
-        """Why there is none."""
+        """Why there is no MPI library; None if there is one."""
     else:
         WITHOUT_MPI = None
         MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
@@ -33,7 +33,7 @@ def refuse_without_mpi() -> None:
 
 
 def promised_ranks(environment: Mapping[str, str]) -> int | None:
-    """How many ranks the launcher says there are; None if it does not say."""
+    """Number of ranks according to the launcher; None if it does not say."""
     names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
     if "SLURM_PROCID" in environment:
         names.append("SLURM_STEP_NUM_TASKS")
@@ -41,7 +41,7 @@ def promised_ranks(environment: Mapping[str, str]) -> int | None:
 
 
 def refuse_singletons() -> None:
-    """Raises UserError if MPI has other ranks than it should: the launcher belongs to another library, or was forgotten."""
+    """Raises UserError if MPI has not the expected number of ranks: the launcher fits another MPI library, or was forgotten."""
     promised, size = promised_ranks(os.environ), MPI.COMM_WORLD.Get_size()
     if promised is not None and promised != size:
         raise UserError(
@@ -58,12 +58,12 @@ def refuse_singletons() -> None:
 
 
 def library_version() -> str:
-    """Name and version of the MPI library: the first words it says of itself."""
+    """Name and version of the MPI library: the first words of its version string."""
     return " ".join(MPI.Get_library_version().splitlines()[0].split(",")[0].strip(" \0").split())
 
 
 def promised_rank() -> int:
-    """This process's rank as the launcher counts, so that singletons do not all take themselves for the first."""
+    """This process's rank according to the launcher, so that singletons do not all take themselves for rank 0."""
     for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"):
         if name in os.environ:
             return int(os.environ[name])

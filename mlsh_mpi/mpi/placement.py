@@ -1,4 +1,4 @@
-"""Pure: which rank hosts which groups and workers. The algorithm never depends on it."""
+"""Pure functions: the placement of groups and workers on ranks. The algorithm never depends on it."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Placement:
-    """What one rank hosts: either whole groups, or some of the workers of one group."""
+    """What is placed on one rank: either whole groups, or some of the workers of one group."""
 
     groups: tuple[int, ...]
-    """Groups hosted here; more than one only if all their workers are here."""
+    """Groups on this rank; more than one only if all their workers are here."""
     workers: tuple[int, ...]
-    """Workers hosted here, in order of their groups, as many for each group."""
+    """Workers on this rank, in order of their groups, equally many for each group."""
     shares_group: bool
-    """Other ranks host workers of the same group, so theta's gradients need communication."""
+    """Whether other ranks have workers of the same group, so that theta's gradients need communication."""
 
     def of_workers(self, of_groups: Sequence[T]) -> list[T]:
-        """What every group has, for each worker here."""
+        """Given a value for each group, the value for each worker on this rank."""
         return [of_groups[group] for group in self.groups for _ in range(self.workers_per_group)]
 
     @property
     def workers_per_group(self) -> int:
-        """Workers of each group here hosted on this rank."""
+        """Number of workers on this rank of each of its groups."""
         return len(self.workers) // len(self.groups)
 
 
 def grown(groups: int, workers_per_group: int, ranks: int) -> int:
-    """The number of groups: one worker a group grows to one group a rank; else what was asked for."""
+    """The number of groups: as configured, but with one worker a group at least one group for each rank."""
     return max(groups, ranks) if workers_per_group == 1 else groups
 
 
 def ranks_with(groups: Sequence[bool], workers_per_group: int, ranks: int) -> list[int]:
-    """The ranks that host workers of at least one of the groups that are marked."""
+    """The ranks that have workers of at least one marked group."""
     hosted = _hosted(len(groups), workers_per_group, ranks)
     return [rank for rank, here in enumerate(hosted) if any(groups[group] for group in here)]
 
 
 @cache
 def _hosted(groups: int, workers_per_group: int, ranks: int) -> list[tuple[int, ...]]:
-    """The groups of every rank."""
+    """The groups on every rank."""
     return [place(groups, workers_per_group, ranks, rank).groups for rank in range(ranks)]
 
 
 def place(groups: int, workers_per_group: int, ranks: int, rank: int) -> Placement:
-    """Deals groups to ranks in even blocks or, with more ranks than groups, ranks to groups and workers to those ranks.
+    """Assigns groups to ranks in even blocks or, with more ranks than groups, ranks to groups and workers to those ranks.
 
     Args:
         groups: number of groups, after :func:`grown`.
-        workers_per_group: workers that share one task and one theta.
+        workers_per_group: number of workers that share one task and one theta.
         ranks: size of the MPI world.
-        rank: which of them asks.
+        rank: the rank whose placement is returned.
 
     Raises:
         UserError: there are more ranks than workers.

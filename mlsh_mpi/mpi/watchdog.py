@@ -1,4 +1,4 @@
-"""What this rank is doing that could hang, and a timer that ends the rank when it takes too long."""
+"""The watchdog: it knows what this rank is doing that could hang, and ends the rank when that takes too long."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from mlsh_mpi.mpi import launchers
 
 TELLING = 8.0
-"""Seconds that the last words may take."""
+"""Seconds that the last report may take."""
 GRACE = 10.0
 """Seconds that the launcher has to end the job by itself."""
 WAITING = 2.0
-"""Patience with other ranks, as a multiple of that with the own environment: so the rank that hangs speaks first."""
+"""Patience with other ranks, as a multiple of that with this rank's environment, so that the rank that hangs reports first."""
 BLIND = 1.5
-"""The same with the watching thread itself, which cannot look while an extension holds the interpreter's lock."""
+"""Patience with the watching thread itself, which cannot run while an extension holds the interpreter's lock."""
 _exit_process = os._exit
 
 
 class Watchdog:
-    """Knows one thing at a time; entering and leaving cost a microsecond."""
+    """Watches one thing at a time; entering and leaving cost a microsecond."""
 
     def __init__(self) -> None:
         self._entered: tuple[float, float, Callable[[], str]] | None = None
@@ -33,26 +33,26 @@ class Watchdog:
         self._stopped = threading.Event()
 
     def enter(self, what: Callable[[], str], factor: float = 1.0) -> None:
-        """Something begins that may hang.
+        """Call it when something begins that may hang.
 
         Args:
-            what: describes it, if it does.
+            what: describes it; called only if it hangs.
             factor: multiplies the patience with it.
         """
         self._entered = (time.monotonic(), factor, what)
 
     def leave(self) -> None:
-        """It is over."""
+        """Call it when that is over."""
         self._entered = None
 
     @property
     def doing(self) -> str:
-        """What it is that may hang, in words."""
+        """What is being watched, in words."""
         entered = self._entered
         return entered[2]() if entered is not None else "something that is not an environment"
 
     def stop(self) -> None:
-        """Nothing is watched any more."""
+        """Stops watching."""
         self._entered = None
         if self._thread is not None:
             self._stopped.set()
@@ -60,11 +60,11 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
     def start(self, patience: float, tell: Callable[[str], None]) -> None:
-        """Watches from a thread of its own, until :meth:`stop`; called again it only changes the patience.
+        """Watches from a thread of its own, until :meth:`stop`; another call only changes the patience.
 
         Args:
-            patience: seconds.
-            tell: hears what hangs, and where in the program, just before the rank is ended.
+            patience: seconds that a single thing may take.
+            tell: called just before the rank is ended, with what hangs and where in the program.
         """
         self._patience = patience
         _look_again_within(patience)
@@ -88,7 +88,7 @@ class Watchdog:
 
 
 def _look_again_within(patience: float) -> None:
-    """Unless it is called again in time, ends the rank with a traceback, from a thread that does not need the interpreter."""
+    """Unless called again in time, ends the rank with a traceback, from a thread that does not need the interpreter."""
     if sys.__stderr__ is not None:
         faulthandler.dump_traceback_later(BLIND * patience + 5, exit=True, file=sys.__stderr__)
 
@@ -98,8 +98,8 @@ def _end(tell: Callable[[str], None], text: str) -> None:
     telling = threading.Thread(target=tell, args=(text,), daemon=True)
     telling.start()
     telling.join(TELLING)
-    time.sleep(0.3)  # the launcher reads it
+    time.sleep(0.3)  # the launcher needs a moment to read the report
     try:
         launchers.end_later(GRACE)
     finally:
-        _exit_process(1)  # not MPI's abort, which may hang with the rest; the launcher ends the other ranks
+        _exit_process(1)  # not MPI's abort, which may hang too; the launcher ends the other ranks

@@ -1,4 +1,4 @@
-"""A picture of a test: return against updates and environment steps, task by task."""
+"""A plot of a test: return against updates and environment steps, task by task."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 
 
 def draw_adaptation(path: Path, summary: Any, title: str) -> None:
-    """Writes the picture as PNG.
+    """Writes the plot as PNG.
 
     Args:
-        path: where to.
-        summary: of a test (:func:`mlsh_mpi.reporting.tables.summarise`).
-        title: of the whole picture.
+        path: file to write.
+        summary: the test's summary, from :func:`mlsh_mpi.reporting.tables.summarise`.
+        title: title of the plot.
     """
     tasks = summary["tasks"]
     figure = Figure(figsize=(9.2, 4.4), layout="constrained")

@@ -1,4 +1,4 @@
-"""One picture of a run: how it learned, and where each primitive goes (paper, Figure 3)."""
+"""A plot of a run: its learning curves, and where each primitive goes (paper, Figure 3)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LENGTH = "schedule/macro_length"
 def draw(
     path: Path, rows: Sequence[dict[str, float]], forced: ForcedReturns, family: TaskFamily, skills: Skills | None, title: str
 ) -> None:
-    """Writes the picture as PNG.
+    """Writes the plot as PNG.
 
     Args:
-        path: where to.
+        path: file to write.
         rows: metrics of each iteration.
         forced: returns of each primitive alone; may be of no task.
         family: of the environment; one with a `survey` gets arrows, another the forced returns as colours.
@@ -72,7 +72,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
 
 
 def _arrows(axis: Axes, k: int, family: TaskFamily, skills: Skills) -> None:
-    """Mean displacement under primitive k from a grid of places."""
+    """Draws the mean displacement under primitive k from a grid of positions."""
     survey = family.attribute("survey")(15, seeding.stream(4, "survey"))
     seen = skills.primitive_view(skills.observe(survey["observations"]))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A picture of several runs: how they learned, and what fresh masters reach over what each has learned.
+"""A plot of several runs: their learning curves, and the returns of fresh masters over the primitives of each.
 
 python -m mlsh_mpi.reporting.seeds RUN... [--picture seeds.png]
 """
@@ -30,18 +30,18 @@ class Run:
     """One finished or unfinished run."""
 
     name: str
-    """Its folder without the seed: runs of one name are drawn together."""
+    """Name of its folder without the seed; runs of one name are drawn together."""
     curves: dict[str, Array]
-    """For each metric of LEARNING that it has logged: (n, 2) environment steps and return."""
+    """(n, 2) environment steps and mean return, for each metric of LEARNING that it has logged."""
     test: Array
     """(updates + 1,) mean return of fresh masters in the final test; empty if there was none yet."""
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """From its folder.
+        """Reads a run from its folder.
 
         Raises:
-            UserError: there is no run, or nothing logged yet.
+            UserError: there is no run in the folder, or it has not logged a return yet.
         """
         curves = {metric: points[:, 1:] for metric, points in training_curves(folder).items()}
         try:
@@ -52,11 +52,11 @@ class Run:
 
 
 def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
-    """Writes the picture.
+    """Writes the plot.
 
     Args:
-        path: where to; its ending says how, such as .png or .pdf.
-        runs: at least one.
+        path: file to write; its suffix gives the format, such as .png or .pdf.
+        runs: at least one run.
     """
     figure = Figure(figsize=(9.2, 4.0), layout="constrained")
     learning, test = figure.subplots(1, 2)
@@ -91,14 +91,14 @@ def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label:
 
 
 def main() -> None:
-    """The command."""
+    """Entry point of ``python -m mlsh_mpi.reporting.seeds``."""
 
     def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
-        """Draws several runs together, those that differ in nothing but their seed as a mean with its band.
+        """Draws several runs together; those that differ only in their seed are drawn as a mean with its band.
 
         Args:
-            runs: their folders.
-            picture: where to; .png, .pdf or .svg.
+            runs: the run folders.
+            picture: file to write: .png, .pdf or .svg.
         """
         if not runs:
             raise UserError("name run folders, such as runs/*-seed*")

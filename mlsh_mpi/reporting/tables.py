@@ -32,7 +32,7 @@ def steps_per_iteration(config: Config, family: TaskFamily, groups: int) -> int:
 
 
 def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Path, done: int) -> str:
-    """Who runs what, and how much of it there is to come after the iterations that are done."""
+    """The header of a training run: what runs on which ranks, and how much is left after `done` iterations."""
     steps, workers = steps_per_iteration(config, family, groups), groups * config.sampling.workers
     hierarchy, iterations = config.hierarchy, config.run.iterations
     forming = ""
@@ -57,7 +57,7 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
 
 
 def adapt_header(config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, folder: Path, done: int) -> str:
-    """The same of a test."""
+    """The header of a test, resumed after `done` iterations."""
     tasks = list(dict.fromkeys(map(adaptation_set.family.label, adaptation_set.tasks)))
     count, rounds, method = len(adaptation_set.tasks), config.run.iterations, methods.method_of(config)
     named = ", ".join(tasks[:6]) + ", ..." * (len(tasks) > 6)
@@ -88,7 +88,7 @@ def _listed(lines: dict[str, str]) -> str:
 def summarise(
     rows: Sequence[dict[str, float]], adaptation: Adaptation, forced: ForcedReturns | None, family: TaskFamily, config: Config
 ) -> Any:
-    """Everything the final tables say, as JSON.
+    """Everything that the final tables say, as a JSON value.
 
     Args:
         rows: of the log.
@@ -149,14 +149,14 @@ def _diagnostics(found: HierarchyDiagnostics) -> dict[str, Any]:
 
 
 def _curve(returns: Array) -> dict[str, Any]:
-    """(U + 1, M) -> means over the learners, and how sure they are; without the updates after which nobody looked."""
+    """(U + 1, M) -> means over the learners with their 95 % bands, for the updates after which there was an evaluation."""
     known = np.flatnonzero(~np.isnan(returns).any(1))
     return {"updates": known, "mean": returns[known].mean(1), "band": [band(values) for values in returns[known]]}
 
 
 def separation(matrix: Array) -> float | None:
-    """How far apart the primitives are: of all ways to give each task a primitive of its own, the best mean return on the own
-    task less the mean return of the primitives on the tasks of others. None where tasks are not listed or outnumber them."""
+    """How specialised the primitives are: with the best assignment of a primitive to each task, their mean return on the own task
+    less that on the tasks of the others. None where tasks are not listed or outnumber the primitives."""
     if not matrix.size or matrix.shape[1] > matrix.shape[0] or matrix.shape[1] < 2:
         return None
     tasks = matrix.shape[1]
@@ -200,7 +200,7 @@ def tables(summary: Any, width: int = 110) -> str:
 
 
 def _of_tasks(summary: Any) -> Table:
-    """How the learners of each task fared."""
+    """The results of the learners of each task."""
     title = f"{summary['masters']} {summary['method']}, mean return of an episode"
     table = Table(title=title, title_justify="left")
     after = f"{summary['updates']} update{'s' * (summary['updates'] != 1)}"
@@ -218,7 +218,7 @@ def _of_tasks(summary: Any) -> Table:
 
 
 def _of_primitives(summary: Any) -> Table:
-    """What each primitive earns alone."""
+    """The mean return of each primitive alone on each task."""
     forced = {label: task["forced"] for label, task in summary["tasks"].items()}
     table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
     table.add_column("task")

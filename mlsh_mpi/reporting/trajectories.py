@@ -1,4 +1,4 @@
-"""Where episodes go, seen from above, in the colours of the primitives that act."""
+"""Plots of where episodes go, seen from above, in the colours of the active primitives."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 COLUMNS = 5
-"""Panels in a row at most."""
+"""Largest number of panels in a row."""
 
 
 @dataclass(frozen=True)
 class Walks:
-    """One panel: episodes on the same ground."""
+    """One panel: the trajectories of episodes on the same ground."""
 
     title: str
     paths: Sequence[Array]
-    """(T, 2) metres, for each episode."""
+    """(T, 2) positions in metres, for each episode."""
     primitives: Sequence[Array]
-    """(T,) which acted, for each episode."""
+    """(T,) active primitives, for each episode."""
     walls: Array
-    """(n, 4) west, east, south, north."""
+    """(n, 4) west, east, south and north edges."""
     goals: Array
-    """(m, 2)."""
+    """(m, 2) positions."""
 
 
 def draw_paths(path: Path, panels: Sequence[Walks], title: str) -> None:
-    """Writes the picture.
+    """Writes the plot.
 
     Args:
-        path: where to; its ending says how.
-        panels: at least one.
-        title: of the whole picture.
+        path: file to write; its suffix gives the format.
+        panels: at least one panel.
+        title: title of the plot.
     """
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)

@@ -1,4 +1,4 @@
-"""Films of episodes: the environment's own pictures, with the active primitive as colour and caption."""
+"""Videos of episodes: the frames that the environment renders, with the active primitive as colour and caption."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LONGEST = 300
-"""Pictures of an episode at most; of a longer one only every second, third, ... is shown."""
+"""Largest number of frames of an episode; of a longer one only every second, third, ... step is shown."""
 STRIP = 46
 """Height of the caption in pixels."""
 FORMATS = (".mp4", ".gif", ".png")
 STILLS = 5
-"""Pictures of an episode that a PNG shows, evenly spaced."""
+"""Number of an episode's frames that a PNG shows, evenly spaced."""
 WIDEST = 1600
-"""Pixels of such a PNG; larger ones are made smaller."""
+"""Largest width of such a PNG in pixels; wider ones are scaled down."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What is needed to see an episode again: the same seed, task and actions lead to the same states."""
+    """What is needed to render an episode again: the same seed, task and actions lead to the same states."""
 
     title: str
     task: Any
     seed: int
     action: Array
-    """(T, ...) within the bounds, if the environment wants them there."""
+    """(T, ...) as the environment takes them."""
     reward: Array
-    """(T,)."""
+    """(T,) rewards, to check that the episode repeats itself."""
     primitive: Array | None
-    """(T,) which acted; None where there is but one."""
+    """(T,) active primitives; None if there is only one."""
 
 
 def frame_steps(length: int) -> range:
-    """Which steps of an episode are shown: the last, and before it every first, second, third, ..."""
+    """The steps of an episode that are shown: the last, and before it all, or every second, third, ... of a long episode."""
     stride = -(-length // LONGEST)
     return range((length - 1) % stride, length, stride)
 
 
 def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
-    """The episode, step by step, each picture with its caption: (height, width, 3).
+    """Runs the episode again and yields the frames that are shown, with captions: (height, width, 3).
 
     Raises:
-        UserError: the environment draws nothing, or does not do the same again.
+        UserError: the environment renders nothing, or does not repeat itself.
     """
     env.reset(seed=episode.seed, options={"task": episode.task})
     total, length, chosen = 0.0, len(episode.reward), frame_steps(len(episode.reward))
@@ -75,7 +75,7 @@ def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
 
 
 def side_by_side(films: Sequence[Iterator[Array]]) -> Iterator[Array]:
-    """Several films at once; the last picture of one that is over stays."""
+    """Several videos side by side; one that is over keeps its last frame."""
     last: list[Array | None] = [None] * len(films)
     while True:
         found = [next(film, None) for film in films]
@@ -88,17 +88,17 @@ def side_by_side(films: Sequence[Iterator[Array]]) -> Iterator[Array]:
 
 
 def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int, advance: Callable[[], None]) -> None:
-    """Writes a film, by its name's ending as MP4 or GIF, or as PNG a few pictures of it, a row an episode.
+    """Writes a video as MP4 or GIF, or a few of its frames as PNG, with a row for each episode; the suffix gives the format.
 
     Args:
-        path: where to.
-        frames: all of one size.
-        lengths: pictures of each episode.
-        fps: pictures a second.
-        advance: told after each picture.
+        path: file to write.
+        frames: frames, all of one size.
+        lengths: number of frames of each episode.
+        fps: frames per second.
+        advance: called after each frame.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: the file cannot be written, or has another suffix.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"--video {path} must end in {', '.join(FORMATS)}")
@@ -147,5 +147,5 @@ def _captioned(picture: Array, title: str, text: str, primitive: int | None) -> 
 
 
 def _even(picture: Array) -> Array:
-    """With an even number of rows and columns, as video wants them."""
+    """Pads a frame to an even number of rows and columns, as video codecs require."""
     return np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)))

@@ -1,1 +1,1 @@
-"""What a run keeps: its folder, its log, its checkpoints, and the session that resumes and leaves."""
+"""What a run keeps: its folder, log, checkpoints and statistics, and the session that resumes a run and leaves it."""

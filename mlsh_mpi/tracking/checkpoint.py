@@ -1,7 +1,7 @@
-"""Checkpoint files: written whole or not at all, and never trusted unread. Knows files, not what is in them.
+"""Checkpoint files: written whole or not at all, and checked before they are used. Knows nothing of their contents.
 
-A checkpoint is what torch.save writes, a zip archive in which every entry has a checksum; a file that was torn, cut or changed
-fails that check and is passed over for the one before it.
+A checkpoint is what torch.save writes: a zip archive in which every entry has a checksum. A file that is incomplete or damaged
+fails that check, and the one before it is used instead.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from mlsh_mpi.errors import UserError
 
 FORMAT, VERSION = "mlsh_mpi checkpoint", 1
 KEPT = 3
-"""Checkpoints that stay; older ones are removed once a newer one is safely on disk."""
+"""Number of checkpoints to keep; older ones are removed once a newer one is safely on disk."""
 _NAME = re.compile(r"iteration-(\d{8})\.pt")
 
 
 def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
-    """Writes one checkpoint so that, whatever dies when, the folder holds it whole or not at all.
+    """Writes a checkpoint so that the folder holds it whole or not at all, whatever fails in between.
 
     Args:
-        folder: created if missing.
-        iteration: finished so far.
-        state: tensors and plain values, as ``torch.load(weights_only=True)`` accepts them.
+        folder: the folder of checkpoints, created if missing.
+        iteration: number of iterations finished so far.
+        state: tensors and plain values that ``torch.load(weights_only=True)`` accepts.
 
     Raises:
-        OSError: it cannot be written; checkpoints that are there stay as they are.
+        OSError: it cannot be written; earlier checkpoints stay as they are.
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"iteration-{iteration:08}.pt"
@@ -44,12 +44,12 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except (OSError, RuntimeError) as error:  # torch turns what a full disk says into a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise error if isinstance(error, OSError) else OSError(*_reason(error)) from error
     _sync(folder)
-    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".*.tmp")):  # those of writers that were killed
+    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".*.tmp")):  # left by killed writers
         old.unlink(missing_ok=True)
     return path
 
@@ -58,11 +58,11 @@ def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
     """The newest whole checkpoint of a folder; None if it holds none at all.
 
     Args:
-        folder: need not exist.
-        tell: hears, in a sentence each, of files that had to be passed over.
+        folder: the folder of checkpoints, which need not exist.
+        tell: called with a sentence for each file that cannot be used.
 
     Raises:
-        UserError: there are checkpoints, and none of them can be used.
+        UserError: there are checkpoints, but none of them can be used.
     """
     faults = []
     for iteration, path in reversed(_files(folder)):
@@ -84,7 +84,7 @@ def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """One checkpoint.
+    """Reads one checkpoint.
 
     Raises:
         UserError: the file is damaged, is no checkpoint, or was written by a newer version.
@@ -99,7 +99,7 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"it cannot be read ({error.strerror})") from None
     except UserError:
         raise
-    except Exception:  # bytes that are no checkpoint can raise anything
+    except Exception:  # a file of another kind can raise anything
         raise UserError("it is cut short, damaged or no checkpoint") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError("it is not a checkpoint of mlsh_mpi")
@@ -109,7 +109,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[tuple[int, Path]]:
-    """Checkpoints by iteration, oldest first."""
+    """Checkpoints with their iterations, oldest first."""
     found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
     return sorted((int(match[1]), path) for match, path in found if match)
 
@@ -124,7 +124,7 @@ def _sync(folder: Path) -> None:
 
 
 def _reason(error: RuntimeError) -> tuple[int, str]:
-    """Number and text of the system's error behind torch's."""
+    """Number and text of the operating system's error behind torch's."""
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.errno is not None:
         return cause.errno, str(cause.strerror)

@@ -18,25 +18,25 @@ from mlsh_mpi.tracking.run_folder import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LEARNING = ("return/adapted", "return/mean")
-"""What a training curve shows: the first of these that was logged."""
+"""Metrics for a training curve: it shows the first of these that was logged."""
 COLUMNS = ("series", "seed", "task", "iteration", "environment_steps", "return")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How one run fared, or the learners of one task in one test."""
+    """The learning curve of one training run, or of one task in one test."""
 
     series: str
-    """The run's folder without the seed."""
+    """The run's name without the seed."""
     seed: int
     task: str
-    """Of a test; empty for training, where groups have tasks of their own."""
+    """Label of a test's task; empty for training, where every group has a task of its own."""
     points: Array
-    """(n, 3): iteration (updates of a test), environment steps, return of an episode."""
+    """(n, 3): iteration (in a test, number of updates), environment steps, mean return of an episode."""
 
 
 def run_name(folder: Path) -> str:
-    """How figures know a run: by its folder, and the one that this is in."""
+    """The name of a run in figures: its folder and the folder around it."""
     return "/".join(folder.absolute().parts[-2:])
 
 
@@ -48,10 +48,10 @@ def series_of(name: str) -> tuple[str, int]:
 
 
 def training_curves(folder: Path) -> dict[str, Array]:
-    """For each metric of LEARNING that a run has logged: (n, 3) points, whether it is finished or not.
+    """The (n, 3) points of each metric of LEARNING that a run has logged, whether it is finished or not.
 
     Raises:
-        UserError: there is no run, or nothing logged yet.
+        UserError: there is no run in the folder, or it has not logged a return yet.
     """
     rows = read_rows(folder / "metrics.jsonl")
     curves = {}
@@ -64,14 +64,14 @@ def training_curves(folder: Path) -> dict[str, Array]:
 
 
 def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
-    """The curve of a finished training, or those of a finished test, a task each.
+    """The curve of a finished training run, or the curves of a finished test, one for each task.
 
     Args:
-        folder: of the run.
-        averaged: for a series, iterations that are averaged to a point of a training curve.
+        folder: the run folder.
+        averaged: given a series, the number of iterations that are averaged to one point of a training curve.
 
     Raises:
-        UserError: it is not finished.
+        UserError: the run is not finished.
     """
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
@@ -89,7 +89,7 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
 
 
 def _averaged(points: Array, every: int) -> Array:
-    """Means over blocks of so many iterations; a block is placed at its last iteration."""
+    """Means over blocks of `every` iterations; a block's point is placed at its last iteration."""
     block = (points[:, 0] - 1) // every
     starts = np.flatnonzero(np.diff(block, prepend=-1))
     ends = np.append(starts[1:], len(points))
@@ -98,7 +98,7 @@ def _averaged(points: Array, every: int) -> Array:
 
 
 def read_points(path: Path) -> list[Curve]:
-    """The inverse of :func:`write_points`; nothing if there is no such file."""
+    """The inverse of :func:`write_points`; empty if there is no such file."""
     if not path.exists():
         return []
     curves: dict[tuple[str, int, str], list[tuple[float, ...]]] = {}
@@ -110,7 +110,7 @@ def read_points(path: Path) -> list[Curve]:
 
 
 def write_points(path: Path, curves: Iterable[Curve]) -> None:
-    """Curves by series, seed and task."""
+    """Writes curves as CSV, sorted by series, seed and task."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -120,17 +120,17 @@ def write_points(path: Path, curves: Iterable[Curve]) -> None:
 
 
 def renewed(old: Sequence[Curve], new: Sequence[Curve]) -> list[Curve]:
-    """The old curves, but for those of runs that there are new ones of."""
+    """The old curves, with those of the runs that also have new ones replaced."""
     runs = {(curve.series, curve.seed) for curve in new}
     return [*(curve for curve in old if (curve.series, curve.seed) not in runs), *new]
 
 
 def together(curves: Sequence[Curve]) -> tuple[Array, Array]:
-    """The curves of one series, where all of them have a point.
+    """The curves of one series, at the iterations where all of them have a point.
 
     Returns:
-        (X, 2) iterations and environment steps, and (tasks, runs, X) returns. With tasks of their own in every seed, as many
-        runs of a task as all of them have.
+        (X, 2) iterations and environment steps, and (tasks, runs, X) returns. If tasks have different numbers of runs, because
+        seeds have different tasks, the smallest number counts.
     """
     common = set.intersection(*({float(x) for x in curve.points[:, 0]} for curve in curves))
     kept = [curve.points[np.isin(curve.points[:, 0], sorted(common))] for curve in curves]

@@ -1,4 +1,4 @@
-"""Rank 0's log of a run: metrics.jsonl, TensorBoard events, and progress for whoever watches."""
+"""Rank 0's log of a run: metrics.jsonl, TensorBoard events, and a display of progress."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ COLUMNS = {
     "exploration off": "return/unexplored",
     "entropy": "master/entropy",
 }
-"""What the line of an iteration shows of its metrics."""
+"""The metrics that the line of an iteration shows, by their labels."""
 WIDE = 100
 """Columns of a terminal from which on the bar is long."""
 
 
 class Log:
-    """Writes each iteration down and shows how far the run is: a bar on a terminal, a plain line an iteration elsewhere.
+    """Logs each iteration and shows the progress of the run: a bar on a terminal, a plain line for each iteration elsewhere.
 
     Args:
-        folder: of the run.
-        title: of the progress bar.
-        iterations: planned.
+        folder: the run folder.
+        title: title of the progress bar.
+        iterations: planned number of iterations.
         steps: environment steps of an iteration, over all ranks.
-        done: iterations of an earlier job that this one continues; what was logged after them is cut off.
+        done: number of iterations after which this job resumes the run; what was logged after them is removed.
     """
 
     def __init__(self, folder: Path, title: str, iterations: int, steps: int, done: int = 0) -> None:
@@ -59,7 +59,7 @@ class Log:
         self._started = time.perf_counter()
 
     def iteration(self, metrics: Mapping[str, float]) -> None:
-        """Takes the metrics of one iteration; "iteration" counts from 1."""
+        """Logs the metrics of one iteration; "iteration" counts from 1."""
         iteration, seconds = int(metrics["iteration"]), self._earlier + time.perf_counter() - self._started
         row: dict[str, float] = {
             "iteration": iteration,
@@ -74,19 +74,19 @@ class Log:
         self.progress.advance(self._line(row), _shown(row))
 
     def sync(self) -> None:
-        """Puts all lines safely on disk: before a checkpoint that counts on them."""
+        """Makes sure that all lines are on disk, before a checkpoint that relies on them."""
         os.fsync(self._file.fileno())
         self._events.flush()
 
     def close(self) -> None:
-        """Flushes everything to disk."""
+        """Writes what is left and closes the files."""
         self.progress.close()
         self._file.close()
         self._events.close()
         threading.excepthook = self._hook
 
     def _told_elsewhere(self, failed: threading.ExceptHookArgs) -> None:
-        """Keeps TensorBoard's thread from printing an error that it keeps and raises where the next event is written."""
+        """Keeps TensorBoard's thread from printing an error that is raised again when the next event is written."""
         if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
             self._hook(failed)
 
@@ -104,7 +104,7 @@ def _shown(row: Mapping[str, float]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The whole lines of a metrics.jsonl, up to the first that is torn; none if there is no such file."""
+    """The rows of a metrics.jsonl, up to the first incomplete line; empty if there is no such file."""
     rows: list[dict[str, float]] = []
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -116,7 +116,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 
 class Bar:
-    """Progress of something long: a bar on a terminal, else a line a step on standard output."""
+    """Progress of something long: a bar on a terminal, else a line for each step on standard output."""
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self._title, self._total, self._done = title, total, done
@@ -150,15 +150,15 @@ class Bar:
             say(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}")
 
     def close(self) -> None:
-        """Leaves the bar where it is."""
+        """Stops updating the bar, which stays on the terminal."""
         if self._bar is not None:
             self._bar.stop()
 
 
 def _terminal() -> Path | None:
-    """The terminal where standard output ends up, if any.
+    """The terminal that standard output finally reaches, if any.
 
-    Under mpirun a rank writes into a pipe or a terminal of the launcher's own making, and the launcher to where people look.
+    Under mpirun a rank writes to a pipe or a pseudo-terminal of the launcher, and the launcher writes to the user's terminal.
     """
     outermost = [Path("/proc/self"), *launchers.above()][-1]
     with contextlib.suppress(OSError):
@@ -174,7 +174,7 @@ def _clock(seconds: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Arrays as nested lists and numbers as Python's own, rounded for people."""
+    """A value for JSON: arrays become nested lists, and floats are rounded to four decimals."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):

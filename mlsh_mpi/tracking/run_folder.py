@@ -1,4 +1,4 @@
-"""The run folder: who may write there, and what a run leaves behind. Only rank 0 touches it."""
+"""The run folder: who may write to it, and what a run leaves in it. Only rank 0 touches it."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from mlsh_mpi.tracking import checkpoint
 
 SUMMARY = "summary.json"
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
-"""What a filesystem mounted without locks answers, as Lustre often is."""
+"""Errors of a filesystem that is mounted without locks, as Lustre often is."""
 OWN_UNITS = "in units of the environment"
-"""How actions of a bounded Box were drawn by earlier versions, and still are where its half-width is 1."""
+"""Units of policies' actions in a bounded Box in earlier versions, and still where its half-width is 1."""
 LINGER = 60.0
-"""Seconds that a requeued job waits for its own predecessor, whose last processes may still hold the folder."""
+"""Seconds that a requeued job waits for its own predecessor, whose last processes may still hold the lock."""
 
 
 class RunFolder:
     """An open run folder, locked until :meth:`close` or the end of the process that holds it.
 
     Args:
-        path: created if missing.
+        path: path of the folder, which is created if missing.
         fresh: move an earlier run in it aside, to path.1, path.2 and so on.
 
     Raises:
-        UserError: another process writes there, or the folder cannot be written.
+        UserError: another process writes to the folder, or it cannot be written.
     """
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         try:
-            place = path.resolve() if path.is_symlink() else path  # a link to a larger disk stays one
+            place = path.resolve() if path.is_symlink() else path  # a link to a larger disk is kept
             if fresh and place.exists():
                 if place.resolve() in (Path.cwd(), *Path.cwd().parents):
                     raise UserError(f"--fresh cannot move {path}, because you are in it: choose another with --folder")
@@ -67,13 +67,13 @@ class RunFolder:
     def continued(
         self, config: Config, identity: Mapping[str, Any], tell: Callable[[str], None], more: str = "--iterations"
     ) -> Checkpoint | None:
-        """What the newest whole checkpoint holds, if there is one: the run goes on from there. Keeps the configuration.
+        """The newest whole checkpoint, from which the run resumes; None if there is none. Also writes the configuration.
 
         Args:
-            config: of the job that starts.
-            identity: what :func:`identity` says of it.
-            tell: hears of damaged checkpoints and changed code.
-            more: the option that asks for more of it.
+            config: configuration of the job that starts.
+            identity: what :func:`identity` returns for it.
+            tell: called with a sentence on each damaged checkpoint, and on changed code.
+            more: name of the option that extends the run.
 
         Raises:
             UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
@@ -99,7 +99,7 @@ class RunFolder:
         return saved
 
     def finished(self, config: Config, saved: Checkpoint | None) -> str | None:
-        """The final tables, if the run in this folder is done."""
+        """The final tables, if the run in this folder is finished; else None."""
         try:
             summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
             tables = (self.path / "summary.txt").read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ class RunFolder:
         return tables if stopped(saved, config) or saved.iteration == config.run.iterations else None
 
     def note_job(self, iteration: int, hosts: Mapping[str, int], library: str) -> None:
-        """Keeps who continued the run from where: a line of jobs.jsonl, and the script of a batch job."""
+        """Records which job continues the run, and from where: a line of jobs.jsonl, and the script of a batch job."""
         slurm = {name: os.environ.get(f"SLURM_{name}") for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "RESTART_COUNT")}
         job = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -127,21 +127,21 @@ class RunFolder:
             shutil.copyfile(script, self.path / "job.sbatch")
 
     def token(self) -> str:
-        """Name of a new file in the folder, by which other hosts can tell that they see it."""
+        """Creates a file by which other hosts can tell that they see the folder, and returns its name."""
         name = f".seen-{uuid.uuid4().hex}"
         (self.path / name).touch()
         return name
 
     def close(self) -> None:
-        """Lets others write there."""
+        """Releases the lock."""
         self._lock.close()
 
     def write_config(self, config: Config) -> None:
-        """Keeps the resolved configuration."""
+        """Writes the resolved configuration."""
         self.write_json("config.json", dataclasses.asdict(config))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file people can read, whole or not at all."""
+        """Writes an indented JSON file, whole or not at all."""
         unfinished = self.path / f".{name}.tmp"
         unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         unfinished.replace(self.path / name)
@@ -193,7 +193,7 @@ class RunFolder:
 
 
 def identity(family: TaskFamily, library: str) -> dict[str, dict[str, str]]:
-    """What a checkpoint is good for: the shapes it fits, and the software that would continue it bit for bit."""
+    """What a checkpoint is valid for: the environment that it fits, and the software that would continue it bit for bit."""
     return {
         "environment": {
             "name": family.name,
@@ -208,13 +208,13 @@ def identity(family: TaskFamily, library: str) -> dict[str, dict[str, str]]:
 
 
 def environment_source(family: TaskFamily) -> dict[str, str]:
-    """A fingerprint of the files with the classes of the environment and of the wrappers around it, Gymnasium's own left out: a
-    user's own are no part of the packages."""
+    """A fingerprint of the source files of the environment and of the wrappers around it, except Gymnasium's own: a user's files
+    are in none of the packages whose versions are compared."""
     files: list[Path] = []
     env: Any = family.env
     while env is not None:
         if not type(env).__module__.startswith("gymnasium."):
-            with suppress(TypeError, OSError):  # made in an interpreter or a notebook
+            with suppress(TypeError, OSError):  # defined in an interpreter or a notebook
                 files.append(Path(inspect.getsourcefile(type(env)) or ""))
         env = env.env if isinstance(env, gym.Wrapper) else None
     sources = [file.read_bytes() for file in dict.fromkeys(files) if file.is_file()]
@@ -255,7 +255,7 @@ def _lock(path: Path) -> TextIO:
 
 
 def requeues() -> int:
-    """How often SLURM has put this job back into its queue."""
+    """Number of times that SLURM has requeued this job."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
@@ -269,12 +269,12 @@ def _free_name(path: Path) -> Path:
 
 
 def stopped(saved: Checkpoint, config: Config) -> bool:
-    """Whether a checkpoint is of the moment at which the target of the configuration was reached."""
+    """Whether a checkpoint was written because the configured target was reached."""
     return saved.stopped_by is not None and saved.stopped_by == config.run.stop_when
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested object's settings by the names of their options' places: hierarchy.warmup."""
+    """The settings of a nested object by their dotted names: hierarchy.warmup."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {
@@ -283,5 +283,5 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _may_change(name: str) -> bool:
-    """Whether a setting of a run may change when it is continued."""
-    return name.startswith(("run.", "test.updates", "source")) and name != "run.seed"  # a source is known by what it holds
+    """Whether a setting may change when a run is resumed."""
+    return name.startswith(("run.", "test.updates", "source")) and name != "run.seed"  # a source is identified by its contents

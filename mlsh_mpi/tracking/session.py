@@ -1,4 +1,4 @@
-"""What every long command has around it: the run folder, the log, checkpoints, and every reason to leave."""
+"""What every long command needs: the run folder, the log, checkpoints, and every reason to stop."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 
 def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
-    """What the command line wants, read on rank 0 and known to all; None if there is nothing to do."""
+    """Parses the command line on rank 0 and broadcasts the result; None if there is nothing to do."""
     given, world = sys.argv[1:], current.world
     if {"-h", "--help"} & set(given):
         if world.rank == 0:
-            with suppress(SystemExit, BrokenPipeError):  # tyro ends the process once help is shown, perhaps in part
+            with suppress(SystemExit, BrokenPipeError):  # tyro exits after showing help, or part of it
                 asked(given)
         return None
     return world.bcast(world.agreed(lambda: asked(given) if world.rank == 0 else None))
@@ -37,7 +37,7 @@ def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """The run folder on rank 0, and what was there already."""
+    """The run folder on rank 0, and what it held already."""
 
     folder: run_folder.RunFolder
     identity: Mapping[str, Any]
@@ -46,10 +46,10 @@ class OpenRun:
 
     @classmethod
     def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool, more: str) -> OpenRun:
-        """Opens it.
+        """Opens a run folder.
 
         Raises:
-            UserError: it cannot be written, is in use, or holds something else.
+            UserError: it cannot be written, is in use, or holds another run.
         """
         folder = run_folder.RunFolder(path, fresh=fresh)
         saved = folder.continued(config, identity, lambda note: warn(f"mlsh_mpi: {note}"), more)
@@ -59,18 +59,18 @@ class OpenRun:
 def open_on_all_ranks(
     current: Job, path: Path, config: Config, identity: Callable[[], Mapping[str, Any]], fresh: bool, more: str
 ) -> tuple[OpenRun | None, Checkpoint | None, bool]:
-    """Opens the run folder on rank 0 and tells all ranks what it holds.
+    """Opens the run folder on rank 0 and broadcasts what it holds.
 
     Args:
-        current: the job.
-        path: of the folder.
-        config: the same on every rank.
-        identity: see :func:`run_folder.identity`.
-        fresh: move an earlier run aside.
-        more: the option that extends a finished run.
+        current: the MPI job.
+        path: path of the folder.
+        config: the run's configuration, the same on every rank.
+        identity: returns what a checkpoint is valid for: see :func:`run_folder.identity`.
+        fresh: whether to move an earlier run aside.
+        more: name of the option that extends a finished run.
 
     Returns:
-        The folder, on rank 0; the newest checkpoint; and whether all is done already, in which case its tables have been shown.
+        The open run, on rank 0; the newest checkpoint; and whether the run is finished, in which case its tables have been shown.
     """
     world = current.world
     opened = world.agreed(lambda: OpenRun.at(path, config, identity(), fresh, more) if world.rank == 0 else None)
@@ -91,7 +91,8 @@ def open_on_all_ranks(
 
 
 def _refuse_unshared(current: Job, path: Path, opened: OpenRun | None) -> None:
-    """A requeued job may have its first rank on another host, and would begin again there."""
+    """Refuses a folder that a SLURM job's hosts do not share: the first rank of a requeued job may be on another host, where it
+    would start over. Without SLURM it warns."""
     token = path / current.world.bcast(opened.folder.token() if opened else "")
     seen_by = current.seen_by(token)
     if opened:
@@ -107,19 +108,19 @@ def _refuse_unshared(current: Job, path: Path, opened: OpenRun | None) -> None:
 
 
 class RunReporter:
-    """Rank 0's side of a run: everything shown or written.
+    """Rank 0's side of a run: everything that is shown or written.
 
     Args:
-        current: the job.
-        config: of the run.
-        opened: its folder.
-        header: printed first.
-        title: of the progress bar.
+        current: the MPI job.
+        config: the run's configuration.
+        opened: the open run folder.
+        header: text that is printed first.
+        title: title of the progress bar.
         steps: environment steps of an iteration, over all ranks.
     """
 
     def __init__(self, current: Job, config: Config, opened: OpenRun, header: str, title: str, steps: int) -> None:
-        from mlsh_mpi.tracking import logs  # only what every rank needs is imported by every rank
+        from mlsh_mpi.tracking import logs  # only rank 0 pays for importing it
 
         self.config, self.folder, self._identity = config, opened.folder, opened.identity
         self._kept = opened.saved.iteration if opened.saved else 0
@@ -130,7 +131,7 @@ class RunReporter:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turns the system's refusal to write into a sentence.
+        """Turns an OSError in the body into a UserError.
 
         Raises:
             UserError: the disk is full, or the folder has become read-only.
@@ -144,7 +145,7 @@ class RunReporter:
             ) from None
 
     def keep(self, iteration: int, gathered: Mapping[str, Any], reached: bool) -> None:
-        """Writes a checkpoint, after everything that it counts on."""
+        """Writes a checkpoint, after the log that it relies on."""
         with self.writing():
             self.log.sync()
             stopped_by = self.config.run.stop_when if reached else None
@@ -153,7 +154,7 @@ class RunReporter:
         self._kept = iteration
 
     def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:
-        """The last thing: picture, tables and summary are written, and the tables shown."""
+        """Writes picture, tables and summary, and shows the tables, at the end of a run."""
         with self.writing():
             (self.folder.path / "summary.txt").write_text(text, encoding="utf-8")
             picture(self.folder.path / "picture.png")
@@ -171,10 +172,10 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """``return/adapted>39`` or ``master/entropy<0.1``.
+        """Parses a text such as ``return/adapted>39`` or ``master/entropy<0.1``.
 
         Raises:
-            UserError: it is of another form.
+            UserError: the text has another form.
         """
         match = re.fullmatch(r"\s*([\w/=,.-]+)\s*([<>])=?\s*(\S+)\s*", text)
         try:
@@ -183,10 +184,10 @@ class Target:
             raise UserError(f"--stop-when {text!r} is not of the form METRIC>VALUE, such as 'return/adapted>39'") from None
 
     def check(self, logged: Collection[str]) -> None:
-        """Refuses a metric that a whole cycle has not logged; that of a rare task may still come.
+        """Refuses a metric that was not logged in a whole cycle, except a task's return, which may still come.
 
         Raises:
-            UserError: it will never be logged.
+            UserError: the metric will never be logged.
         """
         if self.metric not in logged and not self.metric.startswith("return/adapted/"):
             raise UserError(
@@ -195,19 +196,19 @@ class Target:
             )
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether this iteration's metrics have it."""
+        """Whether an iteration's metrics have reached the value."""
         value = metrics.get(self.metric, float("nan"))
         return value >= self.value if self.above else value <= self.value
 
 
 class IterationHook:
-    """After each iteration: the checks, the log, the checkpoint, and every reason to leave the loop.
+    """Called after each iteration: for the checks, the log, the checkpoint, and every reason to leave the loop.
 
     Args:
-        config: of the run.
-        current: the job.
-        reporter: on rank 0.
-        cycle: iterations after which every metric has been logged once.
+        config: the run's configuration.
+        current: the MPI job.
+        reporter: the run's reporter, on rank 0; None on the others.
+        cycle: number of iterations after which every metric has been logged at least once.
         callback: called on rank 0 after each iteration; training ends if it returns True.
         watched: whether rank 0 has a callback.
     """

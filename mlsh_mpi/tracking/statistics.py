@@ -1,4 +1,4 @@
-"""Pure: what several seeds say together (Agarwal et al. 2021, Deep RL at the Edge of the Statistical Precipice)."""
+"""Pure functions: statistics over several seeds (Agarwal et al. 2021, Deep RL at the Edge of the Statistical Precipice)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def interquartile_mean(values: Array) -> Array:
 
 
 def interquartile_band(values: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Interquartile mean over runs and tasks with its 95 % band, by the stratified bootstrap's percentiles: runs are drawn
-    with replacement for each task apart.
+    """Interquartile mean over runs and tasks with its 95 % band, by the percentiles of a stratified bootstrap: runs are drawn
+    with replacement, separately for each task.
 
     Args:
-        values: (tasks, runs, X).
-        rng: draws.
+        values: (tasks, runs, X) values at X points.
+        rng: draws the runs.
 
     Returns:
         The mean and both ends of the band, (X,) each.
@@ -42,7 +42,7 @@ def interquartile_band(values: Array, rng: np.random.Generator) -> tuple[Array, 
 
 
 def band(values: Array) -> tuple[float, float]:
-    """95 % band of the mean of independent values (M,), by the bootstrap's percentiles; the values' own range for M = 1."""
+    """95 % band of the mean of independent values (M,), by the bootstrap's percentiles; for M = 1 both ends are the value."""
     draws = seeding.stream(0, "test").integers(len(values), size=(2000, len(values)))
     low, high = np.percentile(values[draws].mean(1), (2.5, 97.5))
     return float(low), float(high)

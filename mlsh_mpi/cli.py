@@ -16,10 +16,10 @@ from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
 
+from mlsh_mpi.agents.hierarchy import phi_in, read_hierarchy
 from mlsh_mpi.agents.shipped import all_shipped
-from mlsh_mpi.algorithm.saved_primitives import load_phi
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.adaptation import AdaptConfig, Film
+from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
 from mlsh_mpi.config.overrides import from_dict
 from mlsh_mpi.config.presets import BASELINES, PRESETS, fitted, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
@@ -151,9 +151,13 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
         )
     if source and not _is_path(source) and not set(methods.UNTRAINED) & set(rest):
         source = str(all_shipped().get(source, source))  # trained primitives may have the name of their preset
-    base = load_phi(Path(source)).config if source and _is_path(source) else preset_config(source or DEFAULT_PRESET)
+    base = phi_in(Path(source)).config if source and _is_path(source) else preset_config(source or DEFAULT_PRESET)
+    hierarchy = read_hierarchy(Path(source)) if source and Path(source).is_file() else None
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
     fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0)
+    if hierarchy is not None:
+        fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
+        fields["test"] = Test(task=(hierarchy["task"],))
     fields["run"] = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
     return AdaptConfig(**fields, source=source or ""), rest
 

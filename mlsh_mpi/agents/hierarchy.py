@@ -11,7 +11,7 @@ import torch
 
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod
 from mlsh_mpi.agents.primitives import Primitives
-from mlsh_mpi.algorithm.saved_primitives import Phi, phi_as_dict, phi_from_dict
+from mlsh_mpi.algorithm.saved_primitives import Phi, load_phi, phi_as_dict, phi_from_dict
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, Stack
 from mlsh_mpi.networks.distributions import Exploring
@@ -86,6 +86,16 @@ class Hierarchy:
         phi: Phi = phi_from_dict(saved["phi"], str(path))
         primitives = Primitives(phi, Interface.from_dict(saved["interface"]))
         return cls(primitives, saved["master"], saved["macro_length"], saved["task"])
+
+
+def phi_in(path: Path) -> Phi:
+    """The primitives in a run folder, a phi.pt or a hierarchy's file.
+
+    Raises:
+        UserError: there are none.
+    """
+    saved = read_hierarchy(path) if path.is_file() else None
+    return load_phi(path) if saved is None else phi_from_dict(saved["phi"], str(path))
 
 
 def read_hierarchy(path: Path) -> dict[str, Any] | None:

@@ -17,8 +17,8 @@ from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
-from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies
-from mlsh_mpi.algorithm.saved_primitives import PHI, Phi, load_phi
+from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
+from mlsh_mpi.algorithm.saved_primitives import PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
@@ -96,7 +96,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
 
 def phi_of(config: AdaptConfig) -> Phi:
     """The primitives that a test is over."""
-    return load_phi(Path(config.source))
+    return phi_in(Path(config.source))
 
 
 def ready_to_learn(
@@ -150,7 +150,7 @@ def default_folder(config: AdaptConfig) -> Path:
     name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
     if method in methods.UNTRAINED:
         return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
-    trained_in = load_phi(source).config.environment.env
+    trained_in = phi_in(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
     run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
     return run / "adapt" / f"{name}-seed{config.run.seed}"

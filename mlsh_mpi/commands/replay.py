@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsh_mpi.adaptation.fresh_masters import FreshMasters
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
+from mlsh_mpi.agents.hierarchy import read_hierarchy
 from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
-from mlsh_mpi.errors import UserError
+from mlsh_mpi.errors import UserError, as_words
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
@@ -72,8 +74,13 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
     if film.paths is not None and adaptation_set.family.attribute("ground") is None:
         raise UserError(f"--paths draws where ants walk, and {adaptation_set.family.name} has no ground to be seen from above")
+    _refuse_without_pictures(adaptation_set, film)
     forced = _forced(config, adaptation_set, learners, skills)
-    if film.force_primitive is None:
+    learned = read_hierarchy(Path(config.source)) if Path(config.source).is_file() else None
+    if film.force_primitive is None and learned is not None and isinstance(learners, FreshMasters):
+        learners.masters.stack.flat.copy_(learned["master"].expand_as(learners.masters.stack.flat))
+        takes = [("learned", learners.collect(0, explore=False), 0)]
+    elif film.force_primitive is None:
         takes = _before_and_after(current, learners, config.run.iterations - 1)
     elif film.force_primitive in forced:
         takes = [("alone", forced[film.force_primitive](), 0)]
@@ -89,7 +96,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
 
     episodes = [[_episode(adaptation_set, learners, *take, row) for take in takes] for row in range(len(adaptation_set.tasks))]
     lengths = [max(len(films.frame_steps(len(e.reward))) for e in row) for row in episodes]
-    bar, env = Bar("filming", sum(lengths)), adaptation_set.family.maker.single(render=True)
+    bar, env = Bar("filming", sum(lengths), lines=4), adaptation_set.family.maker.single(render=True)
 
     def frames() -> Iterator[Array]:
         for row in episodes:
@@ -161,6 +168,28 @@ def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) ->
     last = updates if learners.remembers else 0
     after = learners.collect(last, explore=False)
     return [("before", before, 0), (f"after {updates} update{'s' * (updates != 1)}", after, last)]
+
+
+def _refuse_without_pictures(adaptation_set: AdaptationSet, film: Film) -> None:
+    """Draws one picture before anything is learned, so that a missing renderer is known at once.
+
+    Raises:
+        UserError: the environment draws no pictures here.
+    """
+    if film.paths is not None:
+        return
+    env = adaptation_set.family.maker.single(render=True)
+    try:
+        env.reset(seed=0, options={"task": adaptation_set.tasks[0]})
+        picture = env.render()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{adaptation_set.family.name} could not be drawn: it raised {as_words(error)}") from error
+    finally:
+        env.close()
+    if picture is None:
+        raise UserError(f"{adaptation_set.family.name} draws no pictures: render() gave none")
 
 
 def _leave_if_asked(current: Job) -> None:

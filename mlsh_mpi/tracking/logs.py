@@ -116,10 +116,11 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 
 class Bar:
-    """Progress of something long: a bar on a terminal, else a line for each step on standard output."""
+    """Progress of something long: a bar on a terminal, else a line for each step, or at most `lines`, on standard output."""
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
+    def __init__(self, title: str, total: int, done: int = 0, lines: int | None = None) -> None:
         self._title, self._total, self._done = title, total, done
+        self._every = 1 if lines is None else max(1, -(-total // lines))
         self._bar: Progress | None = None
         terminal = _terminal()
         if terminal is not None:
@@ -146,7 +147,7 @@ class Bar:
         self._done += 1
         if self._bar is not None:
             self._bar.update(self._task, advance=1, note=note if short is None else short)
-        else:
+        elif self._done % self._every == 0 or self._done == self._total:
             say(f"{self._title} {self._done:>{len(str(self._total))}}/{self._total}  {note}")
 
     def close(self) -> None:

@@ -170,7 +170,7 @@ def test_a_host_that_lacks_something_is_named_with_it(hosts, environment, tmp_pa
 
 def test_a_host_with_another_version_is_named_with_it(hosts, machines, tmp_path):
     changed = tmp_path / "changed.py"
-    source = ROOT / "mlsh_mpi" / "schedule.py"
+    source = ROOT / "mlsh_mpi" / "algorithm" / "schedule.py"
     changed.write_text(source.read_text() + "\n# changed\n")
     machines.replace("beta", source, changed)
     try:

@@ -160,13 +160,13 @@ def test_a_target_that_is_never_logged_is_refused_after_a_cycle(tmp_path):
 ODD = """
 from mpi4py import MPI
 import mlsh_mpi
-from mlsh_mpi.algorithm.training_state import State
-check = State.check
+from mlsh_mpi.algorithm.training_state import TrainingState
+check = TrainingState.check
 def spoil(state, iteration):
     check(state, iteration)
     if MPI.COMM_WORLD.rank == 2 and iteration == 3:
         state.primitives.stack.flat[0, 5] += 1e-6
-State.check = spoil
+TrainingState.check = spoil
 sizes = {"iterations": 9, "forming_iterations": 0, "warmup": 1, "groups": 3, "steps": 50}
 mlsh_mpi.run(**sizes, sync_interval=2, checkpoint_interval=1, folder="run")
 """

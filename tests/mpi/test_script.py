@@ -54,7 +54,7 @@ from mlsh_mpi.commands.train import main
 from corridor import Corridor, SIZES
 for seed in range(2):
     for call in (run, mlsh_mpi.run):
-        assert str(call(env=Corridor, seed=seed, folder=f"run{seed}", **SIZES)) == f"run{seed}"
+        assert str(call(env=Corridor, seed=seed, folder=f"run{seed}", **SIZES).folder) == f"run{seed}"
 assert mlsh_mpi.run is run and callable(run)
 """
 

@@ -24,7 +24,7 @@ class AllwalkWorld(PlaneWorld):
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes, entries=2)
         self.goal = np.zeros((lanes, 2))
-        """(L, 2)."""
+        """(L, 2) position of the goal."""
 
     def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[AllwalkTask]) -> None:
         self.goal[lanes] = np.reshape([(task.x, task.y) for task in tasks], (-1, 2))

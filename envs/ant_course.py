@@ -21,9 +21,9 @@ TERRITORY = 15.0
 ENEMY_RADIUS = 3.0
 ENEMY_HEIGHT = 1.0
 SOFT, SOFTNESS = (-10.0, -10.0), (0.5, 0.5)
-"""Contact with the enemy: acceleration a metre of overlap and a m/s (1/s², 1/s, negative by MuJoCo's convention), and share of it
-that counts. As hard as everything else, something that jumps a metre a step threw 15 of 60 ants over the walls, at up to 67 m/s;
-like this none, at up to 5 m/s."""
+"""Contact with the enemy: acceleration per metre of overlap and per m/s (1/s², 1/s, negative by MuJoCo's convention), and the
+share of it that counts. An enemy that jumps a metre a step and is as hard as everything else threw 15 of 60 ants over the walls,
+at up to 67 m/s; this one threw none, at up to 5 m/s."""
 GOAL_HALF = 1.0
 """Half the side of the square that pays in the smaller course."""
 GOAL_SQUARED = 30.0
@@ -34,15 +34,15 @@ DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
 
 @dataclass(frozen=True)
 class Course:
-    """Where everything is, in metres."""
+    """The layout of a course, in metres."""
 
     walls: tuple[tuple[str, float, float, float, float], ...]
-    """Name, then from x, y to x, y along an axis."""
+    """Name of each wall, and x, y of its two ends; walls are parallel to an axis."""
     start: tuple[float, float]
     enemy: tuple[float, float]
     goal: tuple[float, float]
     goal_mark: tuple[float, ...]
-    """Of what is seen of the goal: half its sides and height, or its radius and half its height."""
+    """Size of the mark of the goal: half its sides and height, or its radius and half its height."""
     overview: tuple[float, float, float]
 
 
@@ -109,7 +109,7 @@ def _model(course: Course, integrator: Integrator) -> mujoco.MjModel:
 
 
 class CourseWorld(AntWorld):
-    """The rules of both: see :class:`AntObstacleCourse` and :class:`AntBigCourse`."""
+    """The rules of both courses: see :class:`AntObstacleCourse` and :class:`AntBigCourse`."""
 
     first_height = 0.6
     course: ClassVar[Course]
@@ -118,7 +118,7 @@ class CourseWorld(AntWorld):
         super().__init__(lanes, upright_interval=upright_interval, **settings)
         self._home = np.array(self.course.enemy)
         self.enemy = np.tile(self._home, (lanes, 1))
-        """(L, 2)."""
+        """(L, 2) position of the enemy."""
 
     def model_of(self, task: object) -> mujoco.MjModel:
         return _model(self.course, self.integrator)

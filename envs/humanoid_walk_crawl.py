@@ -75,7 +75,8 @@ class _Combination(PlacedFamily, FiniteTasks[HumanoidCombinationTask]):
 class HumanoidWalkCrawl(_WalkCrawl, Single):
     """
     ## Description
-    A humanoid is paid for walking ahead, or for crawling back under a slab. Which is the task. Good primitives: walk, crawl.
+    A humanoid is paid for walking ahead, or for crawling back under a slab. Which of the two is the task. Good primitives: walk,
+    crawl.
 
     ## Action space
     {ACTIONS}

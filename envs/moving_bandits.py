@@ -1,4 +1,4 @@
-"""2D Moving Bandits: a point, two places, and no word on which of them pays."""
+"""2D Moving Bandits: a point and two goals, of which one pays; which one is not observed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MovingBanditsWorld(PlaneWorld):
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes, entries=6)
         self.goals = np.zeros((lanes, 2, 2))
-        """(L, 2, 2)."""
+        """(L, 2, 2) positions of goal 0 and goal 1."""
         self._paying = np.zeros(lanes, np.intp)
 
     def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[MovingBanditsTask]) -> None:
@@ -53,11 +53,11 @@ class _Family(Form, FiniteTasks[MovingBanditsTask]):
 
     @staticmethod
     def survey(size: int, rng: np.random.Generator) -> dict[str, Array]:
-        """A grid of places for one pair of goals far apart, to draw where a policy would go from each (paper, Figure 3).
+        """A grid of positions for one pair of goals far apart, to draw where a policy would go from each (paper, Figure 3).
 
         Returns:
-            ``observations`` (size², 6), ``positions`` (size², 2), ``goals`` (2, 2) and ``moves`` (5, 2), the displacement
-            that each action makes.
+            ``observations`` (size², 6), ``positions`` (size², 2), ``goals`` (2, 2) and ``moves`` (5, 2), the displacement of
+            each action.
         """
         pairs = rng.uniform(0.1 * SIZE, 0.9 * SIZE, size=(16, 2, 2))
         goals = pairs[np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=-1).argmax()]

@@ -17,7 +17,7 @@ from mlsh_envs.scenery import Integrator, add_cameras, add_mark, add_target, ass
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
 
 FIELD = 5.0
-"""Targets lie in the square from 0 to this, in metres."""
+"""Side in metres of the square from 0 in which targets lie."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class SwimmerBanditsWorld(PhysicsWorld):
         self.mocap[lane][0, :2] = task.x, task.y
 
     def middle(self) -> Array:
-        """(L, 2) the middle of the middle link, from the joints alone."""
+        """(L, 2) position of the middle of the middle link, from the joints alone."""
         x, y, front, bend = self.state[:, :4].T
         back = front + bend
         return np.stack((x + 0.5 * np.cos(front) - 0.5 * np.cos(back), y + 0.5 * np.sin(front) - 0.5 * np.sin(back)), axis=1)

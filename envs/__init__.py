@@ -26,7 +26,7 @@ FAMILIES = {
     "WalkerObstacles": ("walker_obstacles", 1000),
     "SwimmerBandits": ("swimmer_bandits", 1000),
 }
-"""The module of each family and the steps of its episodes. The vector form and the task are called NameVector and NameTask."""
+"""Module and episode length in steps of each family. The vector form and the task are called NameVector and NameTask."""
 
 _HOME = {name + kind: module for name, (module, _) in FAMILIES.items() for kind in ("", "Vector", "Task")}
 __all__ = list(_HOME)
@@ -56,5 +56,5 @@ def _register(id_: str, name: str, **settings: Any) -> None:
 
 for _name in FAMILIES:
     _register(f"mlsh/{_name}-v0", _name)
-# Not FourRooms-v1: Gymnasium would tell everybody who makes v0 that it is out of date.
+# Not FourRooms-v1: Gymnasium would warn everyone who makes v0 that it is outdated.
 _register("mlsh/FourRoomsPublished-v0", "FourRooms", noise="published")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlsh_envs.forms import Array, Form, Single, Vector
-from mlsh_envs.pages import page
-from mlsh_envs.plane import ACTIONS, RED, SIZE, Place, PlaneWorld, scaled
+from mlsh_envs.docstrings import page
+from mlsh_envs.point_world import ACTIONS, RED, SIZE, Place, PointWorld, scaled
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
+from mlsh_envs.world_env import Array, WorldBase, WorldEnv, WorldVectorEnv
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class AllwalkTask(PlaceTask):
     """Where the hidden goal is, in the units of the square (side 400)."""
 
 
-class AllwalkWorld(PlaneWorld):
+class AllwalkWorld(PointWorld):
     """The rules: see :class:`Allwalk`."""
 
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes, entries=2)
         self.goal = np.zeros((lanes, 2))
-        """(L, 2)."""
+        """(L, 2) position of the goal."""
 
     def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[AllwalkTask]) -> None:
         self.goal[lanes] = np.reshape([(task.x, task.y) for task in tasks], (-1, 2))
@@ -39,8 +39,8 @@ class AllwalkWorld(PlaneWorld):
         return [Place(self.goal[lane], RED, False)]
 
 
-class _Family(Form, PlaceTasks):
-    """What the two forms share: a task for every place in the square."""
+class _Family(WorldBase, PlaceTasks):
+    """What the single and the vector environment share: a task for every place in the square."""
 
     world_type = AllwalkWorld
     task_type = AllwalkTask
@@ -49,7 +49,7 @@ class _Family(Form, PlaceTasks):
 
 
 @page(ACTIONS=ACTIONS)
-class Allwalk(_Family, Single):
+class Allwalk(_Family, WorldEnv):
     """
     ## Description
     A point in a square sees only itself. It is charged for its distance from a hidden goal, which is the task: primitives that
@@ -80,5 +80,5 @@ class Allwalk(_Family, Single):
     """
 
 
-class AllwalkVector(_Family, Vector):
-    """Many :class:`Allwalk` stepped as arrays: see :class:`mlsh_envs.forms.Vector`."""
+class AllwalkVector(_Family, WorldVectorEnv):
+    """Many :class:`Allwalk` stepped as arrays: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

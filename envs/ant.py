@@ -9,16 +9,16 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Array
+from mlsh_envs.mujoco_models import Integrator, add_cameras, asset, settings
 from mlsh_envs.physics import PhysicsWorld, at_least_one
-from mlsh_envs.scenery import Integrator, add_cameras, asset, settings
+from mlsh_envs.world_env import Array
 
 OBSERVATION = 29
 ACTION = 8
 MASS = 40.0
-"""Kilograms. The released ants have 38 to 41, but for Twowalk's, which like Gymnasium's has 0.9. Motors of 150 Nm throw that one
-on its back, and there it stays: 87 % of what a fresh policy sees, it sees lying there (tests/bench/physics.py measures that).
-An ant of 40 kg does not fall over by random actions, and a gait by hand walks 1.6 m/s on it (2 m/s on the light one)."""
+"""Kilograms. The released ants have 38 to 41, except Twowalk's, which has 0.9 like Gymnasium's. Motors of 150 Nm throw that one
+on its back, where it stays: in 87 % of a fresh policy's observations it lies there (measured by tests/bench/physics.py). An ant
+of 40 kg does not fall over under random actions, and a hand-made gait walks at 1.6 m/s with it (2 m/s with the light one)."""
 
 PARTS = {
     "BODY": """
@@ -54,18 +54,18 @@ PARTS = {
         """,
     "SETTINGS": settings(skip=5, timestep=0.01),
 }
-"""For the pages of the environments."""
+"""Parts of the environments' pages."""
 
 
 class AntWorld(PhysicsWorld):
-    """An ant, and what it is paid for, which a subclass says.
+    """An ant; a subclass defines its reward.
 
     The body is that of Gymnasium's Ant, of 40 kg: see :data:`MASS`.
 
     Args:
-        lanes: L.
-        upright_interval: steps between two times that the ant is set upright where it is; None for never.
-        settings: of :class:`PhysicsWorld`.
+        lanes: L, number of lanes.
+        upright_interval: every so many steps the ant is set upright where it is; None for never.
+        settings: settings of :class:`PhysicsWorld`.
 
     Raises:
         ValueError: a setting is out of range.
@@ -97,7 +97,7 @@ class AntWorld(PhysicsWorld):
         return reward, diverged
 
     def _set_upright(self, lane: int) -> None:
-        """Everything but x and y back to the pose of the start, with its noise."""
+        """Puts everything but x and y back to the pose of the start, with its noise."""
         rng = self._generators[lane]
         qpos = self.start_pose(rng)
         qpos[:2] = self.qpos[lane, :2]
@@ -105,19 +105,19 @@ class AntWorld(PhysicsWorld):
 
     @abstractmethod
     def reward(self, before: Array, actions: Array) -> Array:
-        """(L,) for the step that has just been taken.
+        """(L,) reward for the step that has just been taken.
 
         Args:
-            before: (L, 2) x and y of the torso at its beginning.
+            before: (L, 2) x and y of the torso at the beginning of the step.
             actions: (L, 8) as they were given.
         """
 
 
 def ant(integrator: Integrator, overview: tuple[float, float, float]) -> mujoco.MjSpec:
-    """The ant on an endless floor, for a family to add to.
+    """The model of the ant on an endless floor, for a family to extend.
 
     Args:
-        integrator: of MuJoCo.
+        integrator: MuJoCo's integrator.
         overview: x, y and height of the camera that sees all of the family's world.
     """
     spec = asset("ant.xml", integrator)

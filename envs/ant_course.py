@@ -10,20 +10,20 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
-from mlsh_envs.forms import Array, Single, Vector
-from mlsh_envs.pages import page
+from mlsh_envs.docstrings import page
+from mlsh_envs.mujoco_models import HEIGHT, THICKNESS, Colour, Integrator, add_box, add_mark
 from mlsh_envs.physics import PlacedFamily
-from mlsh_envs.scenery import HEIGHT, THICKNESS, Colour, Integrator, add_box, add_mark
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 TERRITORY = 15.0
 """Metres around its first place within which the enemy chases the ant."""
 ENEMY_RADIUS = 3.0
 ENEMY_HEIGHT = 1.0
 SOFT, SOFTNESS = (-10.0, -10.0), (0.5, 0.5)
-"""Contact with the enemy: acceleration a metre of overlap and a m/s (1/s², 1/s, negative by MuJoCo's convention), and share of it
-that counts. As hard as everything else, something that jumps a metre a step threw 15 of 60 ants over the walls, at up to 67 m/s;
-like this none, at up to 5 m/s."""
+"""Contact with the enemy: acceleration per metre of overlap and per m/s (1/s², 1/s, negative by MuJoCo's convention), and the
+share of it that counts. An enemy that jumps a metre a step and is as hard as everything else threw 15 of 60 ants over the walls,
+at up to 67 m/s; this one threw none, at up to 5 m/s."""
 GOAL_HALF = 1.0
 """Half the side of the square that pays in the smaller course."""
 GOAL_SQUARED = 30.0
@@ -34,15 +34,15 @@ DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
 
 @dataclass(frozen=True)
 class Course:
-    """Where everything is, in metres."""
+    """The layout of a course, in metres."""
 
     walls: tuple[tuple[str, float, float, float, float], ...]
-    """Name, then from x, y to x, y along an axis."""
+    """Name of each wall, and x, y of its two ends; walls are parallel to an axis."""
     start: tuple[float, float]
     enemy: tuple[float, float]
     goal: tuple[float, float]
     goal_mark: tuple[float, ...]
-    """Of what is seen of the goal: half its sides and height, or its radius and half its height."""
+    """Size of the mark of the goal: half its sides and height, or its radius and half its height."""
     overview: tuple[float, float, float]
 
 
@@ -109,7 +109,7 @@ def _model(course: Course, integrator: Integrator) -> mujoco.MjModel:
 
 
 class CourseWorld(AntWorld):
-    """The rules of both: see :class:`AntObstacleCourse` and :class:`AntBigCourse`."""
+    """The rules of both courses: see :class:`AntObstacleCourse` and :class:`AntBigCourse`."""
 
     first_height = 0.6
     course: ClassVar[Course]
@@ -118,7 +118,7 @@ class CourseWorld(AntWorld):
         super().__init__(lanes, upright_interval=upright_interval, **settings)
         self._home = np.array(self.course.enemy)
         self.enemy = np.tile(self._home, (lanes, 1))
-        """(L, 2)."""
+        """(L, 2) position of the enemy."""
 
     def model_of(self, task: object) -> mujoco.MjModel:
         return _model(self.course, self.integrator)
@@ -164,21 +164,21 @@ class AntBigCourseWorld(CourseWorld):
 
 
 class _Obstacles(PlacedFamily, FiniteTasks[AntObstacleCourseTask]):
-    """What the two forms of the smaller course share."""
+    """What the single and the vector environment of the smaller course share."""
 
     world_type = AntObstacleCourseWorld
     train_tasks = (AntObstacleCourseTask(),)
 
 
 class _Big(PlacedFamily, FiniteTasks[AntBigCourseTask]):
-    """What the two forms of the bigger course share."""
+    """What the single and the vector environment of the bigger course share."""
 
     world_type = AntBigCourseWorld
     train_tasks = (AntBigCourseTask(),)
 
 
 @page(**PARTS)
-class AntObstacleCourse(_Obstacles, Single):
+class AntObstacleCourse(_Obstacles, WorldEnv):
     """
     ## Description
     From one corner of a walled square the ant must find the opposite one, past an enemy that chases it in its territory and
@@ -228,12 +228,12 @@ class AntObstacleCourse(_Obstacles, Single):
     """
 
 
-class AntObstacleCourseVector(_Obstacles, Vector):
-    """Many :class:`AntObstacleCourse` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class AntObstacleCourseVector(_Obstacles, WorldVectorEnv):
+    """Many :class:`AntObstacleCourse` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""
 
 
 @page(**PARTS)
-class AntBigCourse(_Big, Single):
+class AntBigCourse(_Big, WorldEnv):
     """
     ## Description
     The obstacle course on four times the ground: out of a room, past an enemy's territory or through a corridor, to a goal 86 m
@@ -277,5 +277,5 @@ class AntBigCourse(_Big, Single):
     """
 
 
-class AntBigCourseVector(_Big, Vector):
-    """Many :class:`AntBigCourse` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class AntBigCourseVector(_Big, WorldVectorEnv):
+    """Many :class:`AntBigCourse` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -10,12 +10,12 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
-from mlsh_envs.forms import Array, Single, Vector
+from mlsh_envs.docstrings import page
 from mlsh_envs.maze_maps import layout
-from mlsh_envs.pages import page
+from mlsh_envs.mujoco_models import HEIGHT, THICKNESS, Integrator, add_box, add_mark
 from mlsh_envs.physics import PlacedFamily
-from mlsh_envs.scenery import HEIGHT, THICKNESS, Integrator, add_box, add_mark
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 TRAIN = ("nn", "ss", "enn", "ess", "eee", "eenn", "eess", "nee", "see")
 HELD_OUT = ("neen", "sees", "enee", "esee")
@@ -72,7 +72,7 @@ class AntMazeWorld(AntWorld):
 
 
 class _Family(PlacedFamily, FiniteTasks[AntMazeTask]):
-    """What the two forms share."""
+    """What the single and the vector environment share."""
 
     world_type = AntMazeWorld
     train_tasks = tuple(AntMazeTask(maze) for maze in TRAIN)
@@ -89,7 +89,7 @@ class _Family(PlacedFamily, FiniteTasks[AntMazeTask]):
 
 
 @page(**PARTS)
-class AntMaze(_Family, Single):
+class AntMaze(_Family, WorldEnv):
     """
     ## Description
     An ant in a maze of cells of 16 m is paid for speed towards a goal. It sees neither the goal nor the walls; which maze it is
@@ -142,5 +142,5 @@ class AntMaze(_Family, Single):
     """
 
 
-class AntMazeVector(_Family, Vector):
-    """Many :class:`AntMaze` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class AntMazeVector(_Family, WorldVectorEnv):
+    """Many :class:`AntMaze` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -10,11 +10,11 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
-from mlsh_envs.forms import Array, Single, Vector
-from mlsh_envs.pages import page
+from mlsh_envs.docstrings import page
+from mlsh_envs.mujoco_models import Integrator
 from mlsh_envs.physics import PlacedFamily
-from mlsh_envs.scenery import Integrator
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class AntMovementWorld(AntWorld):
 
 
 class _Family(PlacedFamily, FiniteTasks[AntMovementTask]):
-    """What the two forms share."""
+    """What the single and the vector environment share."""
 
     world_type = AntMovementWorld
     train_tasks = (AntMovementTask("x"), AntMovementTask("y"))
 
 
 @page(**PARTS)
-class AntMovement(_Family, Single):
+class AntMovement(_Family, WorldEnv):
     """
     ## Description
     An ant is paid for running along one axis and charged for straying from it. The axis is the task.
@@ -97,5 +97,5 @@ class AntMovement(_Family, Single):
     """
 
 
-class AntMovementVector(_Family, Vector):
-    """Many :class:`AntMovement` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class AntMovementVector(_Family, WorldVectorEnv):
+    """Many :class:`AntMovement` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -11,11 +11,11 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
-from mlsh_envs.forms import Array, Single, Vector
-from mlsh_envs.pages import page
+from mlsh_envs.docstrings import page
+from mlsh_envs.mujoco_models import Integrator, add_target
 from mlsh_envs.physics import PlacedFamily
-from mlsh_envs.scenery import Integrator, add_target
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 TARGETS = ((5.09, -0.09, 1.01), (0.09, 4.91, 1.01))
 
@@ -57,7 +57,7 @@ class AntTwowalkWorld(AntWorld):
 
 
 class _Family(PlacedFamily, FiniteTasks[AntTwowalkTask]):
-    """What the two forms share."""
+    """What the single and the vector environment share."""
 
     world_type = AntTwowalkWorld
     train_tasks = (AntTwowalkTask(0), AntTwowalkTask(1))
@@ -67,7 +67,7 @@ class _Family(PlacedFamily, FiniteTasks[AntTwowalkTask]):
 
 
 @page(**PARTS)
-class AntTwowalk(_Family, Single):
+class AntTwowalk(_Family, WorldEnv):
     """
     ## Description
     An ant is charged for its distance from a target five metres away, which it does not see: one ahead, one to its left. Which
@@ -111,5 +111,5 @@ class AntTwowalk(_Family, Single):
     """
 
 
-class AntTwowalkVector(_Family, Vector):
-    """Many :class:`AntTwowalk` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class AntTwowalkVector(_Family, WorldVectorEnv):
+    """Many :class:`AntTwowalk` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsh_envs.forms import Array, Form, Single, Vector, World
 from mlsh_envs.seeds import keys, uniforms
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.window import primitive_colour
+from mlsh_envs.world_env import Array, World, WorldBase, WorldEnv, WorldVectorEnv
 
 PLAN = (
     "#############",
@@ -40,13 +40,13 @@ FAILURE = 1 / 3
 """Probability that a move goes astray."""
 Noise = Literal["released", "published"]
 GOALS = (*range(68, 73), *range(78, 83), *range(88, 94), *range(99, 104))
-"""Cells that may pay: the room to the lower right, and its doorway to the left."""
+"""Cells that may be the goal: the room to the lower right, and its doorway to the left."""
 HELD_OUT = (68, 80, 90, 103)
-"""Those of them that training never draws."""
+"""Goals that training never draws."""
 
 
 def _neighbours() -> Array:
-    """(104, 4) the cell that each action leads to: up, down, left, right; a cell itself where a wall is in the way."""
+    """(104, 4) the cell that each action leads to: up, down, left, right; the same cell where a wall is in the way."""
     number = np.full(FREE.shape, -1)
     number[FREE] = np.arange(len(PLACES))
     beyond = PLACES[:, None] + np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])
@@ -68,7 +68,7 @@ class FourRoomsWorld(World):
     """The rules: see :class:`FourRooms`.
 
     Args:
-        lanes: L.
+        lanes: L, number of lanes.
         noise: what happens when a move goes astray.
 
     Raises:
@@ -84,7 +84,7 @@ class FourRoomsWorld(World):
             raise ValueError(f"noise must be 'released' or 'published', not {noise!r}")
         self._jumps = noise == "released"
         self.cell = np.full(lanes, START)
-        """(L,)."""
+        """(L,) number of the agent's cell."""
         self._goal = np.full(lanes, START)
         self._keys = np.zeros(lanes, np.uint64)
         self._every = np.arange(lanes)
@@ -120,7 +120,7 @@ class FourRoomsWorld(World):
         return np.equal.outer(self.cell, np.arange(len(PLACES))).astype(np.float32)
 
     def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
-        """The rooms from above; the goal red, the agent a square in the primitive's colour or black."""
+        """The rooms from above, with a red goal; the agent is a square in the primitive's colour, or black."""
         side = 24
         image = np.where(FREE[..., None], np.uint8(255), np.uint8(110)).repeat(3, axis=-1)
         image[tuple(PLACES[self._goal[lane]])] = (214, 96, 77)
@@ -132,8 +132,8 @@ class FourRoomsWorld(World):
         return image
 
 
-class _Family(Form, FiniteTasks[FourRoomsTask]):
-    """What the two forms share."""
+class _Family(WorldBase, FiniteTasks[FourRoomsTask]):
+    """What the single and the vector environment share."""
 
     world_type = FourRoomsWorld
 
@@ -147,7 +147,7 @@ class _Family(Form, FiniteTasks[FourRoomsTask]):
         super().__init__(*arguments, **settings)
 
 
-class FourRooms(_Family, Single):
+class FourRooms(_Family, WorldEnv):
     """
     ## Description
     Four rooms with a doorway between each two neighbours. One cell, in the room to the lower right, pays for every step that
@@ -193,5 +193,5 @@ class FourRooms(_Family, Single):
     """  # noqa: E501 (a table row cannot be broken)
 
 
-class FourRoomsVector(_Family, Vector):
-    """Many :class:`FourRooms` stepped as arrays: see :class:`mlsh_envs.forms.Vector`."""
+class FourRoomsVector(_Family, WorldVectorEnv):
+    """Many :class:`FourRooms` stepped as arrays: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -9,23 +9,23 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Array
+from mlsh_envs.mujoco_models import Colour, Integrator, add_cameras, asset, settings
 from mlsh_envs.physics import PhysicsWorld
-from mlsh_envs.scenery import Colour, Integrator, add_cameras, asset, settings
+from mlsh_envs.world_env import Array
 
 BODIES = slice(1, 14)
-"""The humanoid's, after the world's."""
+"""The humanoid's bodies, after the world's."""
 OBSERVATION = 350
 ACTION = 17
 STRENGTH = 0.4
-"""Bound of a control."""
+"""Bound of the controls."""
 STANDING = 1.0
 """Height of the torso below which the humanoid does not walk."""
 SLAB_HALF = (11.5, 11.5, 0.5)
 SLAB_HEIGHT = 1.5
-"""Of its middle: it leaves a metre of air to crawl through."""
+"""Height of the slab's middle: it leaves a metre of air to crawl through."""
 ASIDE = 30.0
-"""Where along y the slab is while it is not wanted."""
+"""y of the slab while it is not needed."""
 SENSED = slice(47, OBSERVATION)
 """Entries of the observation that are not positions and velocities."""
 SLAB: Colour = (0.80, 0.72, 0.58, 0.45)
@@ -67,7 +67,7 @@ PARTS = {
         """,
     "SETTINGS": settings(skip=5, timestep=0.003),
 }
-"""For the pages of the environments."""
+"""Parts of the environments' pages."""
 
 
 @cache
@@ -80,7 +80,7 @@ def _model(integrator: Integrator) -> mujoco.MjModel:
 
 
 class HumanoidWorld(PhysicsWorld):
-    """A humanoid that walks or crawls; a subclass says when. Settings are those of :class:`PhysicsWorld`."""
+    """A humanoid that is to walk or to crawl; a subclass says when. Settings are those of :class:`PhysicsWorld`."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     action_space = gym.spaces.Box(-STRENGTH, STRENGTH, (ACTION,), np.float32)
@@ -90,7 +90,7 @@ class HumanoidWorld(PhysicsWorld):
     def __init__(self, lanes: int, **settings: Any) -> None:
         super().__init__(lanes, **settings)
         self.crawls = np.zeros(lanes, np.bool_)
-        """(L,) whether crawling pays, or else walking."""
+        """(L,) bool: crawling pays, not walking."""
         self._centre = np.zeros(lanes)
         """(L,) x of the centre of mass."""
         self._sensed = np.zeros((lanes, SENSED.stop - SENSED.start), np.float32)
@@ -107,16 +107,16 @@ class HumanoidWorld(PhysicsWorld):
 
     def sensors_of(self, data: mujoco.MjData) -> tuple[Array, ...]:
         parts = (data.cinert[BODIES], data.cvel[BODIES], data.qfrc_actuator[6:], data.cfrc_ext[BODIES])
-        return tuple(part.reshape(-1) for part in parts)  # neighbours in memory, so still views
+        return tuple(part.reshape(-1) for part in parts)  # contiguous in memory, so still views
 
     def _sense(self, lane: int) -> None:
-        """Inertias, velocities and forces as they are now."""
+        """Reads inertias, velocities and forces as they are now."""
         mujoco.mj_rnePostConstraint(self.models[lane], self.datas[lane])
         row = self._sensed[lane]
         row[:130], row[130:208], row[208:225], row[225:] = self._sensors[lane]
 
     def put_slab(self, lane: int, x: float | None) -> None:
-        """Puts the slab's middle at x across the way, or aside."""
+        """Puts the slab across the way, with its middle at x; None puts it aside."""
         self.mocap[lane][0] = (0, ASIDE, SLAB_HEIGHT) if x is None else (x, 0, SLAB_HEIGHT)
 
     def step(self, actions: Array) -> tuple[Array, Array]:
@@ -137,7 +137,7 @@ class HumanoidWorld(PhysicsWorld):
         return (pay - effort - np.minimum(impact, 10)) * ~diverged, ends
 
     def arrive(self) -> None:
-        """What changes in the world because of where the humanoids now are."""
+        """Changes the world according to where the humanoids are now."""
 
     def observe(self) -> Array:
         return np.concatenate((self.state, self._sensed), axis=1, dtype=np.float32)

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from mlsh_envs.forms import Single, Vector
+from mlsh_envs.docstrings import page
 from mlsh_envs.humanoid import PARTS, HumanoidWorld
-from mlsh_envs.pages import page
 from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import WorldEnv, WorldVectorEnv
 
 SLAB_X = -12.0
 """Middle of the slab under which Walk/Crawl crawls; it ends half a metre behind the humanoid."""
@@ -58,24 +58,25 @@ class HumanoidCombinationWorld(HumanoidWorld):
 
 
 class _WalkCrawl(PlacedFamily, FiniteTasks[HumanoidWalkCrawlTask]):
-    """What the two forms of Walk/Crawl share."""
+    """What the single and the vector environment of Walk/Crawl share."""
 
     world_type = HumanoidWalkCrawlWorld
     train_tasks = (HumanoidWalkCrawlTask("walk"), HumanoidWalkCrawlTask("crawl"))
 
 
 class _Combination(PlacedFamily, FiniteTasks[HumanoidCombinationTask]):
-    """What the two forms of the combination share."""
+    """What the single and the vector environment of the combination share."""
 
     world_type = HumanoidCombinationWorld
     train_tasks = (HumanoidCombinationTask(),)
 
 
 @page(**PARTS)
-class HumanoidWalkCrawl(_WalkCrawl, Single):
+class HumanoidWalkCrawl(_WalkCrawl, WorldEnv):
     """
     ## Description
-    A humanoid is paid for walking ahead, or for crawling back under a slab. Which is the task. Good primitives: walk, crawl.
+    A humanoid is paid for walking ahead, or for crawling back under a slab. Which of the two is the task. Good primitives: walk,
+    crawl.
 
     ## Action space
     {ACTIONS}
@@ -112,12 +113,12 @@ class HumanoidWalkCrawl(_WalkCrawl, Single):
     """
 
 
-class HumanoidWalkCrawlVector(_WalkCrawl, Vector):
-    """Many :class:`HumanoidWalkCrawl` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class HumanoidWalkCrawlVector(_WalkCrawl, WorldVectorEnv):
+    """Many :class:`HumanoidWalkCrawl` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""
 
 
 @page(**PARTS)
-class HumanoidCombination(_Combination, Single):
+class HumanoidCombination(_Combination, WorldEnv):
     """
     ## Description
     A humanoid walks until it is past x = 25 m, and from then on crawls back, under a slab that has come down on its way: both
@@ -161,5 +162,5 @@ class HumanoidCombination(_Combination, Single):
     """
 
 
-class HumanoidCombinationVector(_Combination, Vector):
-    """Many :class:`HumanoidCombination` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class HumanoidCombinationVector(_Combination, WorldVectorEnv):
+    """Many :class:`HumanoidCombination` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlsh_envs.forms import Array, Form, Single, Vector
-from mlsh_envs.pages import page
-from mlsh_envs.plane import ACTIONS, BLUE, GOLD, RED, SIZE, Place, PlaneWorld, in_reach, scaled
+from mlsh_envs.docstrings import page
+from mlsh_envs.point_world import ACTIONS, BLUE, GOLD, RED, SIZE, Place, PointWorld, in_reach, scaled
 from mlsh_envs.seeds import keys, uniforms
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldBase, WorldEnv, WorldVectorEnv
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class KeyDoorTask:
     goal: int
 
 
-class KeyDoorWorld(PlaneWorld):
+class KeyDoorWorld(PointWorld):
     """The rules: see :class:`KeyDoor`."""
 
     def __init__(self, lanes: int) -> None:
@@ -49,15 +49,15 @@ class KeyDoorWorld(PlaneWorld):
         return goals if open_ else [*goals, Place(self.points[lane, 2], GOLD, True)]
 
 
-class _Family(Form, FiniteTasks[KeyDoorTask]):
-    """What the two forms share."""
+class _Family(WorldBase, FiniteTasks[KeyDoorTask]):
+    """What the single and the vector environment share."""
 
     world_type = KeyDoorWorld
     train_tasks = (KeyDoorTask(0), KeyDoorTask(1))
 
 
 @page(ACTIONS=ACTIONS)
-class KeyDoor(_Family, Single):
+class KeyDoor(_Family, WorldEnv):
     """
     ## Description
     A point in a square sees two goals and a key, whose places change every episode. One of the goals pays, but only once the
@@ -97,5 +97,5 @@ class KeyDoor(_Family, Single):
     """
 
 
-class KeyDoorVector(_Family, Vector):
-    """Many :class:`KeyDoor` stepped as arrays: see :class:`mlsh_envs.forms.Vector`."""
+class KeyDoorVector(_Family, WorldVectorEnv):
+    """Many :class:`KeyDoor` stepped as arrays: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

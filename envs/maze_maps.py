@@ -1,4 +1,4 @@
-"""Mazes as text: what a name or a map means in cells, walls and places."""
+"""Mazes as text: a path or a map, and what it means in cells, walls and positions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Layout:
 
 @lru_cache(maxsize=64)
 def layout(maze: str) -> Layout:
-    """What a maze looks like.
+    """The layout of a maze.
 
     Args:
         maze: a path in the paper's grid, such as ``"enn"``: its 3x3 cells, from the middle of the western column one cell
@@ -56,7 +56,7 @@ def layout(maze: str) -> Layout:
             ``g``, the goal in the middle of this open cell.
 
     Raises:
-        ValueError: it is neither, or the goal cannot be reached.
+        ValueError: it is neither a path nor a map, or the goal cannot be reached.
     """
     if maze and set(maze) <= STEP.keys():
         return _from_path(maze)
@@ -109,7 +109,7 @@ def _from_map(maze: str) -> Layout:
 
 
 def _laid_out(rows: int, columns: int, start: Cell, cells: frozenset[Cell], last: Cell, towards: str) -> Layout:
-    """The goal in the middle of the last cell, or on its face."""
+    """The layout whose goal is in the middle of the last cell, or on one of its faces."""
     plain = Layout(rows, columns, start, cells, (0.0, 0.0))
     x, y = plain.centre(last)
     down, right = STEP[towards] if towards else (0, 0)

@@ -1,4 +1,4 @@
-"""2D Moving Bandits: a point, two places, and no word on which of them pays."""
+"""2D Moving Bandits: a point and two goals, of which one pays; which one is not observed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlsh_envs.forms import Array, Form, Single, Vector
-from mlsh_envs.pages import page
-from mlsh_envs.plane import ACTIONS, BLUE, MOVES, RED, SIZE, Place, PlaneWorld, in_reach, scaled
+from mlsh_envs.docstrings import page
+from mlsh_envs.point_world import ACTIONS, BLUE, MOVES, RED, SIZE, Place, PointWorld, in_reach, scaled
 from mlsh_envs.seeds import keys, uniforms
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldBase, WorldEnv, WorldVectorEnv
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class MovingBanditsTask:
     goal: int
 
 
-class MovingBanditsWorld(PlaneWorld):
+class MovingBanditsWorld(PointWorld):
     """The rules: see :class:`MovingBandits`."""
 
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes, entries=6)
         self.goals = np.zeros((lanes, 2, 2))
-        """(L, 2, 2)."""
+        """(L, 2, 2) positions of goal 0 and goal 1."""
         self._paying = np.zeros(lanes, np.intp)
 
     def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[MovingBanditsTask]) -> None:
@@ -45,19 +45,19 @@ class MovingBanditsWorld(PlaneWorld):
         return [Place(self.goals[lane, goal], (RED, BLUE)[goal], paying == goal) for goal in range(2)]
 
 
-class _Family(Form, FiniteTasks[MovingBanditsTask]):
-    """What the two forms share."""
+class _Family(WorldBase, FiniteTasks[MovingBanditsTask]):
+    """What the single and the vector environment share."""
 
     world_type = MovingBanditsWorld
     train_tasks = (MovingBanditsTask(0), MovingBanditsTask(1))
 
     @staticmethod
     def survey(size: int, rng: np.random.Generator) -> dict[str, Array]:
-        """A grid of places for one pair of goals far apart, to draw where a policy would go from each (paper, Figure 3).
+        """A grid of positions for one pair of goals far apart, to draw where a policy would go from each (paper, Figure 3).
 
         Returns:
-            ``observations`` (size², 6), ``positions`` (size², 2), ``goals`` (2, 2) and ``moves`` (5, 2), the displacement
-            that each action makes.
+            ``observations`` (size², 6), ``positions`` (size², 2), ``goals`` (2, 2) and ``moves`` (5, 2), the displacement of
+            each action.
         """
         pairs = rng.uniform(0.1 * SIZE, 0.9 * SIZE, size=(16, 2, 2))
         goals = pairs[np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=-1).argmax()]
@@ -68,7 +68,7 @@ class _Family(Form, FiniteTasks[MovingBanditsTask]):
 
 
 @page(ACTIONS=ACTIONS)
-class MovingBandits(_Family, Single):
+class MovingBandits(_Family, WorldEnv):
     """
     ## Description
     A point starts in the middle of a square and sees two goals whose places change every episode. One of them pays; which one
@@ -107,5 +107,5 @@ class MovingBandits(_Family, Single):
     """
 
 
-class MovingBanditsVector(_Family, Vector):
-    """Many :class:`MovingBandits` stepped as arrays: see :class:`mlsh_envs.forms.Vector`."""
+class MovingBanditsVector(_Family, WorldVectorEnv):
+    """Many :class:`MovingBandits` stepped as arrays: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

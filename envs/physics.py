@@ -1,4 +1,4 @@
-"""Lanes of MuJoCo: many simulations of one kind stepped from one process, and what all of them need around the physics."""
+"""Lanes of MuJoCo: many simulations of one kind stepped in one process, and what all of them need around the physics."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsh_envs.forms import Array, Form, World, all_within
-from mlsh_envs.rendering import Painter
-from mlsh_envs.scenery import INTEGRATORS, Integrator
+from mlsh_envs.mujoco_models import INTEGRATORS, Integrator
+from mlsh_envs.rendering import Renderer
+from mlsh_envs.world_env import Array, World, WorldBase, all_within
 
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 NOISE = 0x6D6C7368
-"""Told to the generator beside an episode's seed: a task drawn by a generator of the same seed must not show in the start."""
+"""Seeds the generator together with an episode's seed: a start must not depend on a task that was drawn with the same seed."""
 LIMIT = 1e6
-"""No position or velocity gets there but by physics that has blown up."""
+"""Positions and velocities reach this size only if the physics has blown up."""
 
 
 class PhysicsWorld(World):
     """L lanes, each with the state of a simulation of its own; lanes with the same task share one model.
 
     Args:
-        lanes: L.
-        frame_skip: steps of the physics in one of the environment; a control lasts as long. None for the family's own.
-        integrator: of MuJoCo.
-        camera: a camera's name: ``"follow"`` stays with the body, ``"overview"`` sees all of its world.
+        lanes: L, number of lanes.
+        frame_skip: physics steps in an environment step, during which the control is constant; None for the family's own.
+        integrator: MuJoCo's integrator.
+        camera: name of the camera: ``"follow"`` stays with the body, ``"overview"`` sees all of its world.
 
     Raises:
         ValueError: a setting is out of range.
@@ -38,9 +38,9 @@ class PhysicsWorld(World):
     agent_body: ClassVar[str] = "torso"
     """The root of the bodies that are the agent."""
     qpos_noise: ClassVar[float]
-    """Half-width of the uniform noise on every position at an episode's start."""
+    """Half-width of the uniform noise on every position at the start of an episode."""
     frame_skip: int
-    """Steps of the physics in one of the environment."""
+    """Physics steps in an environment step."""
 
     def __init__(
         self, lanes: int, *, frame_skip: int | None = None, integrator: Integrator = "RK4", camera: str = "follow"
@@ -62,12 +62,12 @@ class PhysicsWorld(World):
         """(L, nq + nv) positions and velocities as they are now."""
         self._generators: list[np.random.Generator] = [np.random.default_rng(0)] * lanes
         self._tasks: list[Any] = [None] * lanes
-        self._painter: Painter | None = None
+        self._painter: Renderer | None = None
         self._simulate([model] * lanes)
 
     @abstractmethod
     def model_of(self, task: Any) -> mujoco.MjModel:
-        """The model for a task, made once and kept; None for any. All environments of this process share it: only look at it."""
+        """The model for a task (None: any task), made once. All environments of this process share it and must not change it."""
 
     def _simulate(self, models: Sequence[mujoco.MjModel]) -> None:
         self.models = list(models)
@@ -75,7 +75,7 @@ class PhysicsWorld(World):
         self._watch()
 
     def _watch(self) -> None:
-        """Views into every simulation: to ask for them at each step would cost more than to copy them."""
+        """Keeps views into every simulation: getting them at each step would take longer than copying what they show."""
         self._lanes = [
             (model, data, data.ctrl, data.qpos, qpos, data.qvel, qvel)
             for model, data, qpos, qvel in zip(self.models, self.datas, self.qpos, self.qvel, strict=True)
@@ -83,10 +83,10 @@ class PhysicsWorld(World):
         self._centres = [data.subtree_com[self._agent] for data in self.datas]
         self._sensors = [self.sensors_of(data) for data in self.datas]
         self.mocap = [data.mocap_pos for data in self.datas]
-        """For each lane (bodies, 3), where its bodies that are moved by hand are; to be written to."""
+        """For each lane, (bodies, 3) positions of the bodies that are moved by hand; to be written to."""
 
     def sensors_of(self, data: mujoco.MjData) -> tuple[Array, ...]:
-        """Views of what else a family reads of a simulation at every step, kept for each lane in `_sensors`."""
+        """Views of what else a family reads from a simulation at every step; kept for each lane in `_sensors`."""
         return ()
 
     @property
@@ -114,24 +114,24 @@ class PhysicsWorld(World):
             self.begin(lane, task)
 
     def start_pose(self, rng: np.random.Generator) -> Array:
-        """(nq,) positions at an episode's start, with their noise."""
+        """(nq,) positions at the start of an episode, with their noise."""
         return self.start_qpos + rng.uniform(-self.qpos_noise, self.qpos_noise, len(self.start_qpos))
 
     def qvel_noise(self, rng: np.random.Generator) -> Array:
-        """(nv,) velocities at an episode's start."""
+        """(nv,) velocities at the start of an episode."""
         return rng.uniform(-self.qpos_noise, self.qpos_noise, (self.qvel.shape[1],))
 
     def place(self, lane: int, qpos: Array, qvel: Array) -> None:
-        """Puts a lane into a state, with all that follows from it."""
+        """Puts a lane into a state, and computes everything that depends on it."""
         data = self.datas[lane]
         data.qpos[:], data.qvel[:] = qpos, qvel
-        mujoco.mj_normalizeQuat(self.models[lane], data.qpos)  # noise makes them longer or shorter
+        mujoco.mj_normalizeQuat(self.models[lane], data.qpos)  # noise changes the norms of quaternions
         data.qacc_warmstart[:] = 0
         mujoco.mj_forward(self.models[lane], data)
         self.qpos[lane], self.qvel[lane] = data.qpos, data.qvel
 
     def begin(self, lane: int, task: Any) -> None:
-        """What else an episode's start means for a family; the lane is placed already."""
+        """What else a family does at the start of an episode; the lane has been placed already."""
 
     def advance(self, actions: Array) -> Array:
         """One environment step of the physics in every lane.
@@ -140,7 +140,7 @@ class PhysicsWorld(World):
             actions: (L, nu) controls, clipped to their range by the actuators.
 
         Returns:
-            (L,) lanes whose physics blew up; these stand at their start again.
+            (L,) bool, lanes whose physics blew up; these are put back to their start.
         """
         skip = self.frame_skip
         for action, (model, data, control, position, qpos, velocity, qvel) in zip(actions, self._lanes, strict=True):
@@ -151,7 +151,7 @@ class PhysicsWorld(World):
         self.steps += 1
         if all_within(self.state, LIMIT):
             return np.zeros(self.lanes, np.bool_)
-        diverged = np.logical_not((np.abs(self.state) < LIMIT).all(axis=1))  # as NaN has
+        diverged = np.logical_not((np.abs(self.state) < LIMIT).all(axis=1))  # true for NaN, too
         for lane in np.flatnonzero(diverged).tolist():
             self.place(lane, self.start_qpos, np.zeros(self.models[lane].nv))
         return diverged
@@ -161,15 +161,15 @@ class PhysicsWorld(World):
         return self.state.astype(np.float32)
 
     def centres_of_mass(self) -> Array:
-        """(L, 3) of the agent in each lane, as it is now."""
+        """(L, 3) current centre of mass of the agent in each lane."""
         for model, data in zip(self.models, self.datas, strict=True):
-            mujoco.mj_kinematics(model, data)  # a step of the physics leaves these as they were before its last part
+            mujoco.mj_kinematics(model, data)  # mj_step leaves these as they were before it integrated
             mujoco.mj_comPos(model, data)
         return np.array(self._centres)
 
     @property
     def render_fps(self) -> int:  # type: ignore[override]
-        """Pictures a second at which a window shows the time as it is."""
+        """Frames per second at which a window shows real time."""
         return round(1 / self.dt)
 
     def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
@@ -180,7 +180,7 @@ class PhysicsWorld(World):
 
     def _drawn(self, lane: int, primitive: int | None, mode: str) -> Any:
         if self._painter is None:
-            self._painter = Painter(self.camera, self._agent, self.render_fps)
+            self._painter = Renderer(self.camera, self._agent, self.render_fps)
         return self._painter.draw(self.models[lane], self.datas[lane], primitive, mode)
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class PhysicsWorld(World):
             self._painter.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Simulations as the vectors that they can be continued from; models are made anew."""
+        """Keeps simulations as the state vectors from which they can be continued; models are made again."""
         kept = super().__getstate__()
         for name in ("models", "datas", "mocap", "_lanes", "_centres", "_sensors", "_painter"):
             del kept[name]
@@ -207,21 +207,21 @@ class PhysicsWorld(World):
             mujoco.mj_setState(model, data, state, STATE)
 
 
-class PhysicsFamily(Form):
-    """What the trainer is told of every MuJoCo family."""
+class PhysicsFamily(WorldBase):
+    """Attributes that the trainer reads from every MuJoCo family."""
 
     unclipped_actions: ClassVar[bool] = True
-    """The actuators clip, and costs are for the action as the family's page says."""
+    """The actuators clip actions, and the family's page says which actions are charged."""
 
 
 class PlacedFamily(PhysicsFamily):
-    """The same of those whose observation begins with x and y."""
+    """The same for families whose observation begins with x and y."""
 
     primitive_observation: ClassVar[slice] = slice(2, None)
-    """Primitives do not see where in the world they are, so that they work where they were not trained."""
+    """Primitives do not see where in the world they are, so that they also work where they were not trained."""
 
     def ground(self, task: Any) -> tuple[Array, Array]:
-        """What there is to walk around and to reach, seen from above.
+        """Obstacles and goals, seen from above.
 
         Returns:
             (n, 4) walls, each as west, east, south and north, and (m, 2) goals, in metres.
@@ -237,10 +237,10 @@ class PlacedFamily(PhysicsFamily):
 
 
 def at_least_one(name: str, value: Any) -> int:
-    """A setting that counts steps.
+    """Checks a setting that counts steps.
 
     Raises:
-        ValueError: it is no integer of 1 or more.
+        ValueError: it is not an integer of at least 1.
     """
     if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be an integer, at least 1, not {value!r}")

@@ -1,4 +1,4 @@
-"""Pictures of simulations, on a screen or without one."""
+"""Renders simulations, on a screen or without one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PIXELS = 480
 """Height and width of a picture."""
 
 
-class Painter:
+class Renderer:
     """Draws simulations with Gymnasium's renderer.
 
     Args:
-        camera: of the model, by name.
+        camera: name of the model's camera.
         root: the body whose descendants are the agent.
-        fps: pictures a second in a window.
+        fps: frames per second in a window.
     """
 
     def __init__(self, camera: str, root: int, fps: int) -> None:
@@ -35,16 +35,16 @@ class Painter:
         self._due = 0.0
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, primitive: int | None, mode: str) -> Any:
-        """A picture of a simulation as it is now, the agent in the primitive's colour.
+        """Renders a simulation as it is now, with the agent in the primitive's colour.
 
         Args:
-            model: of the simulation.
-            data: its state; what the next step of the physics begins from is left alone.
-            primitive: None for the agent's own colours.
-            mode: ``"rgb_array"``, or ``"human"`` for a window that shows it in its time.
+            model: the simulation's model.
+            data: the simulation's state; what the next physics step starts from is not changed.
+            primitive: the primitive; None for the agent's own colours.
+            mode: ``"rgb_array"``, or ``"human"`` for a window that shows it in real time.
 
         Raises:
-            gymnasium.error.DependencyNotInstalled: there is nothing here to draw with, or no screen for a window.
+            gymnasium.error.DependencyNotInstalled: there is nothing to render with, or no screen for a window.
         """
         if self._renderer is None or self._renderer.model is not model:
             self.close()
@@ -69,7 +69,7 @@ class Painter:
 
 @contextlib.contextmanager
 def _coloured(model: mujoco.MjModel, root: int, primitive: int | None) -> Iterator[None]:
-    """The agent in the colour of a primitive; simulations share models, so it is given back its own."""
+    """Gives the agent the colour of a primitive, and afterwards its own again, because simulations share models."""
     if primitive is None:
         yield
         return
@@ -99,7 +99,7 @@ def _renderer(model: mujoco.MjModel, data: mujoco.MjData, camera: str, mode: str
 
 
 def _headless() -> str:
-    """What draws without a screen here: MuJoCo's name for it."""
+    """MuJoCo's name for the library that can render here without a screen."""
     for library, name in (("libEGL.so.1", "egl"), ("libOSMesa.so.8", "osmesa")):
         with contextlib.suppress(OSError):
             ctypes.CDLL(library)

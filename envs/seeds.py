@@ -1,4 +1,4 @@
-"""Random numbers of many episodes at once, each from its own seed."""
+"""Random numbers for many episodes at once, each from its own seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def keys(seeds: Sequence[int]) -> NDArray[np.uint64]:
-    """What an episode's numbers are counted from: (L,) non-negative integers of any size, of which the last 64 bits count."""
+    """Keys of episodes' random numbers: (L,) from non-negative integers of any size, of which the last 64 bits count."""
     return np.array([seed & 0xFFFFFFFFFFFFFFFF for seed in seeds], np.uint64)
 
 
@@ -22,9 +22,9 @@ def uniforms(key: NDArray[np.uint64], count: int, first: NDArray[np.integer[Any]
     A NumPy generator for each lane of a vector environment would take longer to set up than the lane takes to run.
 
     Args:
-        key: of each lane, from :func:`keys`.
-        count: numbers for each lane.
-        first: how many numbers of each lane's sequence to pass over; one for all, or (L,).
+        key: (L,) key of each lane, from :func:`keys`.
+        count: how many numbers to draw for each lane.
+        first: how many numbers of each lane's sequence to skip; one for all, or (L,).
     """
     with np.errstate(over="ignore"):
         # Mixing the key first keeps the numbers of neighbouring seeds from being those of neighbouring counters.

@@ -10,14 +10,14 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Array, Single, Vector
-from mlsh_envs.pages import page
+from mlsh_envs.docstrings import page
+from mlsh_envs.mujoco_models import Integrator, add_cameras, add_mark, add_target, asset, settings
 from mlsh_envs.physics import PhysicsWorld, PlacedFamily
-from mlsh_envs.scenery import Integrator, add_cameras, add_mark, add_target, asset, settings
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
+from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 FIELD = 5.0
-"""Targets lie in the square from 0 to this, in metres."""
+"""Side in metres of the square from 0 in which targets lie."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class SwimmerBanditsWorld(PhysicsWorld):
         self.mocap[lane][0, :2] = task.x, task.y
 
     def middle(self) -> Array:
-        """(L, 2) the middle of the middle link, from the joints alone."""
+        """(L, 2) position of the middle of the middle link, from the joints alone."""
         x, y, front, bend = self.state[:, :4].T
         back = front + bend
         return np.stack((x + 0.5 * np.cos(front) - 0.5 * np.cos(back), y + 0.5 * np.sin(front) - 0.5 * np.sin(back)), axis=1)
@@ -69,7 +69,7 @@ class SwimmerBanditsWorld(PhysicsWorld):
 
 
 class _Family(PlacedFamily, PlaceTasks):
-    """What the two forms share: a task for every place in the field."""
+    """What the single and the vector environment share: a task for every place in the field."""
 
     world_type = SwimmerBanditsWorld
     task_type = SwimmerBanditsTask
@@ -78,7 +78,7 @@ class _Family(PlacedFamily, PlaceTasks):
 
 
 @page(SETTINGS=settings(skip=4, timestep=0.01))
-class SwimmerBandits(_Family, Single):
+class SwimmerBandits(_Family, WorldEnv):
     """
     ## Description
     A swimmer of three links is charged for its distance from a target that it does not see, and which is the task.
@@ -124,5 +124,5 @@ class SwimmerBandits(_Family, Single):
     """
 
 
-class SwimmerBanditsVector(_Family, Vector):
-    """Many :class:`SwimmerBandits` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class SwimmerBanditsVector(_Family, WorldVectorEnv):
+    """Many :class:`SwimmerBandits` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

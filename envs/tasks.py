@@ -1,7 +1,7 @@
-"""The task protocol: what an environment offers beside ``gymnasium.Env`` so that one can learn to learn in it.
+"""The task protocol: what an environment offers for meta-learning in addition to ``gymnasium.Env``.
 
-A task is one MDP of the family: a small frozen dataclass that prints, compares and round-trips through JSON. It is given at
-``reset(options={"task": task})`` and stays until another is given; a bare reset keeps it.
+A task is one MDP of the family: a small frozen dataclass that prints, compares and round-trips through JSON. It is given by
+``reset(options={"task": task})`` and stays until another is given; a reset without a task keeps it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Tasks(ABC, Generic[Task]):
     """The protocol for any family. Mixed into the single and the vector form alike."""
 
     first_task: Task
-    """What an environment runs until it is given a task."""
+    """The task of an environment until it is given one."""
 
     @abstractmethod
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Task:
-        """A task of the distribution; the environment itself stays as it is.
+        """Draws a task from the distribution; the environment itself is not changed.
 
         Args:
-            rng: what it is drawn with.
+            rng: the generator to draw with.
             split: ``"train"``, or ``"held-out"`` for tasks that training never draws.
 
         Raises:
@@ -37,10 +37,10 @@ class Tasks(ABC, Generic[Task]):
 
     @abstractmethod
     def checked(self, task: Any) -> Task:
-        """The task itself.
+        """Returns the task if it belongs to this family.
 
         Raises:
-            ValueError: it is not one of this family.
+            ValueError: it does not.
         """
 
     @abstractmethod
@@ -64,7 +64,7 @@ class FiniteTasks(Tasks[Task]):
 
     @property
     def first_task(self) -> Task:  # type: ignore[override]
-        """The first that is listed."""
+        """The first of the listed tasks."""
         return self.train_tasks[0]
 
     def tasks(self, split: str = "train") -> tuple[Task, ...]:
@@ -79,7 +79,7 @@ class FiniteTasks(Tasks[Task]):
         return splits[split]
 
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Task:
-        """A task drawn uniformly from a split; the environment itself stays as it is."""
+        """Draws a task uniformly from a split; the environment itself is not changed."""
         tasks = self.tasks(split)
         return tasks[int(rng.integers(len(tasks)))]
 

@@ -1,4 +1,4 @@
-"""Walker Obstacles: a planar walker and bars to jump over, some of which are there."""
+"""Walker Obstacles: a planar walker, and up to four bars to jump over."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Array, Single, Vector
-from mlsh_envs.pages import page
+from mlsh_envs.docstrings import page
+from mlsh_envs.mujoco_models import Integrator, add_box, add_cameras, asset, settings
 from mlsh_envs.physics import PhysicsFamily, PhysicsWorld
-from mlsh_envs.scenery import Integrator, add_box, add_cameras, asset, settings
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 BAR_X = (6.0, 12.0, 18.0, 24.0)
 BAR_HALF = (0.1, 1.0, 0.5)
 BAR_HEIGHT = 0.225
-"""Of a bar's middle: its top is 0.725 m above the ground."""
+"""Height of a bar's middle: its top is 0.725 m above the ground."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class WalkerObstaclesWorld(PhysicsWorld):
 
 
 class _Family(PhysicsFamily, FiniteTasks[WalkerObstaclesTask]):
-    """What the two forms share."""
+    """What the single and the vector environment share."""
 
     world_type = WalkerObstaclesWorld
     train_tasks = tuple(WalkerObstaclesTask(bars) for bars in ("0000", "1000", "0100", "1100"))
@@ -68,7 +68,7 @@ class _Family(PhysicsFamily, FiniteTasks[WalkerObstaclesTask]):
 
 
 @page(SETTINGS=settings(skip=4, timestep=0.002))
-class WalkerObstacles(_Family, Single):
+class WalkerObstacles(_Family, WorldEnv):
     """
     ## Description
     A walker in a plane is paid for speed ahead and upwards. On its way there are places for four bars; which of them stand is the
@@ -123,5 +123,5 @@ class WalkerObstacles(_Family, Single):
     """
 
 
-class WalkerObstaclesVector(_Family, Vector):
-    """Many :class:`WalkerObstacles` in one process: see :class:`mlsh_envs.forms.Vector`."""
+class WalkerObstaclesVector(_Family, WorldVectorEnv):
+    """Many :class:`WalkerObstacles` in one process: see :class:`mlsh_envs.world_env.WorldVectorEnv`."""

@@ -1,4 +1,4 @@
-"""What people look at: a window for pictures, and the colours of primitives."""
+"""A window for pictures, and the colours of primitives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIMITIVE_COLOURS = ("#c1442e", "#2c7fb8", "#5a9e3d", "#8e6bb0", "#c78a1e", "#4d4d4d", "#d36ba5", "#17a398")
-"""Of primitive 0, 1, ...; beyond the last they begin again."""
+"""Colours of primitives 0, 1, ...; they repeat after the last."""
 
 
 def primitive_colour(primitive: int) -> tuple[int, int, int]:
@@ -23,11 +23,11 @@ class Window:
     """Shows pictures one after another, at a steady pace.
 
     Args:
-        title: of the window.
-        fps: pictures a second.
+        title: title of the window.
+        fps: frames per second.
 
     Raises:
-        gymnasium.error.DependencyNotInstalled: pygame is not there.
+        gymnasium.error.DependencyNotInstalled: pygame is not installed.
     """
 
     def __init__(self, title: str, fps: int) -> None:
@@ -43,7 +43,7 @@ class Window:
         self._screen: Any = None
 
     def show(self, picture: NDArray[np.uint8]) -> None:
-        """Shows a (height, width, 3) picture and waits for its time to be over."""
+        """Shows a (height, width, 3) picture and waits until the next one is due."""
         pygame = self._pygame
         height, width, _ = picture.shape
         if self._screen is None:

@@ -57,6 +57,6 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:  # only those who use something pay for importing torch
+    if name in _MODULES:  # imports torch, which only those who use this should pay for
         return getattr(import_module(f"mlsh_mpi.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

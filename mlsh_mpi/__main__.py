@@ -1,4 +1,4 @@
-"""The command ``mlsh``, which is also ``python -m mlsh_mpi``: one name for everything that can be started."""
+"""The command ``mlsh``, also ``python -m mlsh_mpi``, which starts all other commands."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMMANDS = {
     "seeds": ("mlsh_mpi.reporting.seeds", "draw several runs together", "RUN..."),
     "doctor": ("mlsh_mpi.commands.doctor", "look for what would go wrong on these hosts", ""),
 }
-"""Module, summary and first argument of each."""
+"""Module, summary and first argument of each command."""
 
 
 def overview() -> str:
-    """What there is."""
+    """An overview of the commands, as text."""
     lines = [f"  {f'mlsh {name} {first}':28}{summary}" for name, (_, summary, first) in COMMANDS.items()]
     return "\n".join(
         [
@@ -35,7 +35,7 @@ def overview() -> str:
 
 
 def main() -> None:
-    """Starts what the first argument names."""
+    """Starts the command that the first argument names."""
     with exit_on_user_error():
         name, *rest = sys.argv[1:] or ["--help"]
         if name in ("-h", "--help"):

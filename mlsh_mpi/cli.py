@@ -58,7 +58,7 @@ class CommandLine:
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Move an earlier run in the same folder aside and start over."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Try it out: the same from end to end, so small that it takes half a minute."""
+    """Try the whole run, from training to the final test, in a size that takes half a minute."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
             "such as ant-twowalk; or a preset and --method scratch"
         )
     if source and not _is_path(source) and not set(methods.UNTRAINED) & set(rest):
-        source = str(all_shipped().get(source, source))  # trained primitives may have the name of their preset
+        source = str(all_shipped().get(source, source))  # shipped primitives may have the name of their preset
     base = phi_in(Path(source)).config if source and _is_path(source) else preset_config(source or DEFAULT_PRESET)
     hierarchy = read_hierarchy(Path(source)) if source and Path(source).is_file() else None
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}

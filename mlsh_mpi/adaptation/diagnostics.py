@@ -69,12 +69,12 @@ def mutual_information(usage: Array) -> float:
 
 @dataclass(frozen=True)
 class ForcedReturns:
-    """The separation matrix: what each primitive earns when it alone acts."""
+    """The separation matrix: the returns of each primitive alone on each task."""
 
     tasks: tuple[str, ...]
-    """Labels."""
+    """Labels of the tasks."""
     returns: Array
-    """(K, tasks) mean return of an episode, actions sampled."""
+    """(K, tasks) mean return of an episode, with sampled actions."""
 
 
 def forced_returns(
@@ -83,10 +83,10 @@ def forced_returns(
     """Runs each primitive alone on each task.
 
     Args:
-        experiment: `test_masters` workers, dealt to the ranks of its job, run `test_episodes` each.
-        skills: frozen.
-        tasks: columns of the matrix.
-        seed: of the test.
+        experiment: its `test_masters` workers, placed on the ranks of its job, run `test_episodes` episodes each.
+        skills: the primitives and their observation filter, frozen.
+        tasks: the columns of the matrix.
+        seed: seeds every random stream of the test.
         advance: called with a note after each primitive on each task.
     """
     config, job, family = experiment.config, experiment.job, experiment.family

@@ -83,7 +83,7 @@ class AdaptationMethod(ABC):
     """Earlier decisions of the learners on this rank, for methods that learn from more than the last collection."""
 
     kept: dict[str, Tensor] | None = None
-    """What :attr:`tensors` were when the learners were last tried."""
+    """Copies of :attr:`tensors` after U updates, when the learners are last evaluated."""
 
     def __init__(self, adaptation_set: AdaptationSet, lanes_each: int | None = None) -> None:
         self.adaptation_set = adaptation_set
@@ -228,11 +228,11 @@ def adapt(
     """Lets every learner collect and learn, and records its results after 0 to U updates. Every rank must call it.
 
     Args:
-        learners: of this rank; all ranks call together.
-        updates: U.
-        on_update: receives, on every rank, the metrics after 0, 1, ... U updates, and what a checkpoint should hold.
-        look: whether to try without exploration, too, after so many updates; what that costs is not counted as steps.
-        saved: where to resume; None begins.
+        learners: the method, with the learners of this rank.
+        updates: U, number of updates.
+        on_update: receives, on every rank, the metrics after 0, 1, ... U updates, and the state for a checkpoint.
+        look: given a number of updates, whether to evaluate without exploration after them; those steps are not counted.
+        saved: the checkpoint to resume from; None starts from the beginning.
     """
     adaptation_set, k = learners.adaptation_set, learners.behaviours
     world, placement = adaptation_set.job.world, adaptation_set.placement

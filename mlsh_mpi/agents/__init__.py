@@ -1,1 +1,1 @@
-"""What acts after training: primitives and hierarchies from files, and primitives as the actions of another library's agent."""
+"""Acting after training: primitives and hierarchies from files, and primitives as the actions of another library's agent."""

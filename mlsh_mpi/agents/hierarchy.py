@@ -1,4 +1,4 @@
-"""A master with its primitives: what has mastered one task."""
+"""A master and its primitives, which have learned one task."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FORMAT = "mlsh_mpi hierarchy"
 
 
 class Hierarchy:
-    """Acts in one environment: a master that chooses a primitive every N steps, and the primitives.
+    """A master that chooses a primitive every N steps, and the primitives; acts in one environment.
 
     Args:
         primitives: the frozen primitives.
         master: (P,) parameters of the master.
         macro_length: N, steps from one decision to the next.
-        task: the task that it has learned, as the tables name it.
+        task: label of the task that the master has learned.
     """
 
     def __init__(self, primitives: Primitives, master: torch.Tensor, macro_length: int, task: str) -> None:
@@ -38,20 +38,20 @@ class Hierarchy:
         self.master = Stack(1, network)
         self.master.flat.copy_(master)
         self.primitive = 0
-        """The primitive at work."""
+        """The active primitive."""
         self._steps = 0
 
     def reset(self) -> None:
-        """Begins an episode: the master decides anew at its first step."""
+        """Starts an episode: the master decides at its first step."""
         self._steps = 0
 
     def act(self, observation: Array, *, deterministic: bool = False, rng: np.random.Generator | None = None) -> Array:
         """The action for one environment. Call :meth:`reset` before each episode.
 
         Args:
-            observation: (observation,) as the environment gives it.
-            deterministic: the most likely choices of master and primitive in place of sampled ones.
-            rng: samples; by default that of the primitives.
+            observation: (observation,) as the environment returns it.
+            deterministic: whether master and primitive take their most likely choices instead of sampling.
+            rng: the generator to sample with; by default that of the primitives.
         """
         if self._steps % self.macro_length == 0:
             self.primitive = self.choose(observation, deterministic=deterministic, rng=rng)
@@ -68,17 +68,17 @@ class Hierarchy:
         return int((rng or self.primitives.rng).choice(len(weights), p=weights / weights.sum()))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes a file that :meth:`load` reads, and ``torch.load(path, weights_only=True)`` too."""
+        """Writes a file that :meth:`load` reads, and that ``torch.load(path, weights_only=True)`` reads too."""
         phi, interface = self.primitives.phi, self.primitives.interface
         about = {"format": FORMAT, "macro_length": self.macro_length, "task": self.task, "interface": interface.as_dict()}
         torch.save(about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()}, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Hierarchy:
-        """A hierarchy from its file.
+        """Loads a hierarchy from its file.
 
         Raises:
-            UserError: there is none, or the file is something else.
+            UserError: there is no such file, or it is something else.
         """
         saved = read_hierarchy(Path(path))
         if saved is None:
@@ -99,7 +99,7 @@ def phi_in(path: Path) -> Phi:
 
 
 def read_hierarchy(path: Path) -> dict[str, Any] | None:
-    """What a hierarchy's file holds; None if the file is something else.
+    """The contents of a hierarchy's file; None if the file is something else.
 
     Raises:
         UserError: it cannot be read.
@@ -108,7 +108,7 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
         saved = torch.load(path, weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except Exception:  # bytes that are no archive can raise anything
+    except Exception:  # a file of another kind can raise anything
         return None
     return saved if isinstance(saved, dict) and saved.get("format") == FORMAT else None
 
@@ -116,13 +116,13 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
 def learned_hierarchies(
     learners: AdaptationMethod, adaptation: Adaptation, phi: Phi, *, one_a_task: bool = True
 ) -> list[Hierarchy]:
-    """The masters as they were when they were last tried, with their primitives, the same on every rank.
+    """The masters as they were last evaluated, with their primitives; the same on every rank. Every rank must call it.
 
     Args:
-        learners: fresh masters; all ranks call together.
-        adaptation: how they fared.
-        phi: the primitives.
-        one_a_task: of several masters of one task only the best, by its last return without exploration.
+        learners: the method of fresh masters, with those of this rank.
+        adaptation: results of the masters.
+        phi: the trained primitives.
+        one_a_task: whether to keep only the best master of each task, by its last return without exploration.
     """
     found = learners.adaptation_set
     tensors = learners.kept or learners.tensors

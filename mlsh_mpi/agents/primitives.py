@@ -1,4 +1,4 @@
-"""Trained primitives, ready to act. Neither MPI nor the environment that they were trained in is needed."""
+"""Trained primitives that act. They need neither MPI nor the environment in which they were trained."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Primitives:
     """K primitives with their observation filter.
 
     Args:
-        phi: what training left.
-        interface: the environment in which they act; by default the one they were trained in.
+        phi: the result of a training run.
+        interface: observations and actions of the environment in which they act; by default those of the training.
 
     Raises:
-        UserError: they do not fit there, or phi is a policy that needs a memory.
+        UserError: they do not fit the environment, or phi is a recurrent policy.
     """
 
     def __init__(self, phi: Phi, interface: Interface | None = None) -> None:
@@ -33,25 +33,25 @@ class Primitives:
         self.phi, self.interface = phi, interface or phi.interface()
         self.skills = phi.skills(self.interface)
         self.rng = np.random.default_rng()
-        """Draws where :meth:`act` is given no generator."""
+        """The generator that :meth:`act` samples with if it is given none."""
 
     def __len__(self) -> int:
-        """K, their number."""
+        """K, the number of primitives."""
         return self.skills.primitives.n
 
     @property
     def action_space(self) -> gym.Space[Any]:
-        """The space that :meth:`act` chooses from."""
+        """The space of the actions that :meth:`act` returns."""
         return self.interface.action_space
 
     @property
     def observation_size(self) -> int:
-        """How many numbers :meth:`act` expects."""
+        """Length of the observations that :meth:`act` takes."""
         return self.interface.observation_size
 
     @property
     def columns(self) -> Array:
-        """Indices of the observation that primitives see."""
+        """Indices of the part of an observation that primitives see."""
         return self.skills.columns
 
     def act(
@@ -65,13 +65,13 @@ class Primitives:
         """Actions for the environment.
 
         Args:
-            observation: (observation,) of one environment, or (B, observation) of several, as the environment gives it.
-            primitive: which primitive acts, from 0 to K - 1: one for all, or (B,).
-            deterministic: the most likely action in place of a sampled one.
-            rng: samples; by default :attr:`rng`.
+            observation: (observation,) of one environment, or (B, observation) of several, as the environment returns it.
+            primitive: the primitive that acts, from 0 to K - 1: one for all environments, or (B,).
+            deterministic: whether to take the most likely action instead of sampling.
+            rng: the generator to sample with; by default :attr:`rng`.
 
         Returns:
-            An action of :attr:`action_space`, or (B, ...).
+            An action of :attr:`action_space`, or (B, ...) actions.
 
         Raises:
             UserError: there is no such primitive, or the observation has another size.
@@ -92,13 +92,13 @@ class Primitives:
 
 
 def load(source: str | PathLike[str]) -> Primitives:
-    """Trained primitives from a run folder, a phi.pt, or by the name of those that come with this project.
+    """Loads trained primitives from a run folder or a phi.pt, or those that come with this project by their name.
 
     Args:
-        source: ``runs/ant-twowalk-seed0``, ``.../phi.pt``, or ``ant-twowalk``.
+        source: for example ``runs/ant-twowalk-seed0``, ``.../phi.pt``, or ``ant-twowalk``.
 
     Raises:
-        UserError: there are none, or the file is something else.
+        UserError: there is no such source, or the file is something else.
     """
     path = Path(source)
     if not path.exists() and path.name == str(source) and not path.suffix:

@@ -16,7 +16,7 @@ def is_checkout() -> bool:
 
 
 def paper_folder() -> Path:
-    """The folder with the paper's curves and trained primitives: launch/paper of a checkout, or the same as package data."""
+    """The folder with the paper's curves and trained primitives: launch/paper in a checkout, or its copy in the package data."""
     return CHECKOUT if is_checkout() else Path(str(files("mlsh_mpi") / "paper"))
 
 
@@ -26,7 +26,7 @@ def all_shipped() -> dict[str, Path]:
 
 
 def shipped_primitives(name: str) -> Path:
-    """The file of trained primitives with a name, such as ant-twowalk.
+    """The file of the shipped primitives of a name, such as ant-twowalk.
 
     Raises:
         UserError: there are none of that name.

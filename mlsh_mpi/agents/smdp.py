@@ -1,4 +1,4 @@
-"""Primitives as the actions of an agent: a semi-Markov decision process for any library that learns in Gymnasium."""
+"""Primitives as the actions of an agent: a semi-Markov decision process for any library that works with Gymnasium."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mlsh_mpi.errors import UserError
 class PrimitiveActions(gym.Wrapper[Any, Any, Any, Any]):
     """An environment whose action k runs primitive k for N steps, or to the end of the episode (paper, section 4.1).
 
-    The reward is the sum over these steps, and ``info["steps"]`` their number. Stable-Baselines3 and others can so learn the
-    master of one task.
+    The reward is the sum over these steps, and ``info["steps"]`` their number. With it Stable-Baselines3 and other libraries can
+    learn the master of one task.
 
     Args:
-        env: the environment, with its time limit; single, not vectorised.
-        primitives: frozen.
-        macro_length: N.
-        task: given to every reset; None leaves the environment's own way to choose one.
-        seed: of the actions that primitives sample.
+        env: a single environment, not vectorised, with its time limit.
+        primitives: the frozen primitives.
+        macro_length: N, steps of a macro-action.
+        task: the task that every reset sets; None leaves it to the environment.
+        seed: seeds the primitives' sampled actions.
 
     Raises:
         UserError: the primitives do not fit the environment.
@@ -46,7 +46,7 @@ class PrimitiveActions(gym.Wrapper[Any, Any, Any, Any]):
         self._observation: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode, on the task of this wrapper if it has one."""
+        """Starts an episode, on the task of this wrapper if it has one."""
         if self._task is not None:
             options = {"task": self._task} | (options or {})
         self._observation, info = self.env.reset(seed=seed, options=options)

@@ -18,9 +18,9 @@ from mlsh_mpi.networks.actor_critic import MEASURED, Stack
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
 """Sums a flat tensor over the ranks that share the stack, in place."""
-OF_UPDATES = ("policy_loss", "value_loss", "approximate_kl", "clip_fraction", "gradient_norm", "learning_rate")
+UPDATE_DIAGNOSTICS = ("policy_loss", "value_loss", "approximate_kl", "clip_fraction", "gradient_norm", "learning_rate")
 """Diagnostics of an update, for each row: means over its last epoch, and the learning rate of that epoch."""
-DIAGNOSTICS = (*OF_UPDATES, "explained_variance", "entropy", "standard_deviation")
+DIAGNOSTICS = (*UPDATE_DIAGNOSTICS, "explained_variance", "entropy", "standard_deviation")
 """All diagnostics of a row that learned; the entropy, in nats, is estimated from the actions taken."""
 RATES = (1e-6, 1e-2)
 """Limits of an adaptive learning rate."""
@@ -211,10 +211,10 @@ class PPOUpdate:
             reduce: see :data:`Reduce`.
 
         Returns:
-            (n, 6) columns as :data:`OF_UPDATES`, NaN for rows that did not learn.
+            (n, 6) columns as :data:`UPDATE_DIAGNOSTICS`, NaN for rows that did not learn.
         """
         config, learning = self._config, list(active)
-        found = np.full((self._stack.n, len(OF_UPDATES)), np.nan)
+        found = np.full((self._stack.n, len(UPDATE_DIAGNOSTICS)), np.nan)
         rates = self._rates(learning_rate)
         for number, minibatches in enumerate(epochs_of(batch, plan), 1):
             self._gradients.measures = config.target_kl is not None or number == len(plan.index)

@@ -39,14 +39,14 @@ class Phi:
     """Parameters of the K primitives by name, each (K, ...)."""
     filter_moments: Mapping[str, Tensor] | None
     saved_interface: Mapping[str, Any] | None = None
-    """Observations and actions of the environment it was trained in; files of formats 1 and 2 do not hold them."""
+    """Observations and actions of the environment of the training; None in formats 1 and 2."""
     format: int = PHI_FORMAT
 
     def interface(self) -> Interface:
-        """Observations and actions of the environment it was trained in.
+        """Observations and actions of the environment of the training.
 
         Raises:
-            UserError: they are not in the file, and the environment came from a script.
+            UserError: the file does not hold them, and the environment came from a script.
         """
         if self.saved_interface is not None:
             return Interface.from_dict(self.saved_interface)
@@ -125,7 +125,7 @@ def load_phi(path: Path) -> Phi:
 
 
 def phi_as_dict(phi: Phi) -> dict[str, Any]:
-    """Tensors and plain values, for a file."""
+    """Phi as tensors and plain values, for a file."""
     return {
         "format": phi.format,
         "environment": phi.environment,

@@ -40,22 +40,22 @@ class Resumable(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run is resumed from."""
+    """The contents of a checkpoint, from which a run is resumed."""
 
     iteration: int
-    """Iterations done."""
+    """Number of finished iterations."""
     state: Mapping[str, Any]
-    """What :meth:`Resumable.gathered` gave; only the class that gave it knows what is in it."""
+    """The result of :meth:`Resumable.gathered`, which only the class that gathered it understands."""
     config: Mapping[str, Any]
-    """The configuration as plain values."""
+    """The run's configuration, as plain values."""
     identity: Mapping[str, Any]
-    """Environment, software and MPI library."""
+    """Environment, software and MPI library of the run."""
     stopped_by: str | None
-    """The ``--stop-when`` that has ended training, if one has."""
+    """The ``--stop-when`` that ended training; None if none did."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
-        """From what a file holds; state and what is known about it lie side by side there."""
+        """From the contents of a file, where the entries of the state stand beside the other fields."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name != "state"}
         return cls(state={name: value for name, value in values.items() if name not in known}, **known)
 

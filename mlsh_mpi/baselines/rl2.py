@@ -88,7 +88,7 @@ class RecurrentNetwork(Network):
         return torch.gru(trials, empty, weights, True, 1, 0.0, False, False, True)[0].reshape(1, -1, self.hidden[0])
 
 
-class RememberingLanes(Lanes):
+class RL2Lanes(Lanes):
     """Lanes that append to observations the last action (one-hot if discrete), the last reward and whether an episode ended."""
 
     def __init__(self, lanes: Lanes, head: Head) -> None:
@@ -115,14 +115,14 @@ class RememberingLanes(Lanes):
 
 
 @dataclass(frozen=True)
-class Remembering(Skills):
+class RecurrentSkills(Skills):
     """The recurrent policy with a hidden state for each lane."""
 
     state: Array
     """(L, width) hidden states, changed in place at every step."""
 
     @classmethod
-    def empty(cls, stack: Stack, lanes: int) -> Remembering:
+    def empty(cls, stack: Stack, lanes: int) -> RecurrentSkills:
         """The policy with hidden states of zeros; it sees everything that its lanes observe."""
         network = stack.network
         return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
@@ -149,7 +149,7 @@ def network_for(config: Config, family: TaskFamily) -> RecurrentNetwork:
     return RecurrentNetwork(family.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
 
-def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
+def skills_of(phi: Phi, family: TaskFamily) -> RecurrentSkills:
     """The trained policy, for an environment.
 
     Raises:
@@ -165,24 +165,24 @@ def skills_of(phi: Phi, family: TaskFamily) -> Remembering:
         )
     stack = Stack(1, network)
     phi.fill(stack, family.actions)
-    return Remembering.empty(stack, 0)
+    return RecurrentSkills.empty(stack, 0)
 
 
-def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Remembering:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> RecurrentSkills:
     """Trains the policy; arguments and result as for :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     network = network_for(config, family)
     lanes_each = config.sampling.steps // network.trial_steps
     state = SharedPolicy.begin(config, job.world, network, saved)
     workers = state.placement.workers
-    lanes = RememberingLanes(family.maker.lanes(len(workers) * lanes_each), network.head)
+    lanes = RL2Lanes(family.maker.lanes(len(workers) * lanes_each), network.head)
 
     def iterate(iteration: int, tasks: Sequence[Any]) -> Sequence[Rollout]:
         lanes.trace[:] = 0
         rollout = collect(
             lanes,
             constant_primitive(0),
-            Remembering.empty(state.learner.stack, lanes.count),
+            RecurrentSkills.empty(state.learner.stack, lanes.count),
             tasks,
             Streams(config.run.seed, iteration, workers),
             steps=network.trial_steps,
@@ -194,7 +194,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
 
     run(experiment, saved, on_iteration, state, iterate)
     lanes.close()
-    return Remembering.empty(state.learner.stack, 0)
+    return RecurrentSkills.empty(state.learner.stack, 0)
 
 
 def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
@@ -235,8 +235,8 @@ class RL2Adaptation(AdaptationMethod):
 
     def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
         super().__init__(adaptation_set)
-        self.lanes = self._remembering = RememberingLanes(self.lanes, skills.head)
-        self._skills = Remembering.empty(skills.primitives, self.lanes.count)
+        self.lanes = self._remembering = RL2Lanes(self.lanes, skills.head)
+        self._skills = RecurrentSkills.empty(skills.primitives, self.lanes.count)
 
     @property
     def steps(self) -> int:

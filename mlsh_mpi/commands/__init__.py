@@ -1,1 +1,1 @@
-"""What is started: each command sets up a job around the folders below, and shows and keeps what comes of it."""
+"""The commands: each sets up an MPI job, runs the parts of the package in it, and shows and keeps the results."""

@@ -24,14 +24,14 @@ from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.inference import Skills
-from mlsh_mpi.sampling.environment_check import probed
+from mlsh_mpi.sampling.environment_check import checked_family
 from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
 from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
-"""The folder of a test that keeps the best master of each task with the primitives."""
+"""The folder in a test's folder for the best master of each task, each with the primitives."""
 FORCED_TASKS = 16
 """Largest number of different tasks for which the tables show what each primitive earns alone."""
 
@@ -39,12 +39,12 @@ FORCED_TASKS = 16
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.adapt``."""
     with job() as current:
-        wanted = parse_on_rank0(current, _asked)
+        wanted = parse_on_rank0(current, _parse)
         if wanted is not None:
             adapt_job(current, *wanted)
 
 
-def _asked(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
+def _parse(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
     from mlsh_mpi.cli import parse_adapt_args  # only rank 0 pays for importing it
 
     return parse_adapt_args(arguments)
@@ -95,7 +95,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
 
 
 def phi_of(config: AdaptConfig) -> Phi:
-    """The primitives that a test is over."""
+    """The trained primitives of a test, from its source."""
     return phi_in(Path(config.source))
 
 
@@ -112,11 +112,11 @@ def ready_to_learn(
         config: the test's configuration.
         current: the MPI job.
         tasks: returns the tasks of all learners, given the environment's task family.
+        phi: the trained primitives; by default they are read from the test's source.
+        env: a factory of the environment, if a script has passed one; by default the configured environment.
 
     Returns:
         The tasks with the placement of their learners; the trained primitives, None for methods without; and the method.
-        phi: the primitives; by default they are read from the test's source.
-        env: makes the environment, where a script has passed more than a name.
 
     Raises:
         UserError: configuration, environment and phi do not fit one another.
@@ -129,7 +129,7 @@ def ready_to_learn(
             raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
         return EnvironmentMaker.of(config.environment, env)
 
-    family = probed(world.agreed(made), current)
+    family = checked_family(world.agreed(made), current)
 
     def found() -> tuple[AdaptationSet, Skills | None]:
         config.check(family.episode_length)

@@ -53,7 +53,7 @@ class Verdict:
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.doctor``: exits with 0 unless a verdict is WRONG."""
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
-        current.be_patient(PATIENCE)
+        current.set_patience(PATIENCE)
         verdicts = []
         for look in (launcher, hosts, binding, versions, clocks, network, filesystem, pictures, slurm):
             verdicts.append(look(current))

@@ -60,10 +60,9 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         UserError: something does not fit, or cannot be rendered.
     """
     from mlsh_mpi.reporting import video as films
-    from mlsh_mpi.tracking.logs import Bar
 
     torch.set_num_threads(1)
-    current.be_patient(config.run.patience)
+    current.set_patience(config.run.patience)
 
     def few(family: TaskFamily) -> tuple[Any, ...]:
         different = different_tasks(chosen_tasks(config, family, 1), family)
@@ -95,6 +94,14 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         return
 
     episodes = [[_episode(adaptation_set, learners, *take, row) for take in takes] for row in range(len(adaptation_set.tasks))]
+    _film(current, adaptation_set, episodes, film)
+
+
+def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequence[Any]], film: Film) -> None:
+    """Writes the film: the episodes of a task side by side, one task after the other."""
+    from mlsh_mpi.reporting import video as films
+    from mlsh_mpi.tracking.logs import Bar
+
     lengths = [max(len(films.frame_steps(len(e.reward))) for e in row) for row in episodes]
     bar, env = Bar("filming", sum(lengths), lines=4), adaptation_set.family.maker.single(render=True)
 

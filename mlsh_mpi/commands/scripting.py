@@ -44,17 +44,17 @@ def run(
 
     Args:
         preset: name of a preset, or a configuration.
-        env: your environment, by a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that returns
-            it, which need not be importable on the other ranks.
-        fresh: move an earlier run in the same folder aside.
+        env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that returns it,
+            which need not be importable on the other ranks.
+        fresh: whether to move an earlier run in the same folder aside.
         on_iteration: called on rank 0 after each iteration with its metrics, as in metrics.jsonl, and the state of training
-            (``state.skills``); training ends early if it returns True. Only what rank 0 passes is called.
-        options: of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``. Those that master and
+            (``state.skills``); training ends early if it returns True. Only rank 0's function is called.
+        options: options of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``. Those that master and
             primitives both have are named ``primitive_learning_rate=1e-3`` or ``primitive={"learning_rate": 1e-3}``.
 
     Returns:
         The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, picture.png, summary.json and
-        summary.txt; its ``summary``, and ``curves`` of all metrics. It can be used as a path.
+        summary.txt; its ``summary``, and the ``curves`` of all metrics. It can be used as a path.
 
     Raises:
         UserError: the arguments are mistaken or do not fit; with several ranks it ends the job with exit code 2.
@@ -77,7 +77,7 @@ def run(
         if world.size > 1:
             world.agreed(lambda: _refuse_unpicklable(factory) if world.rank == 0 else None)
             factory = world.bcast(factory)
-        watched = world.bcast(on_iteration is not None)  # on every rank, whatever it has passed itself
+        watched = world.bcast(on_iteration is not None)  # as on rank 0, whatever this rank has passed
         return Run(run_job(current, config, factory or config.environment.env, fresh, on_iteration, watched))
 
 
@@ -94,18 +94,18 @@ def _refuse_unpicklable(env: EnvFactory | None) -> None:
 
 @dataclass(frozen=True)
 class Adapted:
-    """How M fresh masters fared, and what they have become."""
+    """Results of M fresh masters, and the hierarchies that they have become."""
 
     tasks: tuple[str, ...]
-    """(M,) the task of each, as the tables name it."""
+    """(M,) label of each master's task."""
     steps: int
-    """Environment steps on a task from one update to the next."""
+    """Environment steps of a master from one update to the next."""
     returns: Array
-    """(updates + 1, M) mean return of an episode after 0, 1, ... updates, exploring."""
+    """(updates + 1, M) mean return of an episode after 0, 1, ... updates, with exploration."""
     unexplored: Array
-    """(updates + 1, M) the same without exploration."""
+    """(updates + 1, M) the same, without exploration."""
     hierarchies: tuple[Hierarchy, ...]
-    """(M,) each master with the primitives, as it was after the last update."""
+    """(M,) each master after its last update, with the primitives."""
 
 
 def adapt(
@@ -116,23 +116,23 @@ def adapt(
     masters: int | None = None,
     **options: Any,
 ) -> Adapted:
-    """Has fresh masters learn single tasks over primitives that stay as they are (paper, section 6.2).
+    """Lets fresh masters learn single tasks over frozen primitives (paper, section 6.2).
 
-    A script may call it alone or under mpirun, where the masters are dealt to the ranks; call it on every rank then.
+    A script may call it alone or under mpirun; then every rank must call it, and the masters are placed on the ranks.
 
     Args:
-        primitives: from :func:`load`, or what it takes.
+        primitives: the primitives from :func:`load`, or the source that it takes.
         env: the environment, as in :func:`run`; by default the one that the primitives were trained in.
-        task: the one task that is to be learned; by default the environment's listed tasks in turn, else drawn ones.
-        updates: of each master; by default W of the training.
-        masters: how many learn, at least one for each task; by default one for each task.
-        options: settings as in :func:`run`, ``held_out=True`` among them.
+        task: the only task to learn; by default the environment's listed tasks in turn, or else drawn ones.
+        updates: number of updates of each master; by default W of the training run.
+        masters: number of masters, at least one for each task; by default one for each task.
+        options: settings as in :func:`run`, including those of a test such as ``held_out=True``.
 
     Returns:
-        The same on every rank.
+        The results and the hierarchies, the same on every rank.
 
     Raises:
-        UserError: something does not fit.
+        UserError: the arguments are mistaken or do not fit.
     """
     found = primitives if isinstance(primitives, Primitives) else load(primitives)
     with job(script=True) as current:
@@ -147,7 +147,7 @@ def adapt(
             )
 
         torch.set_num_threads(1)
-        current.be_patient(config.run.patience)
+        current.set_patience(config.run.patience)
         adaptation_set, _, learners = ready_to_learn(config, current, tasks, found.phi, factory)
 
         def advance(*_: object) -> None:

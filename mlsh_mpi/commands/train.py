@@ -24,7 +24,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.inference import Skills
-from mlsh_mpi.sampling.environment_check import probed, refuse_too_much_memory
+from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
 from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -38,13 +38,13 @@ Callback = Callable[[dict[str, float], Resumable], object]
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.train``."""
     with job() as current:
-        wanted = parse_on_rank0(current, _asked)
+        wanted = parse_on_rank0(current, _parse)
         if wanted is not None:
             config, fresh = wanted
             run_job(current, config, config.environment.env, fresh)
 
 
-def _asked(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+def _parse(arguments: Sequence[str]) -> tuple[Config, bool] | None:
     from mlsh_mpi.cli import parse_train_args  # only rank 0 pays for importing it
 
     return parse_train_args(arguments)
@@ -73,10 +73,10 @@ def run_job(
     """
     torch.set_num_threads(1)
     world = current.world
-    family = probed(world.agreed(lambda: EnvironmentMaker.of(config.environment, env)), current)
+    family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, env)), current)
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
-        current.same_everywhere(run_folder.environment_source(family))
+        current.refuse_differences(run_folder.environment_source(family))
     path = run_folder.default_folder(config)
     opened, saved, done = open_on_all_ranks(
         current, path, config, lambda: run_folder.identity(family, current.library), fresh, "--iterations"

@@ -1,4 +1,4 @@
-"""Settings of what comes after training: how single tasks are learned, and what is filmed."""
+"""Settings for after the training: how single tasks are learned, and what is filmed."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from mlsh_mpi.errors import UserError
 
 @dataclass(frozen=True)
 class Bound:
-    """What a number must be."""
+    """A rule that a number must follow."""
 
     rule: str
-    """Completes the sentence "--option ..."."""
+    """The rule in words, to complete the sentence "--option ..."."""
     holds: Callable[[float], bool]
 
 
@@ -48,10 +48,10 @@ def check_bounds(concern: Any, prefix: str) -> None:
 
     Args:
         concern: a dataclass of settings.
-        prefix: what stands before the option's name, such as "master.".
+        prefix: prefix of their options, such as "master.".
 
     Raises:
-        UserError: naming the option, its value and the rule.
+        UserError: a number is out of bounds; the message names the option, its value and the rule.
     """
     for name, bound in bounds_of(type(concern)):
         value = getattr(concern, name)

@@ -14,8 +14,8 @@ from mlsh_mpi.errors import UserError, nearest
 def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     """The configuration with some settings replaced: ``{"iterations": 30, "primitive_lam": 0.9, "master": {"memory": 5}}``.
 
-    A name is that of a setting, with ``master_`` or ``primitive_`` before those that both have, or that of a group of settings,
-    whose value is then a mapping or the dataclass itself.
+    A name is that of a setting, with the prefix ``master_`` or ``primitive_`` if both have it, or that of a dataclass of
+    settings, whose value is then a mapping or the dataclass itself.
 
     Raises:
         UserError: no dataclass of settings, or more than one, has a field of that name, or the value is of the wrong type.
@@ -36,7 +36,7 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
 
 
 def _owner(concerns: Mapping[str, Any], name: str) -> str:
-    """The concern that has a field of a name."""
+    """The name of the only concern that has a field of this name."""
     owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]
     if len(owners) == 1:
         return owners[0]
@@ -53,7 +53,7 @@ def _named(concern: str, fields: Iterable[str]) -> list[str]:
 
 
 def _replaced(owner: Any, values: Mapping[str, Any], path: str) -> Any:
-    """A concern with some fields replaced; lists stand for tuples."""
+    """A concern with some fields replaced; lists become tuples."""
     types = get_type_hints(type(owner))
     found = {}
     for name, value in values.items():

@@ -171,7 +171,7 @@ def _without_hierarchy(config: Config) -> Config:
     return replace(config, hierarchy=one)
 
 
-def _rival(config: Config, algorithm: Literal["rl2", "maml"], minibatches: int) -> Config:
+def _single_policy_algorithm(config: Config, algorithm: Literal["rl2", "maml"], minibatches: int) -> Config:
     """Another algorithm for a single policy, with observations and values as they are, not standardised, and whole episodes."""
     whole = config.sampling.steps if config.sampling.steps >= 2000 else 2 * LONGEST
     return replace(
@@ -197,18 +197,18 @@ BASELINES: dict[str, Baseline] = {
         "MLSH with N = 1",
         lambda config: replace(config, hierarchy=replace(config.hierarchy, macro_length=1, forming_iterations=0)),
     ),
-    "rl2": Baseline("RL² (Duan et al. 2016): one recurrent policy", lambda config: _rival(config, "rl2", 4)),
+    "rl2": Baseline("RL² (Duan et al. 2016): one recurrent policy", lambda config: _single_policy_algorithm(config, "rl2", 4)),
     "maml": Baseline(
         "MAML (Finn et al. 2017): one policy from which gradient steps on a task begin",
-        lambda config: _rival(config, "maml", 1),
+        lambda config: _single_policy_algorithm(config, "maml", 1),
     ),
 }
 """Baselines by the suffix of a preset's name: moving-bandits-shared."""
 
 
 def smoke(config: Config) -> Config:
-    """The same from end to end in half a minute: a few small iterations that learn nothing worth keeping."""
-    whole = config.algorithm.algorithm != "mlsh"  # which needs whole episodes
+    """A small version that runs from end to end in half a minute: a few iterations that learn nothing worth keeping."""
+    whole = config.algorithm.algorithm != "mlsh"  # the baselines need whole episodes
     return replace(
         config,
         preset=f"{config.preset}-smoke",
@@ -219,10 +219,10 @@ def smoke(config: Config) -> Config:
 
 
 def fitted(config: Config, default: Config) -> Config:
-    """Shortens the forming phase in the proportion in which the iterations were, if it would else take all of them.
+    """Shortens the forming phase in proportion to the iterations, if it would otherwise take all of them.
 
     Args:
-        config: what is wanted.
+        config: the configuration that was asked for.
         default: the preset that it was made from.
     """
     forming, iterations = config.hierarchy.forming_iterations, config.run.iterations

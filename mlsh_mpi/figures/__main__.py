@@ -24,9 +24,9 @@ from mlsh_mpi.output import say, warn
 from mlsh_mpi.tracking.curves import read_points, read_run, renewed, write_points
 
 HOME = paper_folder()
-"""Where the figures' curves are, and in a checkout their pictures too."""
+"""The folder of the figures' curves, and in a checkout of their pictures."""
 OWN = Path("figures")
-"""Where an installed package puts a copy of the curves and the pictures: below the current folder."""
+"""The folder where an installed package puts a copy of the curves, and the pictures: below the current folder."""
 
 
 def figures(
@@ -35,7 +35,7 @@ def figures(
     runs: tuple[Path, ...] = (),
     only: str = "",
 ) -> None:
-    """Draws figures of the paper, each into its folder below launch/paper; without a checkout below figures/.
+    """Draws figures of the paper, each into its folder below launch/paper, or below figures/ without a checkout.
 
     Args:
         names: fig4a, fig4b and so on, or all.
@@ -58,7 +58,7 @@ def figures(
 
 
 def _home() -> Path:
-    """The folder of the figures: that of a checkout, else a copy that may be written to."""
+    """The folder of the figures: that of a checkout, or else a copy that can be written to."""
     if is_checkout():
         return HOME
     for source in HOME.rglob("*"):

@@ -20,7 +20,7 @@ from mlsh_mpi.output import warn
 exit_process = os._exit
 
 
-def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path | None, first_here: bool) -> NoReturn:
+def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path | None, is_lowest_on_host: bool) -> NoReturn:
     """Reports the exception that has ended this rank, and ends the whole job."""
     if isinstance(error, UserError):
         alone = WITHOUT_MPI is None and MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
@@ -30,7 +30,7 @@ def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path |
             abort(2)
         sys.exit(2)
     text = "interrupted" if isinstance(error, Interrupted) else "failed\n" + "".join(traceback.format_exception(error))
-    report_failure(text, folder, first_here)
+    report_failure(text, folder, is_lowest_on_host)
     abort(130 if isinstance(error, Interrupted) else 1)
 
 
@@ -41,7 +41,7 @@ def abort(code: int) -> NoReturn:
     exit_process(code)
 
 
-def report_failure(text: str, folder: Path | None, first_here: bool) -> None:
+def report_failure(text: str, folder: Path | None, is_lowest_on_host: bool) -> None:
     """Prints why this rank failed, once per job: the first rank to create the file prints, the others wait for its abort. If that
     rank is on another host, which may be out of reach, the first rank of this host prints too."""
     rank, here = MPI.COMM_WORLD.Get_rank(), f"on {socket.gethostname()} "
@@ -56,7 +56,7 @@ def report_failure(text: str, folder: Path | None, first_here: bool) -> None:
             spoken = ""
             with suppress(OSError):
                 spoken = (folder / "traceback.txt").read_text(encoding="utf-8")
-            if not first_here or here in spoken.partition("\n")[0]:
+            if not is_lowest_on_host or here in spoken.partition("\n")[0]:
                 time.sleep(5)
                 return
         except OSError:

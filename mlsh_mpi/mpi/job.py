@@ -27,7 +27,7 @@ from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.output import say
 
 STARTING = 600.0
-"""Patience in seconds until the configuration is known (:meth:`Job.be_patient`): many ranks may load from one slow disk."""
+"""Patience in seconds until the configuration is known (:meth:`Job.set_patience`): many ranks may load from one slow disk."""
 CLOCKS = 300.0
 """Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, so that no job
 starts and no file opens."""
@@ -64,9 +64,9 @@ class Job:
         """The run folder, once there is one; a traceback is kept there."""
         self.closing = ExitStack()
         """What a run has opened; closed however the job ends, because a script may continue."""
-        self.first_here = True
+        self.is_lowest_on_host = True
         """Whether this is the lowest rank of its host."""
-        self.be_patient(STARTING)
+        self.set_patience(STARTING)
         self.watch.enter(lambda: "the other ranks: their hosts cannot be reached over the network, or do not start")
         host = world.Split_type(MPI.COMM_TYPE_SHARED)
         cores = set().union(*host.allgather(os.sched_getaffinity(0)))
@@ -75,7 +75,7 @@ class Job:
         """Number of cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
         """Number of ranks on this host."""
-        self.first_here = host.Get_rank() == 0
+        self.is_lowest_on_host = host.Get_rank() == 0
         host.Free()
         alone = self.ranks_here == world.Get_size()
         self.world = Ranks(world, ranks_per_core=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
@@ -100,7 +100,7 @@ class Job:
             signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
             self._afterwards = {number: signal.signal(number, self._on_signal) for number in signals}
         os._exit = self._refuse_exit  # type: ignore[assignment]
-        self.same_everywhere(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
+        self.refuse_differences(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
         self._refuse_clocks()
         self.world.agreed(self._refuse_missing_ranks)
 
@@ -126,14 +126,16 @@ class Job:
         if os.getpid() != self._process:
             exit_process(code)
         text = "".join(traceback.format_stack())
-        report_failure(f"failed\n{text}os._exit({code}) was called during {self.watch.doing}\n", self.folder, self.first_here)
+        report_failure(
+            f"failed\n{text}os._exit({code}) was called during {self.watch.doing}\n", self.folder, self.is_lowest_on_host
+        )
         abort(1)
 
-    def be_patient(self, seconds: float) -> None:
+    def set_patience(self, seconds: float) -> None:
         """From here on the watchdog ends the rank, and with it the job, when a single thing takes longer than this."""
-        self.watch.start(seconds, lambda text: report_failure(text, self.folder, self.first_here))
+        self.watch.start(seconds, lambda text: report_failure(text, self.folder, self.is_lowest_on_host))
 
-    def same_everywhere(self, facts: dict[str, str]) -> None:
+    def refuse_differences(self, facts: dict[str, str]) -> None:
         """Refuses ranks that would do something different.
 
         Args:
@@ -236,7 +238,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
             raise
         except BaseException as error:
             if not lone_script:
-                end_job(error, sentence, current.folder if current else None, current is not None and current.first_here)
+                end_job(error, sentence, current.folder if current else None, current is not None and current.is_lowest_on_host)
             if isinstance(error, Interrupted):
                 raise KeyboardInterrupt from None  # Python exits with 130 for this class only
             if isinstance(error, (SystemExit, KeyboardInterrupt)):

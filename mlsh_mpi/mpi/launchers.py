@@ -28,7 +28,7 @@ def above() -> list[Path]:
     return found
 
 
-def end_later(seconds: float) -> None:
+def kill_later(seconds: float) -> None:
     """Kills those that still exist after this time: a launcher that waits for an unreachable host would stay for ever."""
     still = []
     for path in above():

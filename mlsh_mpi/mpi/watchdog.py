@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from mlsh_mpi.mpi import launchers
 
-TELLING = 8.0
+REPORT_SECONDS = 8.0
 """Seconds that the last report may take."""
 GRACE = 10.0
 """Seconds that the launcher has to end the job by itself."""
@@ -97,9 +97,9 @@ def _end(tell: Callable[[str], None], text: str) -> None:
     """Ends the rank, whatever else hangs: the filesystem may be gone with the network."""
     telling = threading.Thread(target=tell, args=(text,), daemon=True)
     telling.start()
-    telling.join(TELLING)
+    telling.join(REPORT_SECONDS)
     time.sleep(0.3)  # the launcher needs a moment to read the report
     try:
-        launchers.end_later(GRACE)
+        launchers.kill_later(GRACE)
     finally:
         _exit_process(1)  # not MPI's abort, which may hang too; the launcher ends the other ranks

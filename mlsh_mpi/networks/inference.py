@@ -33,7 +33,7 @@ def actor(primitives: Stack, primitive: Array, *, deterministic: bool = False) -
     Args:
         primitives: the stack of primitives.
         primitive: (L,) the primitive that runs in each lane.
-        deterministic: the most likely actions in place of sampled ones.
+        deterministic: whether to take the most likely actions instead of sampling.
     """
     head = primitives.network.head
     log_std = primitives.network.log_std(primitives.parameters).numpy()[primitive]

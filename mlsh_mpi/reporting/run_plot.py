@@ -33,10 +33,10 @@ def draw(
     Args:
         path: file to write.
         rows: metrics of each iteration.
-        forced: returns of each primitive alone; may be of no task.
-        family: of the environment; one with a `survey` gets arrows, another the forced returns as colours.
-        skills: trained; None where there are no primitives that could act alone.
-        title: of the whole picture.
+        forced: returns of each primitive alone; may have no tasks.
+        family: the environment's task family; with a `survey` primitives are drawn as arrows, else their returns as colours.
+        skills: the trained primitives; None if they cannot act alone.
+        title: title of the plot.
     """
     surveyed = skills is not None and family.attribute("survey") is not None
     panels = 1 + (skills.primitives.n if surveyed and skills else int(forced.returns.size > 0))

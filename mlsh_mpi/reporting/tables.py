@@ -91,11 +91,11 @@ def summarise(
     """Everything that the final tables say, as a JSON value.
 
     Args:
-        rows: of the log.
-        adaptation: how learners fared.
-        forced: returns of each primitive alone; None where that was not tried.
-        family: of the environment.
-        config: of the run.
+        rows: the rows of the log.
+        adaptation: results of the learners.
+        forced: returns of each primitive alone; None if they were not measured.
+        family: the environment's task family.
+        config: the configuration of the run or test.
     """
     labels = [family.label(task) for task in adaptation.tasks]
     matrix = np.zeros((adaptation.usage.shape[-1], 0)) if forced is None else forced.returns

@@ -21,7 +21,7 @@ from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
-from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, ListEnv
+from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
 """A memory address in Python's default text for an object."""
 
 
-def probed(maker: EnvironmentMaker, job: Job) -> TaskFamily:
+def checked_family(maker: EnvironmentMaker, job: Job) -> TaskFamily:
     """The task family of an environment, after checks: tasks are drawn on every rank, episodes are tried on rank 0.
 
     Every rank must call it.
@@ -53,7 +53,7 @@ def probed(maker: EnvironmentMaker, job: Job) -> TaskFamily:
         try:
             family = TaskFamily.of(maker)
             names = task_names(family)
-            for note in probe(maker, family) if job.world.rank == 0 else ():
+            for note in check_environment(maker, family) if job.world.rank == 0 else ():
                 warn(f"mlsh_mpi: {note}")
         finally:
             job.watch.leave()
@@ -71,7 +71,7 @@ def probed(maker: EnvironmentMaker, job: Job) -> TaskFamily:
     return family
 
 
-def probe(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
+def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
     """Resets twice and steps once: a single environment, and the vector form if there is one.
 
     Args:
@@ -87,7 +87,7 @@ def probe(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
     try:
         task = _drawn(family, 0)
         _actions(family)
-        notes = _episode(family, Lanes(ListEnv([family.env]), family.actions), task)
+        notes = _episode(family, Lanes(SequentialVectorEnv([family.env]), family.actions), task)
         vector = maker.vector(2)
         if vector is not None:
             with closing(vector):

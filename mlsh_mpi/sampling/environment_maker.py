@@ -14,7 +14,7 @@ import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
 from mlsh_mpi.sampling.actions import Actions
-from mlsh_mpi.sampling.lanes import Lanes, ListEnv
+from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
 
 SCRIPTED = "script:"
 """Prefix of the name of an environment that a script passed; it cannot be made again from that name."""
@@ -106,7 +106,7 @@ class EnvironmentMaker:
         if arrays is not None:
             return arrays
         envs = [self.single() for _ in range(count)]
-        return Lanes(ListEnv(envs), actions_of(envs[0]))
+        return Lanes(SequentialVectorEnv(envs), actions_of(envs[0]))
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""What policies see and do in an environment, apart from the environment itself."""
+"""The observations and actions of an environment, without the environment itself."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Interface:
     observation_size: int
     action_space: gym.Space[Any]
     primitive_columns: Array
-    """Indices of the observation that primitives see."""
+    """Indices of the part of an observation that primitives see."""
     actions: Actions
-    """Converts sampled actions to those that the environment takes."""
+    """The conversion from policies' actions to the environment's."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same in plain values, for a file."""
+        """The interface as plain values, for a file."""
         space = self.action_space
         plain: dict[str, Any] = {"dtype": str(space.dtype)}
         if isinstance(space, gym.spaces.Box):

@@ -55,7 +55,7 @@ class Lanes:
             LaneFault: the environment does not follow Gymnasium's interface.
         """
         answer = self._vector.reset(seed=seeds, options={"reset_mask": mask, "task": tasks})
-        observation, _ = _taken_apart(None, "reset", answer, RESET)
+        observation, _ = _unpack(None, "reset", answer, RESET)
         return self._observed(observation)
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
@@ -71,7 +71,7 @@ class Lanes:
             LaneFault: the environment does not follow Gymnasium's interface.
         """
         answer = self._vector.step(self._actions(action))
-        observation, reward, *ends, _ = _taken_apart(None, "step", answer, STEP)
+        observation, reward, *ends, _ = _unpack(None, "step", answer, STEP)
         terminated, truncated = (self._one_a_lane("end", end).astype(np.bool_, copy=False) for end in ends)
         self.cut = truncated & ~terminated
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
@@ -98,7 +98,7 @@ class Lanes:
         return found.reshape(self.count)
 
 
-class ListEnv:
+class SequentialVectorEnv:
     """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset."""
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
@@ -110,21 +110,21 @@ class ListEnv:
 
     def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
         """Resets the lanes of options["reset_mask"] to options["task"], a sequence with one for each lane."""
-        with self._blamed():
+        with self._attribute_faults():
             for lane in np.flatnonzero(options["reset_mask"]).tolist():
                 self.lane = lane
                 answer = self.envs[lane].reset(seed=seed[lane], options={"task": options["task"][lane]})
-                self._put(_taken_apart(lane, "reset", answer, RESET)[0])
+                self._put(_unpack(lane, "reset", answer, RESET)[0])
         return self._observation.copy(), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Steps every lane."""
         reward = np.zeros(self.num_envs)
         ends = np.zeros((2, self.num_envs), np.bool_)
-        with self._blamed():
+        with self._attribute_faults():
             for lane, env in enumerate(self.envs):
                 self.lane = lane
-                observation, paid, terminated, truncated, _ = _taken_apart(lane, "step", env.step(actions[lane]), STEP)
+                observation, paid, terminated, truncated, _ = _unpack(lane, "step", env.step(actions[lane]), STEP)
                 self._put(observation)
                 reward[lane] = paid if type(paid) is float else self._number("reward", paid)
                 ends[0, lane] = terminated if type(terminated) is bool else self._number("end", terminated)
@@ -148,7 +148,7 @@ class ListEnv:
         raise LaneFault(self.lane, f"gave the {what} {value!r} where one number belongs")
 
     @contextlib.contextmanager
-    def _blamed(self) -> Iterator[None]:
+    def _attribute_faults(self) -> Iterator[None]:
         try:
             yield
         except (LaneFault, Interrupted):
@@ -162,7 +162,7 @@ class ListEnv:
             env.close()
 
 
-def _taken_apart(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:
+def _unpack(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:
     """What an environment's method returned, after checking that it is a tuple of the right length."""
     if isinstance(answer, tuple) and len(answer) == len(wanted):
         return answer

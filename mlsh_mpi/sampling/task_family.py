@@ -27,7 +27,7 @@ class TaskFamily(Interface):
     """What the trainer knows of an environment."""
 
     episode_length: int
-    """T."""
+    """T, steps of an episode."""
     env: gym.Env[Any, Any]
     """One instance, for sampling, listing and naming tasks; only environment_check.py steps it."""
     maker: EnvironmentMaker

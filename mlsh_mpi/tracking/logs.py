@@ -27,7 +27,7 @@ COLUMNS = {
 }
 """The metrics that the line of an iteration shows, by their labels."""
 WIDE = 100
-"""Columns of a terminal from which on the bar is long."""
+"""Width of a terminal in columns from which on the bar is long."""
 
 
 class Log:
@@ -53,7 +53,7 @@ class Log:
         self._file = path.open("a", buffering=1, encoding="utf-8")
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
-        self._hook, threading.excepthook = threading.excepthook, self._told_elsewhere
+        self._hook, threading.excepthook = threading.excepthook, self._ignore_reraised
         self.progress = Bar(title, iterations, done)
         self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self._started = time.perf_counter()
@@ -85,7 +85,7 @@ class Log:
         self._events.close()
         threading.excepthook = self._hook
 
-    def _told_elsewhere(self, failed: threading.ExceptHookArgs) -> None:
+    def _ignore_reraised(self, failed: threading.ExceptHookArgs) -> None:
         """Keeps TensorBoard's thread from printing an error that is raised again when the next event is written."""
         if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
             self._hook(failed)
@@ -138,11 +138,11 @@ class Bar:
             self._bar.start()
 
     def advance(self, note: str, short: str | None = None) -> None:
-        """One step further.
+        """Counts one more step.
 
         Args:
-            note: what there is to say of it.
-            short: the same beside a bar, which tells the time itself.
+            note: a note on the step.
+            short: a shorter note to show beside a bar, which has the time already.
         """
         self._done += 1
         if self._bar is not None:

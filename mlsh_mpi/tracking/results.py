@@ -1,4 +1,4 @@
-"""What a finished or unfinished run has left, for scripts."""
+"""The results of a finished or unfinished run, for scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlsh_mpi.tracking.run_folder import SUMMARY
 
 @dataclass(frozen=True)
 class Run:
-    """A run, by its folder; what it holds is read when it is asked for."""
+    """A run in its folder; its files are read when they are asked for."""
 
     folder: Path
 
@@ -24,7 +24,7 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The final tables as plain values: see summary.json.
+        """The contents of summary.json: the final tables as plain values.
 
         Raises:
             FileNotFoundError: the run is not finished.
@@ -34,7 +34,7 @@ class Run:
 
     @property
     def curves(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-        """Every logged metric, (iterations,) float64; NaN where an iteration has not logged it."""
+        """Every logged metric by name, (iterations,) float64; NaN where an iteration did not log it."""
         rows = read_rows(self.folder / "metrics.jsonl")
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: np.array([row.get(name, np.nan) for row in rows], float) for name in names}

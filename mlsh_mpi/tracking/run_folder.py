@@ -222,7 +222,7 @@ def environment_source(family: TaskFamily) -> dict[str, str]:
 
 
 def default_folder(config: Config) -> Path:
-    """runs/PRESET-seedSEED unless the configuration names another; the environment's name where the preset is not its own."""
+    """runs/PRESET-seedSEED, with the environment's name if it is not the preset's, unless the configuration names a folder."""
     if config.run.folder is not None:
         return Path(config.run.folder)
     name, env = config.preset, config.environment.env

@@ -86,7 +86,7 @@ def open_on_all_ranks(
             hosts = {host: current.host_of.count(host) for host in current.hosts}
             opened.folder.note_job(saved.iteration if saved else 0, hosts, current.library)
         current.folder = path
-        current.be_patient(config.run.patience)
+        current.set_patience(config.run.patience)
     return opened, saved, done
 
 

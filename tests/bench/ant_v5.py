@@ -10,10 +10,10 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.forms import Single, Vector
+from mlsh_envs.mujoco_models import asset
 from mlsh_envs.physics import PhysicsFamily, PhysicsWorld
-from mlsh_envs.scenery import asset
 from mlsh_envs.tasks import FiniteTasks
+from mlsh_envs.world_env import WorldEnv, WorldVectorEnv
 
 ID = "bench/AntV5-v0"
 BODIES = slice(1, None)
@@ -77,11 +77,11 @@ class _Family(PhysicsFamily, FiniteTasks[AntV5Task]):
     train_tasks = (AntV5Task(),)
 
 
-class AntV5(_Family, Single):
+class AntV5(_Family, WorldEnv):
     """One."""
 
 
-class AntV5Vector(_Family, Vector):
+class AntV5Vector(_Family, WorldVectorEnv):
     """Many."""
 
 

@@ -72,7 +72,7 @@ def layer_of(name):
 def test_the_walk_sees_imports():
     assert "mlsh_mpi/networks/actor_critic.py" in arrows("mlsh_mpi/algorithm/ppo.py")
     assert {"mpi4py", "cloudpickle", "mlsh_mpi"} <= top_level("mlsh_mpi/mpi/library.py")
-    assert "mlsh_envs/plane.py" in arrows("mlsh_envs/moving_bandits.py")
+    assert "mlsh_envs/point_world.py" in arrows("mlsh_envs/moving_bandits.py")
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

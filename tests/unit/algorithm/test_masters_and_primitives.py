@@ -9,7 +9,7 @@ import torch
 
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.masters import private_masters, update_masters
-from mlsh_mpi.algorithm.ppo import OF_UPDATES
+from mlsh_mpi.algorithm.ppo import UPDATE_DIAGNOSTICS
 from mlsh_mpi.algorithm.primitives import shared_primitives, update_primitives
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS
@@ -64,7 +64,7 @@ class Spy:
 
     def __call__(self, batch, plan, active, learning_rate, reduce):
         self.batch, self.plan, self.active, self.learning_rate, self.reduce = batch, plan, active, learning_rate, reduce
-        return np.zeros((len(active), len(OF_UPDATES)))
+        return np.zeros((len(active), len(UPDATE_DIAGNOSTICS)))
 
 
 def masters_updated(config, masters, rollout, workers=range(WORKERS), iteration=0, memory=None):

@@ -297,7 +297,7 @@ def test_the_learning_rate_follows_the_divergence_within_its_bounds(learning_rat
     rates = []
     for _ in range(2):
         found = update(batch, plan, [True, False], learning_rate, lambda _: None)
-        rates.append(found[0, ppo.OF_UPDATES.index("learning_rate")])
+        rates.append(found[0, ppo.UPDATE_DIAGNOSTICS.index("learning_rate")])
         assert np.isnan(found[1]).all()
     assert rates == [learning_rate, pytest.approx(expected, rel=1e-5)]
     assert update.optimiser.adapted[1] == 1
@@ -323,7 +323,7 @@ def test_no_step_follows_a_gradient_longer_than_its_limit():
     update.optimiser.step = lambda *_: seen.append(stack.gradient.norm(dim=1).tolist())
     found = update(batch, plan, [True, True], 0.01, lambda _: None)
     assert np.max(seen) == pytest.approx(0.25, rel=1e-4)
-    assert (found[:, ppo.OF_UPDATES.index("gradient_norm")] > 0.25).all()
+    assert (found[:, ppo.UPDATE_DIAGNOSTICS.index("gradient_norm")] > 0.25).all()
     unbounded, _, _ = update_of(Categorical(3))
     before = {name: values.clone() for name, values in vars(unbounded.optimiser).items() if torch.is_tensor(values)}
     assert {"mean", "square", "steps", "adapted"} == set(before)

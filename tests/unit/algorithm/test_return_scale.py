@@ -101,7 +101,7 @@ def test_the_explained_variance_is_that_of_the_returns():
     _, found = normalise(returns - values, returns, -np.ones((300, 2)), rows, 2, Alone())
     expected = 1 - (returns - values).var(0) / returns.var(0)
     np.testing.assert_allclose(found.explained_variance, expected)
-    told = diagnostics(np.zeros((2, len(ppo.OF_UPDATES))), stack(), found)
+    told = diagnostics(np.zeros((2, len(ppo.UPDATE_DIAGNOSTICS))), stack(), found)
     assert told.shape == (2, len(ppo.DIAGNOSTICS))
     np.testing.assert_allclose(told[:, ppo.DIAGNOSTICS.index("explained_variance")], expected)
     np.testing.assert_allclose(told[:, ppo.DIAGNOSTICS.index("entropy")], 1)

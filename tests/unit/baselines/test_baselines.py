@@ -10,7 +10,7 @@ import torch
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.loop import AdaptationSet
 from mlsh_mpi.baselines import maml, option_critic
-from mlsh_mpi.baselines.rl2 import RecurrentNetwork, Remembering, RememberingLanes
+from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes
 from mlsh_mpi.baselines.single_policy import Filters
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.overrides import with_options
@@ -72,7 +72,7 @@ def test_the_recurrent_network_is_torchs_gru_and_begins_each_trial_empty(head):
 
 def test_acting_step_by_step_is_what_the_network_says_of_whole_trials():
     stack = recurrent(Gaussian(2))
-    skills = Remembering.empty(stack, B)
+    skills = RecurrentSkills.empty(stack, B)
     seen = np.random.default_rng(0).normal(size=(T, B, 4)).astype(np.float32)
     act = skills.acting(np.zeros(B, np.int64))
     means = np.stack([act(seen[t], np.zeros((B, 2), np.float32)) for t in range(T)])
@@ -83,7 +83,7 @@ def test_acting_step_by_step_is_what_the_network_says_of_whole_trials():
 def test_remembering_lanes_show_the_last_action_reward_and_end_across_episodes():
     maker = EnvironmentMaker("mlsh/MovingBandits-v0", 2)
     family = TaskFamily.of(maker)
-    lanes = RememberingLanes(maker.lanes(2), Categorical(5))
+    lanes = RL2Lanes(maker.lanes(2), Categorical(5))
     everyone = np.ones(2, np.bool_)
     first = lanes.reset(everyone, [1, 2], [family.tasks[0]] * 2)
     assert not first[:, 6:].any()

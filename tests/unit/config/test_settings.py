@@ -12,7 +12,7 @@ import mlsh_envs  # noqa: F401 (registers the environments)
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.config.bounds import bounds_of
 from mlsh_mpi.config.overrides import from_dict, with_options
-from mlsh_mpi.config.presets import PRESETS
+from mlsh_mpi.config.presets import PRESETS, fitted, smoke
 from mlsh_mpi.config.settings import Config, MasterPPO
 from mlsh_mpi.errors import UserError
 
@@ -106,12 +106,35 @@ def test_options_go_where_they_belong_and_leave_the_rest():
     assert with_options(base, {}) == base
 
 
+def test_settings_that_master_and_primitives_both_have_are_named_by_whose_they_are():
+    config = with_options(Config(), {"master_memory": 4, "primitive": {"lam": 0.9, "epochs": 3}, "hidden": [8, 8]})
+    assert (config.master.memory, config.primitive.lam, config.primitive.epochs) == (4, 0.9, 3)
+    assert (config.master.lam, config.network.hidden) == (Config().master.lam, (8, 8))
+
+
+def test_the_forming_phase_keeps_its_share_of_fewer_iterations():
+    bandits = PRESETS["moving-bandits"].config
+    for asked, forming in ((100, 72), (73, 72), (72, 51), (5, 3), (1, 0)):
+        assert fitted(with_options(bandits, {"iterations": asked}), bandits).hierarchy.forming_iterations == forming
+    own = with_options(bandits, {"iterations": 5, "forming_iterations": 9})
+    assert fitted(own, bandits) == own  # refused later, in words
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_smoke_run_of_every_preset_fits(name):
+    small = smoke(PRESETS[name].config)
+    small.check(gym.spec(small.environment.env).max_episode_steps)
+    assert small.preset == f"{name}-smoke"
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
         ({"iteration": 3}, ["no option 'iteration'", "did you mean iterations?"]),
         ({"zzz": 3}, ["no option 'zzz'"]),
-        ({"learning_rate": 0.1}, ["'learning_rate'", "master and primitive", "master=dataclasses.replace"]),
+        ({"learning_rate": 0.1}, ["'learning_rate'", "master and primitive", "master_learning_rate=..."]),
+        ({"primitive_learning_rte": 0.1}, ["no option 'primitive_learning_rte'", "did you mean learning_rate?"]),
+        ({"master": {"memory": 1.5}}, ["'master.memory' is 1.5", "wrong type"]),
     ],
 )
 def test_refuses_options_that_do_not_exist(options, parts):

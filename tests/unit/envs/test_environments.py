@@ -20,7 +20,7 @@ from gymnasium.utils.env_checker import check_env
 
 import mlsh_envs
 from environments import ANTS, ARRAYS, EVERY, HUMANOIDS, PHYSICS, made_vector, random_action, single_class, tasks_of
-from mlsh_envs.forms import Single
+from mlsh_envs.world_env import WorldEnv
 from scripted import played
 
 every = pytest.mark.parametrize("id_", EVERY)
@@ -358,7 +358,7 @@ def test_primitives_of_one_body_see_one_layout(id_):
 
 
 def test_forms_have_no_rules_of_their_own():
-    assert {"reset", "step", "render", "close"} <= vars(Single).keys()
+    assert {"reset", "step", "render", "close"} <= vars(WorldEnv).keys()
     for id_ in EVERY:
         assert not {"reset", "step"} & vars(single_class(id_)).keys()
 

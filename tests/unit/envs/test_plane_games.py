@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from environments import made_vector
 from mlsh_envs import Allwalk, AllwalkTask, KeyDoor, KeyDoorTask
-from mlsh_envs.plane import MOVES
+from mlsh_envs.point_world import MOVES
 from scripted import PointWalker, key_walker
 
 coordinate = st.floats(0, 400)

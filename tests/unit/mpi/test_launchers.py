@@ -10,12 +10,12 @@ from mlsh_mpi.mpi.software import differences, fingerprint, software
 RANK = """
 from mlsh_mpi.mpi import launchers
 print([(path / "comm").read_text().strip() for path in launchers.above()], flush=True)
-launchers.end_later(0.5)
+launchers.kill_later(0.5)
 """
 
 
 def test_nothing_is_above_a_process_without_a_launcher():
-    rank = f"{sys.executable} -c 'from mlsh_mpi.mpi import launchers; print(launchers.above()); launchers.end_later(0)'; true"
+    rank = f"{sys.executable} -c 'from mlsh_mpi.mpi import launchers; print(launchers.above()); launchers.kill_later(0)'; true"
     assert subprocess.run(["sh", "-c", rank], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

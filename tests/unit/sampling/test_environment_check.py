@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.sampling.environment_check import probe, refuse_too_much_memory, task_names, unpicklable_part
+from mlsh_mpi.sampling.environment_check import check_environment, refuse_too_much_memory, task_names, unpicklable_part
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -184,7 +184,7 @@ def looked_at(maker):
     """What rank 0 does."""
     family = TaskFamily.of(maker)
     task_names(family)
-    return probe(maker, family)
+    return check_environment(maker, family)
 
 
 def said_of(env, length=10):

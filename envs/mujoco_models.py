@@ -1,4 +1,4 @@
-"""Models from Gymnasium's own, with what a world adds to them: walls, marks, cameras, light."""
+"""Gymnasium's own models, and what a world adds to them: walls, marks, cameras and light."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Colour = tuple[float, float, float, float]
 WALL: Colour = (0.80, 0.72, 0.58, 1)
 GOAL: Colour = (0.36, 0.62, 0.25, 1)
 THICKNESS, HEIGHT = 0.3, 2.0
-"""Half of a wall's; it stands as deep as it is high."""
+"""Half the thickness of a wall, and its height above and depth below the ground, in metres."""
 
 
 def settings(skip: int, timestep: float) -> str:
-    """For the pages of the environments: the settings that all of MuJoCo's have."""
+    """The settings that all MuJoCo environments have, as text for their pages."""
     return f"""
         - `frame_skip` ({skip}): steps of the physics, of {timestep:g} s each, in one of the environment.
         - `integrator` ("RK4"): "Euler", "implicit" or "implicitfast", which are 2 to 4 times as fast, and another physics.
@@ -31,15 +31,15 @@ def settings(skip: int, timestep: float) -> str:
 
 
 def asset(name: str, integrator: Integrator) -> mujoco.MjSpec:
-    """One of Gymnasium's own models, to be added to.
+    """One of Gymnasium's own models, to be extended.
 
     Args:
-        name: of its file.
-        integrator: of MuJoCo.
+        name: name of its file.
+        integrator: MuJoCo's integrator.
     """
     spec = mujoco.MjSpec.from_file(str(Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / name))
     spec.option.integrator = INTEGRATORS[integrator]
-    # By default MuJoCo answers a blown-up state by starting over in silence.
+    # By default MuJoCo silently resets a simulation that has blown up.
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     spec.visual.global_.offwidth = spec.visual.global_.offheight = 2 * PIXELS
     _dress(spec)
@@ -47,44 +47,44 @@ def asset(name: str, integrator: Integrator) -> mujoco.MjSpec:
 
 
 def _dress(spec: mujoco.MjSpec) -> None:
-    """Looks that suit all worlds, however large: an endless floor and even light."""
+    """Gives a model an appearance that suits worlds of any size: an endless floor and even light."""
     checks, material, floor = spec.texture("texplane"), spec.material("MatPlane"), spec.geom("floor")
     checks.rgb1, checks.rgb2 = (0.66, 0.66, 0.66), (0.80, 0.80, 0.80)
     material.reflectance, material.specular, material.texuniform, material.texrepeat = 0, 0, True, (0.5, 0.5)
-    floor.rgba, floor.size = (1, 1, 1, 1), (0, 0, 1)  # no size is no end
+    floor.rgba, floor.size = (1, 1, 1, 1), (0, 0, 1)  # a size of 0 is infinite
     spec.visual.headlight.ambient = spec.visual.headlight.diffuse = (0.35, 0.35, 0.35)
     for light in spec.lights:
         light.castshadow, light.diffuse, light.specular = False, (0.5, 0.5, 0.5), (0, 0, 0)
 
 
 def add_box(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequence[float]) -> None:
-    """A wall that nothing passes: a box that stands still."""
+    """Adds a wall: a fixed box that nothing passes."""
     box = mujoco.mjtGeom.mjGEOM_BOX
     spec.worldbody.add_geom(name=name, type=box, pos=centre, size=half, contype=1, conaffinity=1, rgba=WALL)
 
 
 def add_mark(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequence[float], rgba: Colour = GOAL) -> None:
-    """Something to see and not to touch: a box or, with a radius and half a height, a disc."""
+    """Adds a mark to see but not to touch: a box or, with a radius and half a height, a disc."""
     shape = mujoco.mjtGeom.mjGEOM_BOX if len(half) == 3 else mujoco.mjtGeom.mjGEOM_CYLINDER
     size = [*half, *(0,) * (3 - len(half))]
     spec.worldbody.add_geom(name=name, type=shape, pos=centre, size=size, contype=0, conaffinity=0, rgba=rgba)
 
 
 def add_target(spec: mujoco.MjSpec, radius: float) -> None:
-    """A disc to see and not to touch, moved by hand: the first of a lane's `mocap` bodies."""
+    """Adds a disc to see but not to touch, moved by hand: the first of a lane's `mocap` bodies."""
     disc = spec.worldbody.add_body(name="target", mocap=True)
     shape = mujoco.mjtGeom.mjGEOM_CYLINDER
     disc.add_geom(name="target", type=shape, size=(radius, 0.02, 0), mass=0, contype=0, conaffinity=0, rgba=GOAL)
 
 
 def add_cameras(spec: mujoco.MjSpec, body: str, distance: float, overview: tuple[float, float, float]) -> None:
-    """The cameras that every model has.
+    """Adds the cameras that every model has.
 
     Args:
-        spec: of the model.
-        body: what ``follow`` stays with.
-        distance: metres that it stays behind and, less a third, above.
-        overview: x, y and height of the camera of that name, which looks straight down.
+        spec: the model.
+        body: the body that the camera ``follow`` stays with.
+        distance: metres by which ``follow`` stays behind the body; it is two thirds of that above it.
+        overview: x, y and height of the camera ``overview``, which looks straight down.
     """
     tilt = np.arctan2(1, 2 / 3) / 2
     spec.body(body).add_camera(

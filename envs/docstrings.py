@@ -1,4 +1,4 @@
-"""Docstrings as pages: what several environments have in common is written once and filled in."""
+"""Docstrings as pages: parts that several environments share are written once and filled in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One set of rules, two Gymnasium forms: a single environment, and many lanes stepped together.
 
-A :class:`World` holds the state of L episodes and the rules; :class:`Single` shows one lane of it as ``gymnasium.Env``,
-:class:`Vector` all of them as ``gymnasium.vector.VectorEnv``. What one form does the other does, because neither has rules.
+A :class:`World` holds the state of L episodes and the rules; :class:`WorldEnv` shows one lane of it as ``gymnasium.Env``,
+:class:`WorldVectorEnv` all of them as ``gymnasium.vector.VectorEnv``. Both behave alike, because neither has rules of its own.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from mlsh_envs.window import Window
 
 Array = NDArray[Any]
 HUGE = 1e6
-"""No action has a reason to be as large as this."""
+"""Bound on the size of actions, for which there is no reason to be as large as this."""
 
 
 class World(ABC):
-    """The state of L lanes and the rules by which they move on. Knows nothing of Gymnasium's bookkeeping.
+    """The state of L lanes and the rules by which it changes. Knows nothing of Gymnasium's bookkeeping.
 
     Args:
-        lanes: L.
+        lanes: L, number of lanes.
     """
 
     observation_space: gym.Space[Any]
-    """Of one lane."""
+    """Observation space of one lane."""
     action_space: gym.Space[Any]
-    """Of one lane."""
+    """Action space of one lane."""
     render_fps: int = 10
-    """Pictures a second in a window."""
+    """Frames per second in a window."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -47,39 +47,39 @@ class World(ABC):
 
     @abstractmethod
     def start(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[Any]) -> None:
-        """Begins new episodes.
+        """Starts new episodes.
 
         Args:
-            lanes: which.
-            seeds: for each of these, what its episode is drawn from: a non-negative integer of any size.
-            tasks: for each of these, checked.
+            lanes: numbers of the lanes.
+            seeds: seed of each of these lanes' episodes: a non-negative integer of any size.
+            tasks: task of each of these lanes, already checked.
         """
 
     @abstractmethod
     def step(self, actions: Array) -> tuple[Array, Array]:
-        """Moves every lane one step on: (L, ...) checked actions -> (L,) float64 rewards, (L,) bool whether the task ended."""
+        """Steps every lane: (L, ...) checked actions -> (L,) float64 rewards, (L,) bool whether the episode terminated."""
 
     @abstractmethod
     def observe(self) -> Array:
-        """(L, observation) float32, an array that later steps leave alone."""
+        """(L, observation) float32, in an array that later steps do not change."""
 
     @abstractmethod
     def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
-        """A lane as (height, width, 3).
+        """Renders a lane as (height, width, 3).
 
         Args:
-            lane: which.
-            primitive: shown as the agent's colour; None for its own.
+            lane: number of the lane.
+            primitive: shown as the agent's colour; None for the agent's own.
         """
 
     def show(self, lane: int, primitive: int | None) -> None:
-        """A lane in a window, at the speed of `render_fps`."""
+        """Shows a lane in a window, at `render_fps`."""
         if self._window is None:
             self._window = Window(type(self).__name__, self.render_fps)
         self._window.show(self.picture(lane, primitive))
 
     def close(self) -> None:
-        """Frees what pictures and windows hold."""
+        """Frees renderer and window."""
         if self._window is not None:
             self._window.close()
             self._window = None
@@ -90,18 +90,18 @@ class World(ABC):
         return {name: value for name, value in self.__dict__.items() if name != "_window"}
 
 
-class Form:
+class WorldBase:
     """What the single and the vector form of a family share."""
 
     world_type: ClassVar[type[World]]
 
 
-class Single(Form, Tasks[Any], gym.Env[Array, Any]):
+class WorldEnv(WorldBase, Tasks[Any], gym.Env[Array, Any]):
     """A world with one lane, as an environment.
 
     Args:
         render_mode: None, ``"rgb_array"`` or ``"human"``.
-        settings: of the world.
+        settings: settings of the world.
 
     Raises:
         ValueError: there is no such render mode.
@@ -109,7 +109,7 @@ class Single(Form, Tasks[Any], gym.Env[Array, Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (as in gymnasium.Env)
     active_primitive: int | None = None
-    """The primitive that acts, if the caller wants to see it as the agent's colour."""
+    """The active primitive, if the caller wants it shown as the agent's colour."""
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -117,7 +117,7 @@ class Single(Form, Tasks[Any], gym.Env[Array, Any]):
         self.render_mode = render_mode
         self.world = self.world_type(1, **settings)
         self.metadata = self.metadata | {"render_fps": self.world.render_fps}
-        self.observation_space = copy.deepcopy(self.world.observation_space)  # each with a generator of its own
+        self.observation_space = copy.deepcopy(self.world.observation_space)  # each environment with its own generator
         self.action_space = copy.deepcopy(self.world.action_space)
         self.task = self.first_task
         self._started = False
@@ -153,18 +153,18 @@ class Single(Form, Tasks[Any], gym.Env[Array, Any]):
         self.world.close()
 
 
-class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
+class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
     """A world with many lanes, as a vector environment; lane by lane the same as the single form with the same seeds.
 
     Lanes do not reset by themselves (`AutoresetMode.DISABLED`). `reset` takes one seed for all lanes (lane i gets seed + i) or a
     list with one for each, `options["task"]` as one task for all lanes or a sequence with one for each, and
-    `options["reset_mask"]`, a bool for each lane, which of them to reset; the others go on.
+    `options["reset_mask"]`, a bool for each lane, which of them to reset; the others continue.
 
     Args:
-        num_envs: lanes.
+        num_envs: number of lanes.
         max_episode_steps: steps after which a lane is truncated; None for never.
         render_mode: None, or ``"rgb_array"`` for a picture of each lane.
-        settings: of the world.
+        settings: settings of the world.
 
     Raises:
         ValueError: there is no such render mode.
@@ -172,7 +172,7 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
     active_primitives: Sequence[int | None] | None = None
-    """The primitive that acts in each lane, if the caller wants to see it as the agent's colour."""
+    """The active primitive in each lane, if the caller wants it shown as the agent's colour."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
         return given
 
     def _episode(self, lane: int, seed: int | None) -> int:
-        """What the next episode of a lane is drawn from: its seed, or else the generator of the last one it was given."""
+        """The seed of a lane's next episode: the one given, or else one drawn by the generator of the last that was given."""
         if seed is not None:
             self._seeds[lane], self._generators[lane] = int(seed), None
             return int(seed)
@@ -260,12 +260,12 @@ class Vector(Form, Tasks[Any], VectorEnv[Array, Array, Array]):
         return tuple(self.world.picture(lane, primitives[lane]) for lane in range(self.num_envs))
 
     def close_extras(self, **_: Any) -> None:
-        if hasattr(self, "world"):  # Gymnasium 1.2 closes what could not be made, too
+        if hasattr(self, "world"):  # Gymnasium 1.2 also closes what could not be made
             self.world.close()
 
 
 def all_within(values: Array, bound: float) -> bool:
-    """Whether every number is of size below the bound, which NaN is not."""
+    """Whether the absolute value of every number is below the bound; NaN's is not."""
     if values.dtype.kind == "f" and np.vdot(values, values) < bound * bound:  # takes half the time, and is nearly always enough
         return True
     return bool(np.abs(values).max() < bound)
@@ -280,7 +280,7 @@ def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> 
     """One action (lanes None) or one for each lane, as an array.
 
     Raises:
-        ValueError: it does not fit the space. Numbers beyond a Box are let through: what they do is the world's affair.
+        ValueError: it does not fit the space. Numbers beyond the bounds of a Box are passed on for the world to handle.
     """
     values, one = np.asarray(actions), lanes is None
     shape = (*(() if lanes is None else (lanes,)), *(space.shape or ()))

@@ -1,4 +1,4 @@
-"""What the worlds of a point in a square share: its moves, its observations, its pictures."""
+"""What the worlds of a point in a square share: moves, observations and pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsh_envs.forms import Array, World
 from mlsh_envs.window import primitive_colour
+from mlsh_envs.world_env import Array, World
 
 SIZE = 400.0
 """Side of the square in which goals appear, and the unit of observations."""
@@ -33,24 +33,24 @@ ACTIONS = """
     | 3 | (0, +20) |
     | 4 | (0, -20) |
     """
-"""For the pages of the environments."""
+"""A part of the environments' pages."""
 
 
 class Place(NamedTuple):
-    """Something to see in a picture."""
+    """Something to draw in a picture."""
 
     at: Array
-    """(2,)."""
+    """(2,) position."""
     colour: tuple[int, int, int]
     pays: bool
-    """Drawn as a full disc of radius REACH; else as a ring with a small disc."""
+    """Whether to draw a full disc of radius REACH, or else a ring with a small disc."""
 
 
-class PlaneWorld(World):
-    """Points that move by fixed steps; a subclass has places and rewards.
+class PointWorld(World):
+    """Points that move by fixed steps; a subclass defines places and rewards.
 
     Args:
-        lanes: L.
+        lanes: L, number of lanes.
         entries: length of an observation.
     """
 
@@ -60,7 +60,7 @@ class PlaneWorld(World):
         super().__init__(lanes)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (entries,), np.float32)
         self.agent = np.tile(START, (lanes, 1))
-        """(L, 2)."""
+        """(L, 2) position of the agent."""
         self._every = np.arange(lanes)
 
     def start(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[Any]) -> None:
@@ -70,7 +70,7 @@ class PlaneWorld(World):
 
     @abstractmethod
     def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[Any]) -> None:
-        """Puts everything but the agent where an episode begins."""
+        """Puts everything but the agent where it is at the start of an episode."""
 
     def step(self, actions: Array) -> tuple[Array, Array]:
         self.agent += MOVES[actions]
@@ -79,11 +79,11 @@ class PlaneWorld(World):
 
     @abstractmethod
     def reward(self) -> Array:
-        """(L,) for standing where the agent now stands."""
+        """(L,) reward for the current position of the agent."""
 
     @abstractmethod
     def places(self, lane: int) -> list[Place]:
-        """What there is to see in a lane beside the agent."""
+        """What to draw in a lane beside the agent."""
 
     def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
         """The scene from above, y up, with a margin around the square because the agent may leave it."""
@@ -104,11 +104,11 @@ class PlaneWorld(World):
 
 
 def scaled(*parts: Array) -> NDArray[np.float32]:
-    """Positions as the agent sees them, one after another: (L, ...) each -> (L, observation)."""
+    """Positions as the agent observes them, concatenated: (L, ...) each -> (L, observation)."""
     return (np.concatenate([part.reshape(len(part), -1) for part in parts], axis=-1) / SIZE).astype(np.float32)
 
 
 def in_reach(agent: Array, place: Array) -> NDArray[np.bool_]:
-    """Whether the agent stands at a place: (..., 2) and (..., 2) -> (...)."""
+    """Whether the agent is at a place: (..., 2) and (..., 2) -> (...)."""
     away = agent - place
     return np.einsum("...i,...i->...", away, away) < REACH**2

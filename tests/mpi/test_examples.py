@@ -1,0 +1,56 @@
+"""The short scripts of launch/examples run as they stand, but for fewer iterations, alone and under mpirun."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mpi.families import ROOT
+from mpi.launcher import mpirun
+
+EXAMPLES = ROOT / "launch" / "examples"
+TRACKER = """
+class Tracker:
+    logged = []
+    def log(self, metrics, step):
+        self.logged.append(step)
+    def finish(self):
+        print("logged", self.logged)
+def init(project, mode):
+    assert (project, mode) == ("mlsh", "offline")
+    return Tracker()
+"""
+"""In place of the package wandb, which is large."""
+
+
+def copied(folder, name):
+    """An example with fewer iterations, in an empty folder."""
+    script = folder / name
+    script.write_text((EXAMPLES / name).read_text().replace("iterations=100", "iterations=4, groups=4, test_masters=2"))
+    return script
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_train_adapt_and_act(tmp_path, ranks):
+    result = mpirun(ranks, copied(tmp_path, "train_adapt_act.py"), cwd=tmp_path)
+    result.succeeded()
+    assert result.stdout.count("('goal=0', 'goal=1') [") == ranks
+    assert result.stdout.count("\nreturn ") == ranks
+    assert (tmp_path / "goal0.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("use_primitives.py", "the ant is at ["), ("sb3_master.py", "it chooses walk"), ("log_elsewhere.py", "logged [1, 2")],
+)
+def test_the_others(tmp_path, name, said):
+    (tmp_path / "wandb.py").write_text(TRACKER)
+    command = [sys.executable, copied(tmp_path, name)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert said in result.stdout
+
+
+def test_every_example_is_tested():
+    tested = {"train_adapt_act.py", "use_primitives.py", "sb3_master.py", "log_elsewhere.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested

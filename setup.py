@@ -74,7 +74,6 @@ setup(
             "pytest-xdist>=3.8",
             "ruff>=0.17",
             "stable-baselines3>=2.7",
-            ,
         ],
     },
 )

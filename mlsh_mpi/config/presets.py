@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, MasterPPO, Network, PrimitivePPO, Run, Sampling
 from mlsh_mpi.errors import UserError, nearest
@@ -49,6 +49,12 @@ TUNED = PrimitivePPO(
 )
 """Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
 initial_std of 0.5 (tests/bench/README.md)."""
+HUMANOID: dict[str, Any] = {
+    "initial_std": 0.75,
+    "primitive": replace(TUNED, lam=0.95, epochs=6, standardise_values=False, reward_scale=0.02),
+}
+"""Humanoids crawl with a longer lambda and a larger deviation, and their primitives form more slowly with standardised values
+(tests/bench/README.md)."""
 
 
 def _tuned(
@@ -61,6 +67,8 @@ def _tuned(
     primitives: int = 2,
     primitive_columns: tuple[int, int] | None = None,
     steps: int = 2000,
+    initial_std: float = 0.5,
+    primitive: PrimitivePPO = TUNED,
 ) -> dict[str, object]:
     """Our settings for ants and humanoids: one worker a group, N = 200, `cycle` = (W, U), and the faster integrator."""
     warmup, joint = cycle
@@ -70,10 +78,10 @@ def _tuned(
             primitives, macro_length=200, warmup=warmup, joint=joint, forming_iterations=forming, learn_from_explored=False
         ),
         "sampling": Sampling(groups=groups, steps=steps, deal_tasks=True),
-        "network": Network(filter_observations=True, initial_std=0.5),
+        "network": Network(filter_observations=True, initial_std=initial_std),
         "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
         "master": MasterPPO(learning_rate=0.005, memory=10, standardise_values=True),
-        "primitive": TUNED,
+        "primitive": primitive,
     }
 
 
@@ -135,7 +143,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-walk-crawl",
             "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
-            **_tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8),
+            **_tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **HUMANOID),
         ),
         _preset(
             "humanoid-walk-crawl-paper",
@@ -145,7 +153,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-combination",
             "the humanoid's walk there and crawl back from nothing",
-            **_tuned("mlsh/HumanoidCombination-v0", 240, forming=0, steps=3000),
+            **_tuned("mlsh/HumanoidCombination-v0", 240, forming=0, steps=3000, **HUMANOID),
         ),
         _preset(
             "humanoid-combination-paper",

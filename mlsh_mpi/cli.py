@@ -9,10 +9,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -31,7 +31,7 @@ DEFAULT_PRESET = "moving-bandits"
 MEANINGLESS: dict[str, tuple[str, ...]] = {
     "algorithm": ("algorithm", "trial"),
     "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations"),
-    "sampling": ("groups", "workers"),
+    "sampling": ("groups", "workers", "deal_tasks"),
     "network": ("hidden", "filter_observations"),
     "run": ("iterations", "stop_when"),
     "environment": ("primitive_columns",),
@@ -124,7 +124,7 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
     """
     default, rest = _source(arguments)
     about = "How fast new tasks are learned with what training left."
-    command = _parsed(AdaptCommandLine(default), rest, "mlsh adapt RUN_OR_PHI", about)
+    command = _parsed(_helpful(AdaptCommandLine(default), rest), rest, "mlsh adapt RUN_OR_PHI", about)
     return _checked(default, command.settings), command.fresh
 
 
@@ -136,7 +136,7 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
     """
     default, rest = _source(arguments)
     about = "Episodes before and after learning a task, as a film."
-    command = _parsed(ReplayCommandLine(default), rest, "mlsh replay RUN_OR_PHI", about)
+    command = _parsed(_helpful(ReplayCommandLine(default), rest), rest, "mlsh replay RUN_OR_PHI", about)
     return _checked(default, command.settings), command.film
 
 
@@ -184,6 +184,30 @@ def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
             f"{' or '.join(methods.UNTRAINED)}"
         )
     return methods.resolved(config)
+
+
+def _helpful(command: Command, arguments: Sequence[str]) -> Command:
+    """The same, but where help is asked for without the options that mean nothing once training is over."""
+    if not {"-h", "--help"} & set(arguments):
+        return command
+    settings = command.settings
+    shown = {
+        name: _suppressing(getattr(settings, name), {option: getattr(getattr(settings, name), option) for option in options})
+        for name, options in MEANINGLESS.items()
+    }
+    return _suppressing(command, {}, settings=_suppressing(settings, {}, **shown))
+
+
+def _suppressing(value: Any, hidden: Mapping[str, Any], **others: Any) -> Any:
+    """A dataclass's instance of a type of its own that hides some fields from the command line, and has others replaced."""
+    types = get_type_hints(type(value), include_extras=True)
+    suppressed: Any = tyro.conf.Suppress
+    fields = [(name, suppressed[types[name]], dataclasses.field(default=item)) for name, item in hidden.items()]
+    for name, item in others.items():
+        prefixed = Annotated[type(item), tyro.conf.arg(name="")] if name not in PREFIXED else type(item)
+        fields.append((name, prefixed, dataclasses.field(default=item)))
+    kind = dataclasses.make_dataclass(type(value).__name__, fields, bases=(type(value),), frozen=True)
+    return kind(**(vars(value) | hidden | others))
 
 
 def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:

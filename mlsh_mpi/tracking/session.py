@@ -249,6 +249,8 @@ class IterationHook:
         if self._watched:
             asked = self._callback is not None and self._callback(metrics, state) is True
             reached = world.any([asked])[0] or reached
+        if reached and self._reporter is not None:
+            say(f"mlsh_mpi: training ends after iteration {iteration}: {run.stop_when or 'the callback'} is reached")
         last = reached or iteration == run.iterations
         late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
         due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0

@@ -18,7 +18,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,19 @@ class Goal:
     steps: int
     env: str | None = None
     """Another environment than the preset's, with RK4."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """What this task is learned with, where it is not SMALL_UPDATES."""
 
 
+STANDARDISED = {"primitive.epochs": 10, "primitive.standardise_values": True, "primitive.reward_scale": 1.0}
 GOALS = {
     "maze": Goal("ant-mazes", "maze=eee", 600, 600_000),
     "twowalk": Goal("ant-twowalk", "target=0", -0.386, 1_000_000),
-    "walk": Goal("humanoid-walk-crawl", "gait=walk", 4500, 2_000_000),
-    "crawl": Goal("humanoid-walk-crawl", "gait=crawl", 5000, 4_000_000),
-    "humanoid-v5": Goal("humanoid-walk-crawl", None, 2500, 2_000_000, "one_task:Humanoid"),
+    "walk": Goal("humanoid-walk-crawl", "gait=walk", 4500, 2_000_000, changes=STANDARDISED | {"initial_std": 0.5}),
+    "crawl": Goal(
+        "humanoid-walk-crawl", "gait=crawl", 5000, 4_000_000, changes=STANDARDISED | {"initial_std": 1.0, "primitive.lam": 0.95}
+    ),
+    "humanoid-v5": Goal("humanoid-walk-crawl", None, 2500, 2_000_000, "one_task:Humanoid", STANDARDISED | {"initial_std": 0.5}),
 }
 SMOOTHED = 50_000
 """Steps over which returns are averaged."""
@@ -111,7 +116,7 @@ class OneTask(TaskFamily):
     def within(cls, family: TaskFamily, label: str) -> OneTask:
         """The same with one of its tasks alone."""
         only = next(task for task in family.known_tasks if family.label(task) == label)
-        return cls(**{field.name: getattr(family, field.name) for field in fields(family)}, only=only)
+        return cls(**{each.name: getattr(family, each.name) for each in fields(family)}, only=only)
 
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Any:
         return self.only
@@ -130,7 +135,7 @@ def configured(preset: str, seed: int, changes: Mapping[str, Any]) -> Config:
 
 def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Mapping[str, Any]) -> None:
     """One training, written to a file on rank 0 once it is whole."""
-    config = configured(goal.preset, seed, SMALL_UPDATES | dict(changes))
+    config = configured(goal.preset, seed, {**SMALL_UPDATES, **goal.changes, **changes})
     if goal.env is not None:
         config = replace(config, environment=Environment(goal.env, episode_length=1000))
     maker = EnvironmentMaker.of(config.environment)

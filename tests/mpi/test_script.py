@@ -20,10 +20,11 @@ def readme_lines():
 
 def test_the_readme_example_is_short_and_runs_as_it_stands(tmp_path):
     example = readme_lines()
-    assert len(example.splitlines()) < 15
+    assert len(example.splitlines()) <= 15
     (tmp_path / "corridor.py").write_text(example)
     mpirun(2, "corridor.py", cwd=tmp_path).succeeded()
-    summary = json.loads((tmp_path / "runs/corridor/summary.json").read_text())
+    assert not mpirun(1, "-c", "import corridor", cwd=tmp_path).stdout
+    summary = json.loads((tmp_path / "runs/Corridor-seed0/summary.json").read_text())
     assert set(summary["tasks"]) == {"-1", "1"}
     assert min(task["adapted"] for task in summary["tasks"].values()) > 5
 
@@ -38,7 +39,7 @@ def test_the_readme_example_is_short_and_runs_as_it_stands(tmp_path):
     ids=["lambda", "lambda on rank 0 only", "class on rank 0 only"],
 )
 def test_what_a_script_passes_reaches_every_rank(tmp_path, env):
-    definition = readme_lines().split("mlsh_mpi.run(")[0]
+    definition = readme_lines().split("if __name__")[0]
     call = f"mlsh_mpi.run(env={env}, episode_length=20, macro_length=5, {SMALL})"
     (tmp_path / "script.py").write_text(f"{definition}\nfrom mpi4py import MPI\n{call}\n")
     mpirun(3, "script.py", cwd=tmp_path).succeeded()
@@ -123,7 +124,7 @@ lock = threading.Lock()
 def corridor(tmp_path):
     """A folder with README's environment in a module."""
     sizes = f"SIZES = dict({SMALL.replace(', folder=' + chr(34) + 'out' + chr(34), '')}, episode_length=20, macro_length=5)"
-    (tmp_path / "corridor.py").write_text(readme_lines().split("mlsh_mpi.run(")[0] + sizes)
+    (tmp_path / "corridor.py").write_text(readme_lines().split("if __name__")[0] + sizes)
     return tmp_path
 
 
@@ -137,7 +138,7 @@ def test_a_script_may_run_as_often_as_it_likes(corridor, ranks):
 
 def test_an_environment_typed_into_an_interpreter_needs_no_file(corridor):
     call = "from corridor import SIZES\nmlsh_mpi.run(env=Corridor, folder='run', **SIZES)"
-    typed = f"{readme_lines().split('mlsh_mpi.run(')[0]}\n{call}"
+    typed = f"{readme_lines().split('if __name__')[0]}\n{call}"
     python("-c", typed, cwd=corridor).succeeded()
     assert (corridor / "run" / "summary.json").exists()
 

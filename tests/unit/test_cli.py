@@ -10,6 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from mlsh_mpi import __main__ as command
+from mlsh_mpi.agents.hierarchy import Hierarchy
+from mlsh_mpi.agents.primitives import load
 from mlsh_mpi.algorithm.saved_primitives import save_phi
 from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args
 from mlsh_mpi.config.overrides import with_options
@@ -204,3 +207,47 @@ def test_a_film_has_a_place_and_perhaps_a_primitive(phi):
 def test_from_scratch_a_preset_is_enough():
     config, _ = parse_adapt_args(["four-rooms", "--method", "option-critic", "--held-out"])
     assert (config.preset, config.test.method, config.test.held_out) == ("four-rooms", "option-critic", True)
+
+
+def test_help_of_a_test_leaves_out_what_only_training_asks_for(capsys):
+    with pytest.raises(SystemExit):
+        parse_adapt_args(["--help"])
+    shown = capsys.readouterr().out
+    assert {"--updates", "--task", "--macro-length", "--master.learning-rate"} <= set(shown.split())
+    assert not {"--groups", "--forming-iterations", "--iterations", "--stop-when"} & set(shown.split())
+
+
+def test_shipped_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_path):
+    config, _ = parse_adapt_args(["ant-twowalk", "--updates", "2"])
+    assert config.source.endswith("primitives/ant-twowalk.pt")
+    assert parse_adapt_args(["four-rooms", "--method", "scratch"])[0].source == "four-rooms"
+    primitives = load("moving-bandits")
+    master = Stack(1, Network(6, Categorical(2), primitives.phi.config.network.hidden)).flat[0]
+    Hierarchy(primitives, master, 7, "goal=1").save(tmp_path / "h.pt")
+    config, _ = parse_replay_args([str(tmp_path / "h.pt")])
+    assert (config.hierarchy.macro_length, config.test.task) == (7, ("goal=1",))
+
+
+def test_one_command_starts_the_others(monkeypatch, capsys):
+    for arguments, said in (
+        (["--version"], "mlsh_mpi 0.1.0"),
+        ([], "mlsh train [PRESET]"),
+        (["--help"], "mpirun -np N mlsh train"),
+    ):
+        monkeypatch.setattr("sys.argv", ["mlsh", *arguments])
+        command.main()
+        assert said in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["mlsh", "trian"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert (ended.value.code, "did you mean train?" in capsys.readouterr().err) == (2, True)
+    called = []
+    monkeypatch.setattr("mlsh_mpi.reporting.seeds.main", lambda: called.append(sys.argv))
+    monkeypatch.setattr("sys.argv", ["mlsh", "seeds", "a", "--picture", "b.png"])
+    command.main()
+    assert called == [["mlsh seeds", "a", "--picture", "b.png"]]
+
+
+def test_a_smoke_run_is_small_and_may_be_changed():
+    small = parse(["ant-mazes", "--smoke", "--iterations", "6"]).settings
+    assert (small.preset, small.sampling.groups, small.run.iterations) == ("ant-mazes-smoke", 2, 6)

@@ -103,6 +103,21 @@ def _shown(row: Mapping[str, float]) -> str:
     return "  ".join(f"{label} {format_value(row[name])}" for label, name in COLUMNS.items() if name in row)
 
 
+def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
+    """Adds a picture to a run's TensorBoard events, which need not be open any more.
+
+    Args:
+        folder: the run folder.
+        picture: a PNG file.
+        step: environment steps when it was drawn.
+    """
+    from matplotlib.image import imread
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder)) as events:
+        events.add_image(picture.stem, imread(picture)[..., :3], step, dataformats="HWC")
+
+
 def read_rows(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics.jsonl, up to the first incomplete line; empty if there is no such file."""
     rows: list[dict[str, float]] = []

@@ -155,9 +155,13 @@ class RunReporter:
 
     def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:
         """Writes picture, tables and summary, and shows the tables, at the end of a run."""
+        from mlsh_mpi.tracking import logs
+
         with self.writing():
             (self.folder.path / "summary.txt").write_text(text, encoding="utf-8")
             picture(self.folder.path / "picture.png")
+            steps = self.log.rows[-1]["environment_steps"]
+            logs.show_in_tensorboard(self.folder.path, self.folder.path / "picture.png", int(steps))
             self.folder.write_json(run_folder.SUMMARY, summary)
         say(f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl{others}")
 

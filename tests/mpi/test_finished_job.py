@@ -62,7 +62,7 @@ def test_it_leaves_these_files_and_no_others(finished_job):
         "lock",
     }
     assert names - events == files
-    assert len(events) == 1
+    assert len(events) == 2  # the log, and the picture
     assert [path.name for path in finished_job.cwd.iterdir()] == ["runs"]
 
 

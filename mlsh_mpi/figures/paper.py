@@ -180,4 +180,19 @@ FIGURES: dict[str, PaperFigure] = {
         ),
         caption=f"A cycle is W + U iterations: 30 here, 60 in the paper. {ANT}",
     ),
+    "fig7d": PaperFigure(
+        title="Humanoid Walk/Crawl, full training (paper, Figure 7d)",
+        panel="fig7d_WalkCrawl_full_training",
+        axis="iterations",
+        steps=WORKERS,
+        series=(
+            Series("humanoid/ours", "MLSH, our setting", "MLSH"),
+            Series("humanoid/shared", "shared policy", "shared"),
+        ),
+        caption=(
+            "8 groups of 1 worker (paper: 10 of 12), D = 2000; physics by implicitfast; the first 200 iterations with one "
+            "macro-action an episode, then N = 200; W = 4, U = 20 (paper: 20, 40)."
+        ),
+        every=10,
+    ),
 }

@@ -71,7 +71,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 COMMON = ("gymnasium[mujoco]==1.4.0", "mujoco==4.0.0", "torch==2.13.0")
 OURS_NAME = "mlsh_mpi"
 TRAINERS = {
-    OURS_NAME: Trainer(1_400_000, "#0072b2"),
+    OURS_NAME: Trainer(2_700_000, "#0072b2"),
     "rl_games": Trainer(2_700_000, "#d55e00", ("rl-games==1.6.5", "envpool==1.2.5", "gymnasium==1.4.0", "torch==2.13.0")),
     "cleanrl": Trainer(1_000_000, "#009e73", (*COMMON, "tensorboard"), ("cleanrl==1.2.0",)),
     "stable-baselines3": Trainer(1_000_000, "#cc79a7", (*COMMON, "stable-baselines3==2.9.2", "rl_zoo3==2.9.2")),
@@ -80,7 +80,7 @@ OURS = {
     "hierarchy": Hierarchy(primitives=1, macro_length=1000, warmup=0, joint=10**6, exploration=0.0),
     "sampling": Sampling(groups=16, workers=1, steps=250),
     "network": Network(filter_observations=True, initial_std=0.5),
-    "primitive": replace(TUNED, minibatches=8, lam=0.5, adaptive_kl=0.02),
+    "primitive": replace(TUNED, minibatches=8, lam=0.5, adaptive_kl=0.02, standardise_values=True),
 }
 """This trainer's settings, where they are not the defaults: one policy, 16 lanes of 250 steps an update."""
 AT_STEPS = (300_000, 700_000, 1_000_000, 1_400_000, 2_000_000, 2_700_000)
@@ -114,7 +114,7 @@ class CountingMaker(EnvironmentMaker):
         return self.counted
 
 
-def run_mlsh_mpi(seed: int, steps: int, write: Write) -> None:
+def run_mlsh_mpi(seed: int, steps: int, lam: float, write: Write) -> None:
     """This trainer with one primitive, on the ant as a world of this project."""
     each = OURS["sampling"].groups * OURS["sampling"].workers * OURS["sampling"].steps
     maker = CountingMaker(ID, None)
@@ -126,7 +126,8 @@ def run_mlsh_mpi(seed: int, steps: int, write: Write) -> None:
 
     torch.set_num_threads(1)
     with job() as current:
-        config = with_options(Config(), OURS | {"seed": seed, "iterations": -(-steps // each)})
+        options = OURS | {"seed": seed, "iterations": -(-steps // each), "primitive_lam": lam}
+        config = with_options(Config(), options)
         train(Experiment(config, current, TaskFamily.of(maker)), None, after_iteration)
 
 
@@ -186,13 +187,13 @@ def python_of(name: str, folder: Path) -> Path:
     return place / "bin/python"
 
 
-def run(name: str, seed: int, steps: int, folder: Path) -> None:
+def run(name: str, seed: int, steps: int, folder: Path, lam: float) -> None:
     """Runs one seed of a trainer, if it is missing."""
     path = folder / f"{name}-seed{seed}.jsonl"
     if path.exists():
         return
     script = Path(__file__).resolve()
-    program = [script, "--program"] if name == OURS_NAME else [script.with_name("learning_peers.py"), name]
+    program = [script, "--program", str(lam)] if name == OURS_NAME else [script.with_name("learning_peers.py"), name]
     part, log, core = path.with_suffix(".part"), path.with_suffix(".log"), min(os.sched_getaffinity(0))
     print(f"{name}, seed {seed}: {steps:,} steps", flush=True)
     with tempfile.TemporaryDirectory() as scratch, log.open("w") as output:
@@ -290,6 +291,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of each run, if it has as many")
     parser.add_argument("--folder", type=Path, default=Path("build/learning"))
+    parser.add_argument("--lam", type=float, default=OURS["primitive"].lam, help="lambda of this trainer")
     parser.add_argument("--picture", type=Path, help="draws this file")
     parser.add_argument("--table", action="store_true", help="shows what is there, and runs nothing")
     given = parser.parse_args()
@@ -298,7 +300,7 @@ def main() -> None:
     for seed in range(0 if given.table else given.seeds):
         for name in given.trainers:
             most = TRAINERS[name].steps
-            run(name, seed, min(given.steps or most, most), folder)
+            run(name, seed, min(given.steps or most, most), folder, given.lam)
 
     runs = {name: found for name in given.trainers if (found := read(name, given.seeds, folder))}
     if not runs:
@@ -314,7 +316,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--program"]:
         check()
-        seed, steps, path = sys.argv[2:]
-        record(lambda seed, begin: run_mlsh_mpi(seed, int(steps), begin()), int(seed), int(steps), Path(path))
+        lam, seed, steps, path = sys.argv[2:]
+        record(lambda seed, begin: run_mlsh_mpi(seed, int(steps), float(lam), begin()), int(seed), int(steps), Path(path))
     else:
         main()

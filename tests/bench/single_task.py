@@ -54,15 +54,12 @@ class Goal:
     """What this task is learned with, where it is not SMALL_UPDATES."""
 
 
-STANDARDISED = {"primitive.epochs": 10, "primitive.standardise_values": True, "primitive.reward_scale": 1.0}
 GOALS = {
     "maze": Goal("ant-mazes", "maze=eee", 600, 600_000),
     "twowalk": Goal("ant-twowalk", "target=0", -0.386, 1_000_000),
-    "walk": Goal("humanoid-walk-crawl", "gait=walk", 4500, 2_000_000, changes=STANDARDISED | {"initial_std": 0.5}),
-    "crawl": Goal(
-        "humanoid-walk-crawl", "gait=crawl", 5000, 4_000_000, changes=STANDARDISED | {"initial_std": 1.0, "primitive.lam": 0.95}
-    ),
-    "humanoid-v5": Goal("humanoid-walk-crawl", None, 2500, 2_000_000, "one_task:Humanoid", STANDARDISED | {"initial_std": 0.5}),
+    "walk": Goal("humanoid-walk-crawl", "gait=walk", 4500, 2_000_000, changes={"initial_std": 0.5}),
+    "crawl": Goal("humanoid-walk-crawl", "gait=crawl", 5000, 4_000_000, changes={"initial_std": 1.0, "primitive.lam": 0.95}),
+    "humanoid-v5": Goal("humanoid-walk-crawl", None, 2500, 2_000_000, "one_task:Humanoid", {"initial_std": 0.5}),
 }
 SMOOTHED = 50_000
 """Steps over which returns are averaged."""
@@ -75,8 +72,12 @@ SMALL_UPDATES = {
     "primitive.minibatches": 8,
     "primitive.lam": 0.8,
     "primitive.decay": 0.0,
+    "primitive.epochs": 10,
+    "primitive.standardise_values": True,
+    "primitive.reward_shift": 0.0,
+    "primitive.reward_scale": 1.0,
 }
-"""What one policy differs in from the presets' hierarchies: 5,000 steps an update."""
+"""What one policy differs in from the presets' hierarchies: 5,000 steps an update, and standardised values."""
 PAPER = {
     "groups": 10,
     "workers": 4,

@@ -64,11 +64,14 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
     changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
     for row in changes:
         axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)
-        axis.annotate(f"N = {row['schedule/macro_length']:.0f} from here", (row["environment_steps"] / 1e6, 0.4), rotation=90,
-                      xycoords=("data", "axes fraction"), fontsize=8, ha="right")  # fmt: skip
+        place = (row["environment_steps"] / 1e6, 1.0)
+        text = f"N = {row['schedule/macro_length']:.0f} from here"
+        axis.annotate(
+            text, place, (-2, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8, ha="center"
+        )
     axis.set(xlabel="environment steps (millions)", ylabel="return of an episode")
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="best")
 
 
 def _arrows(axis: Axes, k: int, family: TaskFamily, skills: Skills) -> None:
@@ -91,6 +94,7 @@ def _matrix(axis: Axes, forced: ForcedReturns) -> None:
     matrix = forced.returns
     axis.imshow(matrix.T, cmap="viridis", aspect="auto")
     for (k, task), value in np.ndenumerate(matrix):
-        axis.annotate(format_value(value), (k, task), ha="center", va="center", color="white", fontsize=8)
+        colour = "black" if value > matrix.min() + 0.7 * np.ptp(matrix) else "white"  # on the light end of the scale
+        axis.annotate(format_value(value), (k, task), ha="center", va="center", color=colour, fontsize=8)
     axis.set(title="return of each primitive alone", xlabel="primitive", xticks=range(len(matrix)))
     axis.set_yticks(range(len(forced.tasks)), forced.tasks, fontsize=8)

@@ -147,12 +147,16 @@ FIGURES: dict[str, PaperFigure] = {
         axis="iterations",
         steps=WORKERS,
         series=(
+            Series("twowalk/tuned", "MLSH, small updates (preset ant-twowalk)"),
             Series("twowalk/ours", "MLSH, our setting", "MLSH"),
             Series("twowalk/no-warmup", "no warm-up", "nowarm"),
             Series("twowalk/shared", "shared policy", "shared"),
             Series("twowalk/rk4", "MLSH, our setting, RK4"),
         ),
-        caption=ANT,
+        caption=(
+            "Small updates: 10 groups of 1 worker, W = 8, U = 24, the first 130 iterations with one macro-action an episode. "
+            f"All else: {ANT}"
+        ),
         every=5,
     ),
     "fig7b": PaperFigure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ class Hierarchy:
         """Writes a file that :meth:`load` reads, and that ``torch.load(path, weights_only=True)`` reads too."""
         phi, interface = self.primitives.phi, self.primitives.interface
         about = {"format": FORMAT, "macro_length": self.macro_length, "task": self.task, "interface": interface.as_dict()}
-        torch.save(about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()}, path)
+        unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")  # several ranks of a script may write the same file
+        torch.save(about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()}, unfinished)
+        unfinished.replace(path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Hierarchy:

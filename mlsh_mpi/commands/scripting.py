@@ -14,6 +14,7 @@ from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
 from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies
 from mlsh_mpi.agents.primitives import Primitives, load
+from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
@@ -27,6 +28,7 @@ from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.sampling.environment_check import unpicklable_part
 from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.logs import Bar
 from mlsh_mpi.tracking.results import Run
 
 
@@ -134,26 +136,32 @@ def adapt(
     Raises:
         UserError: the arguments are mistaken or do not fit.
     """
-    found = primitives if isinstance(primitives, Primitives) else load(primitives)
     with job(script=True) as current:
-        config = current.world.bcast(current.world.agreed(lambda: _scripted(found, env, updates, masters, options)))
-        factory = None if env is None or isinstance(env, str) else current.world.bcast(env)
+        world = current.world
+        found = world.agreed(lambda: primitives if isinstance(primitives, Primitives) else load(primitives))
+        config = world.bcast(world.agreed(lambda: _scripted(found, env, updates, masters, options)))
+        factory = None if isinstance(env, str) else env
+        if world.size > 1:
+            factory = world.bcast(factory)
 
         def tasks(family: TaskFamily) -> tuple[Any, ...]:
-            return (
-                (task,) * max(masters or 1, current.world.size)
-                if task is not None
-                else chosen_tasks(config, family, current.world.size)
-            )
+            if task is None:
+                return chosen_tasks(config, family, world.size)
+            return (task,) * max(masters or 1, world.size)
 
         torch.set_num_threads(1)
         current.set_patience(config.run.patience)
         adaptation_set, _, learners = ready_to_learn(config, current, tasks, found.phi, factory)
+        bar = Bar("adapting", config.run.iterations, lines=4) if world.rank == 0 else None
 
-        def advance(*_: object) -> None:
+        def advance(metrics: dict[str, float], _: object) -> None:
+            if bar is not None:
+                bar.advance(f"return {format_value(metrics['return/mean'])}")
             current.leave_if_asked()
 
         adaptation = learn_all(learners, config.run.iterations - 1, advance, look=lambda _: True)
+        if bar is not None:
+            bar.close()
         hierarchies = tuple(learned_hierarchies(learners, adaptation, found.phi, one_a_task=False))
         labels = tuple(map(adaptation_set.family.label, adaptation.tasks))
         return Adapted(labels, adaptation.steps, adaptation.returns, adaptation.unexplored, hierarchies)

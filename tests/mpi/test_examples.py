@@ -1,5 +1,6 @@
 """The short scripts of launch/examples run as they stand, but for fewer iterations, alone and under mpirun."""
 
+import re
 import subprocess
 import sys
 
@@ -34,8 +35,8 @@ def copied(folder, name):
 def test_train_adapt_and_act(tmp_path, ranks):
     result = mpirun(ranks, copied(tmp_path, "train_adapt_act.py"), cwd=tmp_path)
     result.succeeded()
-    assert result.stdout.count("('goal=0', 'goal=1') [") == ranks
-    assert result.stdout.count("\nreturn ") == ranks
+    assert result.stdout.count("('goal=0', 'goal=1')") == ranks  # lines of two ranks may be written in any order
+    assert len(re.findall(r"return \d+\.0", result.stdout)) == ranks
     assert (tmp_path / "goal0.pt").exists()
 
 

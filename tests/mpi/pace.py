@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mpi.launcher import PROGRAMS
 
-PACED = ("--env", "paced:Napping", "--episode-length", "50")
+PACED = ("--env", "paced:Napping", "--episode-length", "50", "--folder", "runs/moving-bandits-seed3")
 """Arguments of a run whose pace is set; it learns the same at any."""
 
 

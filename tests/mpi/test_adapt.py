@@ -92,6 +92,7 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "adaptation.json",
         "checkpoints",
         "config.json",
+        "hierarchies",
         "lock",
         "metrics.jsonl",
         "picture.png",
@@ -100,6 +101,7 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "jobs.jsonl",
     }
     assert names == files
+    assert {path.name for path in (folder / "hierarchies").iterdir()} == {"goal=0.pt", "goal=1.pt"}
     with PIL.Image.open(folder / "picture.png") as picture:
         assert picture.size[0] > 600
     found = json.loads((folder / "adaptation.json").read_text())
@@ -206,7 +208,7 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(oth
         ([], ["name a run folder or its phi.pt"]),
         (["nowhere/phi.pt"], ["nowhere/phi.pt cannot be read"]),
         (["moving-bandit"], ["there is no preset 'moving-bandit'", "moving-bandits"]),
-        (["four-rooms"], ["four-rooms is a preset, with nothing trained", "--method scratch"]),
+        (["ant-mazes"], ["ant-mazes is a preset, with nothing trained", "shipped primitives (", "--method scratch"]),
         (["moving-bandits", "--groups", "3"], ["--groups is a matter of training", "--test-masters"]),
         (["moving-bandits", "--held-out", "--task", "goal=1"], ["--held-out and --task both say"]),
         (["moving-bandits", "--updates", "0"], ["--updates must be greater than 0"]),

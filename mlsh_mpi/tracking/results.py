@@ -22,6 +22,9 @@ class Run:
     def __fspath__(self) -> str:
         return str(self.folder)
 
+    def __str__(self) -> str:
+        return str(self.folder)
+
     @property
     def summary(self) -> dict[str, Any]:
         """The contents of summary.json: the final tables as plain values.

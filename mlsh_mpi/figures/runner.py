@@ -22,7 +22,9 @@ from mlsh_mpi.tracking.run_folder import SUMMARY
 
 SPEED = "speed/steps_per_cpu_second"
 PROBE = "--iterations 3 --forming-iterations 0 --groups 2 --workers 1 --test-masters 1 --test-episodes 1".split()
-"""Options that make a run short."""
+"""Options that make a training run short."""
+PROBE_OF_TEST = "--updates 1 --test-masters 1".split()
+"""Options that make a test short."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,15 @@ def cpu_seconds(folder: Path) -> float:
 
 
 def speed_here(command: Command) -> float:
-    """Environment steps per CPU-second of a short training run of the same kind, measured now.
+    """Environment steps per CPU-second of a short run of the same kind, measured now.
 
     Raises:
         UserError: the run fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         at = command.arguments.index("--folder")
-        words = (*command.arguments[: at + 1], f"{folder}/probe", *command.arguments[at + 2 :], *PROBE)
+        probe = PROBE_OF_TEST if command.arguments[0] == "adapt" else PROBE
+        words = (*command.arguments[: at + 1], f"{folder}/probe", *command.arguments[at + 2 :], *probe)
         short = Command(words, Path(folder) / "probe")
         if short.start(1).wait() != 0:
             said = short.log.read_text(encoding="utf-8")[-2000:]

@@ -50,6 +50,15 @@ def test_a_figure_is_made_from_nothing_and_continues_where_it_was_left(home, tmp
     assert python(*command, cwd=tmp_path, **PATH).succeeded().stdout == "drawn: paper/fig0/fig0.png\n"
 
 
+def test_a_figure_of_tests_alone_is_made(home, tmp_path):
+    (home / "fig0/runs.txt").unlink()
+    test = "adapt moving-bandits --method scratch --updates 2 --steps 100 --test-masters 2 --folder runs/small/test-seed0"
+    (home / "fig0/tests.txt").write_text(f"{test}\n")
+    said = python(PROGRAMS / "figures.py", home, "fig0", "--make", cwd=tmp_path, **PATH).succeeded().stdout
+    assert said.startswith("fig0: 1 runs to make, for the first time\n")
+    assert {curve.series for curve in read_points(home / "fig0/curves.csv")} == {"small/test"}
+
+
 def test_a_run_that_fails_is_named_and_the_others_are_made(home, tmp_path):
     (home / "fig0/tests.txt").unlink()
     good = f"{RUN} --iterations 2 --folder runs/small/run-seed0"

@@ -88,6 +88,29 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
     ]
 
 
+def read_last(folder: Path) -> list[Curve]:
+    """What each learner of a finished test has reached: a curve of one point, the return after the last update, without
+    exploration where that was looked at. A training run has none.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    if not (folder / SUMMARY).exists():
+        raise UserError(f"{folder} holds no finished run")
+    test = folder / "adaptation.json"
+    if not test.exists():
+        return []
+    series, seed = series_of(run_name(folder))
+    found = json.loads(test.read_text(encoding="utf-8"))
+    returns, quiet = (np.array(found[name][-1], float) for name in ("returns", "unexplored"))
+    updates = len(found["returns"]) - 1
+    values = np.where(np.isnan(quiet), returns, quiet).tolist()
+    return [
+        Curve(series, seed, f"{task}, learner {learner}", np.array([[updates, updates * found["steps"], value]]))
+        for learner, (task, value) in enumerate(zip(found["tasks"], values, strict=True))
+    ]
+
+
 def _averaged(points: Array, every: int) -> Array:
     """Means over blocks of `every` iterations; a block's point is placed at its last iteration."""
     block = (points[:, 0] - 1) // every
@@ -116,7 +139,8 @@ def write_points(path: Path, curves: Iterable[Curve]) -> None:
         writer.writerow(COLUMNS)
         for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):
             for iteration, steps, value in curve.points.tolist():
-                writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", f"{value:.4g}"))
+                shown = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+                writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", shown))
 
 
 def renewed(old: Sequence[Curve], new: Sequence[Curve]) -> list[Curve]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,21 @@ def interquartile_band(values: Array, rng: np.random.Generator) -> tuple[Array, 
     drawn = np.stack([together(values[task, rng.integers(runs, size=(tasks, runs))]) for _ in range(DRAWS)])
     low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
     return together(values), low, high
+
+
+def nested_band(runs: Sequence[Array]) -> tuple[float, float]:
+    """95 % band of the mean of the runs' means, by the percentiles of a bootstrap of both levels: runs are drawn with
+    replacement, and then, with replacement too, the values of each run that was drawn. With one run it is that of its values.
+
+    Args:
+        runs: the values of each run, such as what the learners of a test have reached; runs may have different numbers of them.
+    """
+    rng, means = seeding.stream(0, "test"), np.zeros(DRAWS)
+    for drawn in (rng.integers(len(runs), size=DRAWS) for _ in runs):
+        of_all = np.stack([values[rng.integers(len(values), size=(DRAWS, len(values)))].mean(1) for values in runs])
+        means += of_all[drawn, np.arange(DRAWS)] / len(runs)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def band(values: Array) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 python -m mlsh_mpi.figures FIGURE... | all             redraws from the curves kept in launch/paper
 python -m mlsh_mpi.figures FIGURE... --runs RUN...     takes the curves of these runs first
 python -m mlsh_mpi.figures FIGURE... --make            makes the missing runs first
+python -m mlsh_mpi.figures FIGURE... --pdf             a PDF beside each PNG
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES
+from mlsh_mpi.figures.style import write
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.tracking.curves import read_points, read_run, renewed, write_points
 
@@ -34,6 +36,7 @@ def figures(
     make: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     runs: tuple[Path, ...] = (),
     only: str = "",
+    pdf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Draws figures of the paper, each into its folder below launch/paper, or below figures/ without a checkout.
 
@@ -42,8 +45,10 @@ def figures(
         make: make the runs that the figure's folder lists first, below runs/ in the current folder; unfinished runs are resumed.
         runs: take the curves of these run folders.
         only: make only runs whose folder's name contains this.
+        pdf: write each figure as PDF too, beside the PNG.
     """
-    chosen = [name for name in FIGURES if make or (HOME / name / "curves.csv").exists()] if "all" in names else list(names)
+    needed = "" if make else "curves.csv"
+    chosen = [name for name in FIGURES if (HOME / name / needed).exists()] if "all" in names else list(names)
     for name in chosen:
         if name not in FIGURES:
             raise UserError(f"there is no figure {name!r}{nearest(name, list(FIGURES))}: choose from {', '.join(FIGURES)} or all")
@@ -52,7 +57,7 @@ def figures(
     home = _home()
     for name in chosen:
         made = _made(home, name, only) if make else []
-        _draw(home, name, [*runs, *(run.folder for run in made if run.finished)])
+        _draw(home, name, [*runs, *(run.folder for run in made if run.finished)], pdf)
         if unfinished := sum(not run.finished for run in made):
             raise UserError(f"{unfinished} runs of {name} are not finished; the same command continues them")
 
@@ -91,7 +96,7 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     return wanted
 
 
-def _draw(home: Path, name: str, folders: Sequence[Path]) -> None:
+def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
     """Draws a figure, after the curves of these runs have replaced older ones of the same name and seed."""
     shown, file = FIGURES[name], home / name / "curves.csv"
     curves = read_points(file)
@@ -103,13 +108,15 @@ def _draw(home: Path, name: str, folders: Sequence[Path]) -> None:
                 new += [curve for curve in read_run(folder, shown.averaged) if curve.series in wanted]
             except UserError as error:
                 warn(f"mlsh_mpi: left out: {error}")
-        curves = renewed(curves, new)
-        write_points(file, curves)
+        if new:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_points(file, renewed(curves, new))
+            curves = read_points(file)  # as it is rounded there, so that it is drawn the same again
     if not curves:
         raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
-    picture = home / name / f"{name}.png"
-    draw_figure(picture, shown, curves, digitised(home / "paper-curves.csv", shown.panel))
-    say(f"drawn: {os.path.relpath(picture)}")
+    figure = draw_figure(shown, curves, digitised(home / "paper-curves.csv", shown.panel))
+    for file in write(figure, home / name / f"{name}.png", pdf):
+        say(f"drawn: {os.path.relpath(file)}")
 
 
 def main() -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import csv
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.figures import style
 from mlsh_mpi.figures.paper import PaperFigure, Series
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.tracking.curves import Curve, together
 from mlsh_mpi.tracking.statistics import interquartile_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+HALO = withStroke(linewidth=2.5, foreground="white")
+"""Keeps a label legible where a curve passes behind it."""
 
 
 def digitised(path: Path, panel: str) -> dict[str, Array]:
@@ -33,76 +37,164 @@ def digitised(path: Path, panel: str) -> dict[str, Array]:
     return {name: np.array(sorted(points)) for name, points in curves.items()}
 
 
-def draw_figure(path: Path, shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str, Array]) -> None:
-    """Writes the figure.
+def draw_figure(shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str, Array]) -> Figure:
+    """Draws the figure: a panel with the paper's axis, and one by environment steps if that is another.
 
     Args:
-        path: file to write.
         shown: the paper's figure to draw.
         curves: our curves of all its series.
         of_paper: the paper's curves, by name.
     """
-    by_steps = shown.axis == "environment steps"  # the axis that the second panel always has
-    figure = Figure(figsize=(10.5 if by_steps else 12.5, 5.6), layout="constrained")
-    axes = figure.subplots(1, 1 if by_steps else 2, sharey=True, squeeze=False)[0]
-    ends: dict[Axes, list[tuple[float, float, str]]] = {axis: [] for axis in axes}
-    for series, dash in zip(shown.series, DASHES * 2, strict=False):
-        if (points := of_paper.get(series.digitised)) is not None:
-            for axis, unit in zip(axes[::-1], (shown.steps, 1.0), strict=False):
-                x, y = points[points[:, 0] * unit > (0 if unit > 1 else -1)].T  # a logarithmic axis has no 0
-                axis.plot(x * unit, y, color="0.6", ls=dash, lw=1.2, label=f"paper: {series.digitised}")
-                ends[axis].append((y[-1], x[-1] * unit, series.digitised))
-    for series, colour in zip(shown.series, COLOURS * 2, strict=False):
-        if mine := [curve for curve in curves if curve.series == series.runs]:
-            _draw_series(axes, series, mine, colour, shown.mean_of_tasks)
-    _name_at_their_ends(ends)
-    first, second = axes[0], axes[-1]
-    if not by_steps:
-        first.set(title="as in the paper", xlabel=shown.axis)
-        second.set(title="by what was sampled", xscale="log" if of_paper else "linear")
+    of_paper = {series.digitised: of_paper[series.digitised] for series in shown.series if series.digitised in of_paper}
+    with matplotlib.rc_context(style.RC):
+        panels = 2 if of_paper and shown.axis != "environment steps" else 1
+        figure = Figure(figsize=(style.WIDTH, style.HEIGHT))
+        axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+        end = max(points[-1, 0] for points in of_paper.values()) if of_paper and shown.axis == "cycles" else np.inf
+        ours = [
+            _Ours(series, mine, colour, shown.mean_of_tasks, end)
+            for series, colour in zip(shown.series, style.colours(shown.series), strict=True)
+            if (mine := [curve for curve in curves if curve.series == series.runs])
+        ]
+        handles: list[Artist] = [one.draw(axes) for one in reversed(ours)][::-1]  # the first is on top
+        ends = _draw_papers(axes, shown, of_paper)
+        note = _set_axes(axes, shown, ours)
+        if of_paper:
+            handles.append(
+                Line2D([], [], color=style.PAPER, ls=style.DASHES, lw=1.3, label="the paper's curves, named at their ends")
+            )
+        style.lay_out(figure, shown.title, _about(ours, bool(of_paper)) + note + shown.caption, handles)
+        for axis, places in zip(axes[::-1], ends, strict=True):
+            _name_at_their_ends(axis, places)
+    return figure
+
+
+class _Ours:
+    """One of our curves: mean and band as far as all runs went, and runs that went on."""
+
+    def __init__(self, series: Series, curves: Sequence[Curve], colour: str, mean_of_tasks: bool, end: float) -> None:
+        self._series, self._colour, self._end = series, colour, end
+        self._places, returns = together(curves)
+        if mean_of_tasks:
+            returns = returns.mean(0, keepdims=True)
+        self.tasks, self.seeds = returns.shape[:2]
+        self._mean, self._low, self._high = interquartile_band(returns, seeding.stream(0, "test"))
+        self.steps = self._places[:, 1]
+        last = self._places[-1, 0]
+        self.longer = [points[points[:, 0] >= last] for curve in curves if (points := curve.points)[-1, 0] > last]
+        self.cut = any(self._counted(curve.points).max() > end for curve in curves)
+
+    def draw(self, axes: Sequence[Axes]) -> Artist:
+        """Draws the curve into all panels. Returns what stands in the legend."""
+        n = f"n = {self.seeds}" + f" × {self.tasks} tasks" * (self.tasks > 1)
+        for axis, x in self._across(axes, self._places):
+            (line,) = axis.plot(x, self._mean, color=self._colour, lw=1.7, zorder=3)
+            line.set_label(f"{self._series.label} ({n})")
+            if len(x) == 1:
+                line.set_marker("o")
+            if self.seeds > 1:
+                axis.fill_between(x, self._low, self._high, color=self._colour, alpha=0.15, lw=0, zorder=2)
+        for rest in self.longer:
+            for axis, x in self._across(axes, rest):
+                axis.plot(x, rest[:, 2], color=self._colour, lw=0.8, zorder=3)
+        return line
+
+    def _across(self, axes: Sequence[Axes], places: Array) -> Iterator[tuple[Axes, Array]]:
+        """Each panel with the x values of points in it: environment steps in the last panel, the paper's axis in the first."""
+        counted = self._counted(places)
+        return zip(axes[::-1], (places[:, 1], np.where(counted <= self._end, counted, np.nan)), strict=False)
+
+    def _counted(self, places: Array) -> Array:
+        """Iterations, or cycles counted from 0."""
+        return places[:, 0] / self._series.cycle - (1 if self._series.cycle > 1 else 0)
+
+
+def _draw_papers(axes: Sequence[Axes], shown: PaperFigure, of_paper: dict[str, Array]) -> list[list[tuple[float, float, str]]]:
+    """Draws the paper's curves. Returns where they end in each panel, from the last panel on: x, y, name."""
+    ends: list[list[tuple[float, float, str]]] = [[] for _ in axes]
+    # The paper counts iterations and cycles from 0: the point at 0 has the steps of one.
+    begun = 1 if shown.axis in ("iterations", "cycles") else 0
+    for name, (x, y) in ((name, points.T) for name, points in of_paper.items()):
+        steps = (x + begun) * shown.steps
+        dense = np.union1d(steps, np.geomspace(steps[steps > 0][0] / 100, steps[-1], 300))  # so that lines straight in the paper
+        dense = dense[dense >= steps[0]]  # are bent as they must be on a logarithmic axis
+        for axis, places, values, at in zip(axes[::-1], (dense, x), (np.interp(dense, steps, y), y), ends, strict=False):
+            axis.plot(places, values, color=style.PAPER, ls=style.DASHES, lw=1.3, zorder=1)
+            at.append((places[-1], values[-1], style.paper_name(name)))
+    return ends
+
+
+def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[_Ours]) -> str:
+    """Names and scales the axes. Returns what the caption must say of them."""
+    first, second, note = axes[0], axes[-1], ""
     first.set_ylabel("return of an episode")
-    second.set_xlabel("environment steps")
-    if shown.axis == "cycles":
-        first.set_xlim(-0.5, max(points[:, 0].max() for points in of_paper.values()) + 0.5)
-    second.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.suptitle(shown.title, x=0.04, ha="left")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    about = (
-        "Interquartile means with 95 % bands of a stratified bootstrap over seeds (and tasks), as far as all went; a thin "
-        "line is one that went on; the paper's curves digitised. "
-    )
-    unbroken = shown.caption.replace(" = ", "\xa0=\xa0")
-    figure.supxlabel(textwrap.fill(about + unbroken, 170), fontsize=8)
-    figure.savefig(path, dpi=100)
+    if first is not second:
+        first.set_xlabel("cycles of W + U iterations" if shown.axis == "cycles" else shown.axis)
+        first.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+        first.set_title("as in the paper", loc="left", color="0.3")
+        second.set_title("by what was sampled", loc="left", color="0.3")
+        if second.dataLim.x0 > 0:
+            second.set_xscale("log")
+        else:  # a logarithmic axis has no 0, where the curves of tests begin
+            linear = min((one.steps[1] for one in ours if len(one.steps) > 1), default=shown.steps)
+            second.set_xscale("symlog", linthresh=linear, linscale=0.4)
+            note = f"The right axis is linear up to {linear:,.0f} steps. "
+    unit, name = (1e6, "millions") if second.dataLim.x1 >= 1e6 else (1e3, "thousands")
+    second.set_xlabel(f"environment steps ({name})")
+    second.xaxis.set_major_formatter(lambda x, _: f"{x / unit:g}")
+    second.xaxis.set_minor_formatter(NullFormatter())
+    return note
 
 
-def _name_at_their_ends(ends: dict[Axes, list[tuple[float, float, str]]]) -> None:
-    """Labels the paper's curves at their ends (y, x, name), from the lowest up, each label above the one before it."""
-    for axis, places in ends.items():
-        low, high = axis.get_ylim()
-        height = -np.inf
-        for y, x, name in sorted(places):
-            height = max(y, height + 0.03 * (high - low))
-            axis.annotate(name, (x, height), color="0.45", fontsize=7, xytext=(3, 0), textcoords="offset points", va="center")
+def _about(ours: Sequence[_Ours], beside_paper: bool) -> str:
+    """What lines and bands are: only what there is in this figure."""
+    several, tasks = [one for one in ours if one.seeds > 1], any(one.tasks > 1 for one in ours)
+    text = "" if several or tasks else "A single run. " if len(ours) == 1 else "Lines are single runs. "
+    if several:
+        over = "seeds and tasks" if tasks else "seeds"
+        where = ", where n > 1" if len(several) < len(ours) else ""
+        text = f"Interquartile means over {over} with 95 % bands by a stratified bootstrap{where}"
+        text += "; thin lines are runs that went on when others had ended. " if any(one.longer for one in ours) else ". "
+    elif tasks:
+        text = "Interquartile means over tasks. "
+    text += "The paper's curves are digitised. " if beside_paper else ""
+    return text + "The left axis ends with the paper's curves; longer ones go on on the right. " * any(one.cut for one in ours)
 
 
-def _draw_series(axes: Sequence[Axes], series: Series, curves: Sequence[Curve], colour: Any, mean_of_tasks: bool) -> None:
-    places, returns = together(curves)
-    if mean_of_tasks:
-        returns = returns.mean(0, keepdims=True)
-    mean, low, high = interquartile_band(returns, seeding.stream(0, "test"))
-    tasks, seeds = returns.shape[:2]
-    label = f"{series.label} (n = {seeds})" if tasks == 1 else f"{series.label} (n = {seeds} x {tasks} tasks)"
-    for axis, x in _across(axes, series, places):
-        axis.plot(x, mean, color=colour, lw=1.6, label=label)
-        axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
-    for longer in (curve.points for curve in curves if curve.points[-1, 0] > places[-1, 0]):
-        rest = longer[longer[:, 0] >= places[-1, 0]]
-        for axis, x in _across(axes, series, rest):
-            axis.plot(x, rest[:, 2], color=colour, lw=0.7)
+def _name_at_their_ends(axis: Axes, places: Sequence[tuple[float, float, str]]) -> None:
+    """Labels curves at their ends (x, y, name), one above another, in room that the panel is given to the right of its axis."""
+    texts = [
+        axis.annotate(
+            name, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=9, color="0.35", path_effects=[HALO]
+        )
+        for x, y, name in places
+    ]
+    if not texts:
+        return
+    scale = axis.xaxis.get_transform()
+    edges = axis.get_xlim()
+    left, right = scale.transform(np.array(edges))
+    for (x, _, _), text in zip(places, texts, strict=True):
+        share = (text.get_window_extent().width + 8 / 72 * axis.figure.dpi) / axis.bbox.width
+        right = max(right, (float(scale.transform(np.array([x]))[0]) - share * left) / (1 - share))
+    ticks = {minor: [x for x in axis.get_xticks(minor=minor) if edges[0] <= x <= edges[1]] for minor in (False, True)}
+    axis.set_xlim(*scale.inverted().transform(np.array([left, right])))
+    axis.spines.bottom.set_bounds(*edges)
+    for minor, kept in ticks.items():
+        axis.set_xticks(kept, minor=minor)
+    line = 1.05 * max(text.get_window_extent().height for text in texts)
+    wanted = [float(axis.transData.transform((x, y))[1]) for x, y, _ in places]
+    order = np.argsort(wanted)
+    for at, height in zip(order, apart(np.sort(wanted), line, axis.bbox.y0 + line, axis.bbox.y1 - line / 2), strict=True):
+        texts[at].xyann = (4, (height - wanted[at]) * 72 / axis.figure.dpi)
 
 
-def _across(axes: Sequence[Axes], series: Series, places: Array) -> Iterator[tuple[Axes, Array]]:
-    """Each panel with the x values of the points in it: environment steps in the last panel, the paper's axis in the first."""
-    first = 1 if series.cycle > 1 else 0  # cycles are counted from 0
-    return zip(axes[::-1], (places[:, 1], places[:, 0] / series.cycle - first), strict=False)
+def apart(heights: Array, line: float, low: float, high: float) -> list[float]:
+    """Heights from the lowest up, moved so that they are a line apart and between both limits."""
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + line if placed else low))
+    for at in reversed(range(len(placed))):
+        placed[at] = min(placed[at], high)
+        high = placed[at] - line
+    return placed

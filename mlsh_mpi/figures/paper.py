@@ -19,6 +19,8 @@ class Series:
     """The paper's curve to compare it with, as launch/paper/paper-curves.csv names it."""
     cycle: int = 1
     """W + U, where the axis counts cycles."""
+    method: str = ""
+    """Whose colour it has (`figures/style.py`); the last part of the runs' name if empty."""
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from mlsh_mpi.agents.shipped import is_checkout, paper_folder
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised, draw_figure
-from mlsh_mpi.figures.paper import FIGURES
+from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable
 from mlsh_mpi.figures.style import write
+from mlsh_mpi.figures.table import draw_table
 from mlsh_mpi.output import say, warn
-from mlsh_mpi.tracking.curves import read_points, read_run, renewed, write_points
+from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, write_points
 
 HOME = paper_folder()
 """The folder of the figures' curves, and in a checkout of their pictures."""
@@ -41,7 +42,7 @@ def figures(
     """Draws figures of the paper, each into its folder below launch/paper, or below figures/ without a checkout.
 
     Args:
-        names: fig4a, fig4b and so on, or all.
+        names: fig4a, fig4b and so on, table1, table2, or all.
         make: make the runs that the figure's folder lists first, below runs/ in the current folder; unfinished runs are resumed.
         runs: take the curves of these run folders.
         only: make only runs whose folder's name contains this.
@@ -105,7 +106,7 @@ def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
         new = []
         for folder in folders:
             try:
-                new += [curve for curve in read_run(folder, shown.averaged) if curve.series in wanted]
+                new += [curve for curve in _read(shown, folder) if curve.series in wanted]
             except UserError as error:
                 warn(f"mlsh_mpi: left out: {error}")
         if new:
@@ -114,9 +115,17 @@ def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
             curves = read_points(file)  # as it is rounded there, so that it is drawn the same again
     if not curves:
         raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
-    figure = draw_figure(shown, curves, digitised(home / "paper-curves.csv", shown.panel))
+    if isinstance(shown, PaperTable):
+        figure = draw_table(shown, curves)
+    else:
+        figure = draw_figure(shown, curves, digitised(home / "paper-curves.csv", shown.panel))
     for file in write(figure, home / name / f"{name}.png", pdf):
         say(f"drawn: {os.path.relpath(file)}")
+
+
+def _read(shown: PaperFigure | PaperTable, folder: Path) -> list[Curve]:
+    """The curves of a run, or for a table what its learners have reached."""
+    return read_last(folder) if isinstance(shown, PaperTable) else read_run(folder, shown.averaged)
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ class Series:
     """W + U, where the axis counts cycles."""
     method: str = ""
     """Whose colour it has (`figures/style.py`); the last part of the runs' name if empty."""
+    printed: float | None = None
+    """The number in the paper's table, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ class PaperFigure:
         return next((of.cycle for of in self.series if of.runs == runs and self.axis == "cycles"), self.every)
 
 
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper, drawn as bars: what learners on a task have reached after their last update."""
+
+    title: str
+    series: tuple[Series, ...]
+    caption: str
+
+
 WORKERS = 240_000.0
 """Environment steps of an iteration of the paper's runs: 2000 for each of 120 workers."""
 GROUP = 24_000.0
@@ -59,7 +70,7 @@ ANT = (
 )
 """What was scaled in the runs on Twowalk."""
 
-FIGURES: dict[str, PaperFigure] = {
+FIGURES: dict[str, PaperFigure | PaperTable] = {
     "fig4a": PaperFigure(
         title="2D Moving Bandits, full training (paper, Figure 4a)",
         panel="fig4a_MovementBandits_full_training",
@@ -200,5 +211,23 @@ FIGURES: dict[str, PaperFigure] = {
             "macro-action an episode, then N = 200; W = 4, U = 20 (paper: 20, 40)."
         ),
         every=10,
+    ),
+    "table1": PaperTable(
+        title="Humanoid Walk/Crawl combination, transfer (paper, Table 1)",
+        series=(
+            Series("combination/ours", "MLSH transfer", printed=14_333),
+            Series("combination/shared", "shared-policy transfer", printed=6_055),
+            Series("combination/scratch", "single policy", printed=-643),
+        ),
+        caption="In one episode a humanoid walks ahead and crawls back under a slab.",
+    ),
+    "table2": PaperTable(
+        title="Ant obstacle course, transfer (paper, Table 2)",
+        series=(
+            Series("course/twowalk", "MLSH transfer, primitives of Twowalk", printed=193),
+            Series("course/mazes", "MLSH transfer, primitives of the mazes", printed=193),
+            Series("course/scratch", "single policy (PPO)", printed=0),
+        ),
+        caption="A step on the square of the goal earns 1, and all others nothing.",
     ),
 }

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 import mlsh_mpi
+from mlsh_mpi.commands.start import COMMANDS, start
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.output import say
-
-COMMANDS = {
-    "train": ("mlsh_mpi.commands.train", "train primitives on a distribution of tasks", "[PRESET]"),
-    "adapt": ("mlsh_mpi.commands.adapt", "learn single tasks over trained primitives", "RUN_OR_PHI"),
-    "replay": ("mlsh_mpi.commands.replay", "film episodes before and after learning", "RUN_OR_PHI"),
-    "figures": ("mlsh_mpi.figures.__main__", "draw the paper's figures from runs", "FIGURE"),
-    "seeds": ("mlsh_mpi.reporting.seeds", "draw several runs together", "RUN..."),
-    "doctor": ("mlsh_mpi.commands.doctor", "look for what would go wrong on these hosts", ""),
-}
-"""Module, summary and first argument of each command."""
 
 
 def overview() -> str:
@@ -45,7 +35,7 @@ def main() -> None:
         if name not in COMMANDS:
             raise UserError(f"there is no command {name!r}{nearest(name, list(COMMANDS))}: choose from {', '.join(COMMANDS)}")
     sys.argv = [f"mlsh {name}", *rest]
-    import_module(COMMANDS[name][0]).main()
+    start(name, rest)
     return None
 
 

@@ -1,6 +1,8 @@
 """Learns single tasks: ``mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--options]``."""
 
-from mlsh_mpi.commands.adapt import main
+import sys
+
+from mlsh_mpi.commands.start import start
 
 if __name__ == "__main__":
-    main()
+    start("adapt", sys.argv[1:])

@@ -16,21 +16,20 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from mlsh_mpi.agents.hierarchy import phi_in, read_hierarchy
 from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
-from mlsh_mpi.config.overrides import from_dict
-from mlsh_mpi.config.presets import BASELINES, PRESETS, fitted, preset_config, smoke
+from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.overrides import fitted, from_dict
+from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, preset_config, preset_of, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_maker import known_environments
 
-DEFAULT_PRESET = "moving-bandits"
 MEANINGLESS: dict[str, tuple[str, ...]] = {
     "algorithm": ("algorithm", "trial"),
-    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations"),
+    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations", "uniform_iterations"),
     "sampling": ("groups", "workers", "deal_tasks"),
     "network": ("hidden", "filter_observations"),
     "run": ("iterations", "stop_when"),
@@ -91,22 +90,24 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
     if command.list or command.print_config:
         say(listing() if command.list else json.dumps(dataclasses.asdict(command.settings), indent=2))
         return None
+    preset = command.settings.preset
+    if arguments and arguments[0].startswith("-") and command.config is None and not preset.startswith(DEFAULT_PRESET):
+        say(f"{command.settings.environment.env} begins with the settings of the preset {preset}")
     return command.settings, command.fresh
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Parses [PRESET] [--options].
+    """Parses [PRESET] [--options]. Without a preset's name it is that of the environment, if there is one.
 
     Raises:
         UserError: an unknown preset, option or value.
     """
-    preset, rest = DEFAULT_PRESET, list(arguments)
-    if rest and not rest[0].startswith("-"):
-        preset = rest.pop(0)
-    base = preset_config(preset)
-    file, _ = _only_config().parse_known_args(rest)
-    if file.config is not None:
-        base = read_config(file.config)
+    rest = list(arguments)
+    preset = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    start, _ = _what_to_start_from().parse_known_args(rest)
+    base = preset_config(preset or preset_of(start.env or "") or DEFAULT_PRESET)
+    if start.config is not None:
+        base = read_config(start.config)
     if "--smoke" in rest:
         base = smoke(base)
     command = _parsed(CommandLine(base), rest, "mlsh train [PRESET]", listing())
@@ -151,10 +152,16 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
         )
     if source and not _is_path(source) and not set(methods.UNTRAINED) & set(rest):
         source = str(all_shipped().get(source, source))  # shipped primitives may have the name of their preset
-    base = phi_in(Path(source)).config if source and _is_path(source) else preset_config(source or DEFAULT_PRESET)
-    hierarchy = read_hierarchy(Path(source)) if source and Path(source).is_file() else None
+    base, hierarchy = preset_config(DEFAULT_PRESET), None
+    if source and _is_path(source):
+        from mlsh_mpi.agents.hierarchy import phi_in, read_hierarchy  # imports torch
+
+        base = phi_in(Path(source)).config
+        hierarchy = read_hierarchy(Path(source)) if Path(source).is_file() else None
+    elif source:
+        base = preset_config(source)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
-    fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0)
+    fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0, uniform_iterations=0)
     if hierarchy is not None:
         fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
         fields["test"] = Test(task=(hierarchy["task"],))
@@ -221,10 +228,11 @@ def _parsed(default: Command, arguments: Sequence[str], prog: str, description: 
         raise UserError(_sentence(heard.getvalue(), arguments, type(default))) from None
 
 
-def _only_config() -> argparse.ArgumentParser:
-    """A parser for --config FILE only: the file has the defaults with which everything else is parsed afterwards."""
+def _what_to_start_from() -> argparse.ArgumentParser:
+    """A parser for --config FILE and --env ID only: they say with which defaults everything is parsed afterwards."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", type=Path, nargs="?")
+    parser.add_argument("--env", nargs="?")
     return parser
 
 

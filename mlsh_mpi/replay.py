@@ -1,6 +1,8 @@
 """Films episodes: ``python -m mlsh_mpi.replay RUN_OR_PHI [--options]``."""
 
-from mlsh_mpi.commands.replay import main
+import sys
+
+from mlsh_mpi.commands.start import start
 
 if __name__ == "__main__":
-    main()
+    start("replay", sys.argv[1:])

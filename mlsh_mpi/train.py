@@ -1,6 +1,8 @@
 """Trains: ``mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]``."""
 
-from mlsh_mpi.commands.train import main
+import sys
+
+from mlsh_mpi.commands.start import start
 
 if __name__ == "__main__":
-    main()
+    start("train", sys.argv[1:])

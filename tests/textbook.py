@@ -66,12 +66,14 @@ def loss(
     target: Tensor,
     clip: float,
     value_coefficient: float,
+    entropy_coefficient: float = 0.0,
 ) -> Tensor:
-    """Mean over the samples of -min(r A, clip(r) A) + c (v - target)^2 (Schulman et al. 2017, equations 7 and 9)."""
+    """Mean over the samples of -min(r A, clip(r) A) + c (v - target)^2 - c' H (Schulman et al. 2017, equations 7 and 9)."""
     ratio = torch.exp(log_prob(parameters, policy, observation, action) - log_prob_then)
     surrogate = torch.minimum(ratio * advantage, torch.clamp(ratio, 1 - clip, 1 + clip) * advantage)
     error = (value(parameters, observation) - target) ** 2
-    return (-surrogate + value_coefficient * error).mean()
+    entropy = policy(network(parameters, "policy", observation), parameters.get("policy.log_std")).entropy()
+    return (-surrogate + value_coefficient * error - entropy_coefficient * entropy).mean()
 
 
 def gradient(parameters: Mapping[str, Tensor], policy: Policy, **samples: Tensor | float) -> Tensor:

@@ -74,7 +74,7 @@ class ForcedReturns:
     tasks: tuple[str, ...]
     """Labels of the tasks."""
     returns: Array
-    """(K, tasks) mean return of an episode, with sampled actions."""
+    """(K, tasks) mean return of an episode."""
 
 
 def forced_returns(

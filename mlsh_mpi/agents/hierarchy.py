@@ -135,5 +135,5 @@ def learned_hierarchies(
     if one_a_task:
         last = adaptation.unexplored[-1]
         chosen = [max((m for m in chosen if labels[m] == label), key=lambda m: last[m]) for label in dict.fromkeys(labels)]
-    primitives = Primitives(phi, found.family)
+    primitives = Primitives(phi.tested_by(found.config), found.family)
     return [Hierarchy(primitives, parameters[m], found.config.hierarchy.macro_length, labels[m]) for m in chosen]

@@ -67,7 +67,8 @@ class Primitives:
         Args:
             observation: (observation,) of one environment, or (B, observation) of several, as the environment returns it.
             primitive: the primitive that acts, from 0 to K - 1: one for all environments, or (B,).
-            deterministic: whether to take the most likely action instead of sampling.
+            deterministic: whether to take the most likely action instead of sampling; primitives of a configuration with
+                `deterministic_primitives` always do.
             rng: the generator to sample with; by default :attr:`rng`.
 
         Returns:

@@ -37,7 +37,8 @@ class Minibatch(NamedTuple):
 
 
 def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Tensor:
-    """The loss, summed over samples: the negative clipped surrogate objective plus the squared error of the value.
+    """The loss, summed over samples: the negative clipped surrogate objective plus the squared error of the value, less the
+    entropy of the policy.
 
     The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
     clip range on the side to which the advantage A pushes it, and r A elsewhere. Only the second kind is summed: the gradient is
@@ -47,14 +48,15 @@ def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, c
         network: shape of the actor-critics.
         parameters: their parameters, n rows each.
         minibatch: the samples of each row.
-        config: PPO settings, of which the clip range and the value coefficient are used.
+        config: PPO settings, of which the clip range and the coefficients of value and entropy are used.
     """
     observation, action, log_prob, advantage, target, weight = minibatch
-    now, value = network.log_prob_and_value(parameters, observation, action)
+    now, value, entropy = network.evaluate(parameters, observation, action)
     ratio = torch.exp(now - log_prob)
     moves = (ratio.detach() - 1) * torch.sign(advantage) < config.clip
     error = torch.nn.functional.mse_loss(value, target, reduction="none")
-    return (ratio * -(advantage * weight * moves)).sum() + (error * (weight * config.value_coefficient)).sum()
+    surrogate = (ratio * -(advantage * weight * moves)).sum() + (error * (weight * config.value_coefficient)).sum()
+    return surrogate - config.entropy_coefficient * (entropy * weight).sum() if config.entropy_coefficient else surrogate
 
 
 class Gradients:
@@ -98,7 +100,7 @@ class Gradients:
         """Adds the diagnostics that the written-out pass computes on its way."""
         observation, action, log_prob, advantage, target, weight = minibatch
         parameters = [parameter[first:end] for parameter in self._stack.parameters]
-        now, value = self._stack.network.log_prob_and_value(parameters, observation, action)
+        now, value, _ = self._stack.network.evaluate(parameters, observation, action)
         log_ratio = now - log_prob
         self._stack.measured[first:end] += self._measured(log_ratio, torch.exp(log_ratio), advantage, value - target, weight)
 
@@ -115,6 +117,12 @@ class Gradients:
         moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
         by_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
         by_outputs, by_log_std = backward(by_log_prob)
+        if config.entropy_coefficient:
+            by_entropy = weight * -config.entropy_coefficient
+            also_by_outputs, also_by_log_std = self._stack.network.head.entropy_backward(outputs, rows.log_std, by_entropy)
+            by_outputs = by_outputs + also_by_outputs
+            if by_log_std is not None and also_by_log_std is not None:
+                by_log_std = by_log_std + also_by_log_std
         by_value = (value - target.unsqueeze(-1)).mul_((weight * (2 * config.value_coefficient)).unsqueeze(-1))
         _backward(rows.policy, policy_inputs, by_outputs)
         _backward(rows.value, value_inputs, by_value)

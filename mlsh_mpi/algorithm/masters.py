@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mlsh_mpi.algorithm import advantage, ppo
 from mlsh_mpi.algorithm.batches import keys_of, lanes_first, normalise, samples
@@ -42,6 +41,9 @@ class MasterUpdate:
 
 def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, config: MasterPPO) -> MasterUpdate:
     """PPO on theta on the 1/N timescale: a decision is an action, its macro-action one transition (paper, section 4.1).
+
+    A master that has been paid nothing stays as it is: normalised, the errors of its value network would look like advantages,
+    and settle it before it has found what pays.
 
     Args:
         trainer: trains the masters of the groups on this rank, one a row.
@@ -79,7 +81,9 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
         target=samples(trainer.targets(advantages + value[:-1], row[:-1], pooled)),
     )
     minibatches = _minibatches(rows, rollout, masters, config)
-    active = [count > 0 for count in pooled.count]
+    paid = np.bincount(row[:-1][view.valid & (view.reward != 0)], minlength=masters.n).astype(np.float64)
+    trainer.ranks.allreduce(paid)
+    active = [count > 0 for count in paid]
     found = trainer.update(batch, minibatches, active, config.learning_rate, trainer.allreduce)
     decided = lanes_first(new.length > 0)
     sums, counts = ((values * decided).reshape(workers, -1).sum(1) for values in (lanes_first(entropy), np.ones(decided.shape)))
@@ -107,21 +111,13 @@ def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
     choice = advantage.one_longer(view.choice)
     with torch.no_grad():
         outputs = masters.policy(torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1]))
-        log_prob = masters.network.head.log_prob(
-            outputs, masters.network.log_std(masters.parameters), torch.from_numpy(lanes_first(choice)).view(masters.n, -1)
-        )
-        by_lane = (lanes, decisions + 1)
-        return log_prob.view(by_lane).T[:-1].numpy(), _entropy(outputs).view(by_lane).T[:-1].numpy()
+        log_std, head, by_lane = masters.network.log_std(masters.parameters), masters.network.head, (lanes, decisions + 1)
+        log_prob = head.log_prob(outputs, log_std, torch.from_numpy(lanes_first(choice)).view(masters.n, -1))
+        return log_prob.view(by_lane).T[:-1].numpy(), head.entropy(outputs, log_std).view(by_lane).T[:-1].numpy()
 
 
 def choice_entropy(masters: Stack, observation: Array) -> Array:
     """Mean entropy in nats of each of n masters' own policy: (T, L, observation), one of n equal blocks of lanes each -> (n,)."""
     with torch.no_grad():
         blocks = torch.from_numpy(lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
-        return _entropy(masters.policy(blocks)).mean(-1).numpy()
-
-
-def _entropy(outputs: Tensor) -> Tensor:
-    """Entropies in nats of the softmax of (n, B, K) -> (n, B)."""
-    log_pi = torch.log_softmax(outputs, -1)
-    return -(log_pi.exp() * log_pi).sum(-1)
+        return masters.network.head.entropy(masters.policy(blocks), masters.network.log_std(masters.parameters)).mean(-1).numpy()

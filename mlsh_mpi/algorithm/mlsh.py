@@ -16,7 +16,7 @@ from mlsh_mpi.mpi.placement import ranks_with
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
-from mlsh_mpi.sampling.rollout import Rollout, collect, master_policy
+from mlsh_mpi.sampling.rollout import Rollout, collect, master_policy, uniform_choice
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
@@ -45,6 +45,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     draws = TaskDraws(family, seed, state.groups, warmup + joint, deal=config.sampling.deal_tasks)
     lanes_each, steps = config.sampling.shape(family.episode_length)
     lanes = family.maker.lanes(len(placement.workers) * lanes_each)
+    masters_choose, by_chance = master_policy(masters.stack, hierarchy.exploration), uniform_choice(hierarchy.primitives)
     done = saved.iteration if saved else 0
     before = draws.tasks(schedule.phases(max(0, done - 1), state.groups, warmup, joint))
     state.workers.run_again(lanes, placement.of_workers(before), job)
@@ -56,9 +57,10 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         state.begin_tasks(phases, seed)  # Initialize theta, in every group that begins a cycle
         tasks = draws.tasks(phases)  # Sample task M ~ P_M
         # for w = 0, 1, ... W (warm-up period) do; for u = 0, 1, ... U (joint update period) do
+        choose = schedule.staged(iteration, hierarchy.uniform_iterations, by_chance, masters_choose)
         rollout = collect(  # Collect D timesteps of experience using pi_phi,theta
             lanes,
-            master_policy(masters.stack, hierarchy.exploration),
+            choose,
             state.skills,
             placement.of_workers(tasks),
             Streams(seed, iteration, placement.workers),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,13 @@ class Phi:
             )
         stack = Stack(weights["policy.0.bias"].shape[0], Network(seen, head, self.config.network.hidden))
         self.fill(stack, interface.actions)
-        return Skills(stack, interface.primitive_columns, self.observation_filter())
+        deterministic = self.config.hierarchy.deterministic_primitives
+        return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
+
+    def tested_by(self, config: Config) -> Phi:
+        """The same primitives, which sample their actions or not as the configuration of a test says."""
+        hierarchy = replace(self.config.hierarchy, deterministic_primitives=config.hierarchy.deterministic_primitives)
+        return replace(self, config=replace(self.config, hierarchy=hierarchy))
 
     def fill(self, stack: Stack, actions: Actions) -> None:
         """Copies the parameters into a stack of the same shape, for an environment with these actions."""

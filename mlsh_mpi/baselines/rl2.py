@@ -67,10 +67,11 @@ class RecurrentNetwork(Network):
     def value(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
         return self._value(parameters, self._remembered(parameters, observation))
 
-    def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         remembered = self._remembered(parameters, observation)
-        log_prob = self.head.log_prob(self._policy(parameters, remembered), self.log_std(parameters), action)
-        return log_prob, self._value(parameters, remembered)
+        outputs, log_std = self._policy(parameters, remembered), self.log_std(parameters)
+        log_prob, entropy = self.head.log_prob(outputs, log_std, action), self.head.entropy(outputs, log_std)
+        return log_prob, self._value(parameters, remembered), entropy
 
     @staticmethod
     def _policy(parameters: Sequence[Tensor], remembered: Tensor) -> Tensor:

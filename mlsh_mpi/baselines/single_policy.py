@@ -30,10 +30,9 @@ class SinglePolicyAdaptation(AdaptationMethod):
             with a filter for each learner if the configuration asks for one.
     """
 
-    explores = False
-
     def __init__(self, adaptation_set: AdaptationSet, skills: Skills | None) -> None:
         super().__init__(adaptation_set)
+        self.explores = adaptation_set.config.hierarchy.deterministic_primitives
         config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
         head = head_for(family.action_space, config.network.initial_std)
         network = Network(len(family.primitive_columns), head, config.network.hidden)
@@ -56,7 +55,8 @@ class SinglePolicyAdaptation(AdaptationMethod):
         return self._learner.tensors | (self._filters.tensors if self._filters else {})
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        rollout = self.rollout(self._own, self._skills, update, self.adaptation_set.family.episode_length)
+        skills = replace(self._skills, deterministic=self.explores and not explore)
+        rollout = self.rollout(self._own, skills, update, self.adaptation_set.family.episode_length)
         return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
 
     def learn(self, rollout: Rollout, update: int) -> None:

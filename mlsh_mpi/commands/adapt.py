@@ -133,7 +133,7 @@ def ready_to_learn(
 
     def found() -> tuple[AdaptationSet, Skills | None]:
         config.check(family.episode_length)
-        skills = None if method in methods.UNTRAINED else registry.skills_of(phi or phi_of(config), family)
+        skills = None if method in methods.UNTRAINED else registry.skills_of((phi or phi_of(config)).tested_by(config), family)
         return AdaptationSet(config, current, family, tasks(family)), skills
 
     adaptation_set, skills = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks

@@ -19,12 +19,13 @@ from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Test
-from mlsh_mpi.config.overrides import with_options
-from mlsh_mpi.config.presets import fitted, preset_config
+from mlsh_mpi.config.overrides import fitted, with_options
+from mlsh_mpi.config.presets import DEFAULT_PRESET, preset_config, preset_of
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_check import unpicklable_part
 from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -33,7 +34,7 @@ from mlsh_mpi.tracking.results import Run
 
 
 def run(
-    preset: str | Config = "moving-bandits",
+    preset: str | Config | None = None,
     env: str | EnvFactory | None = None,
     fresh: bool = False,
     on_iteration: Callback | None = None,
@@ -45,7 +46,7 @@ def run(
     the run is in the main thread.
 
     Args:
-        preset: name of a preset, or a configuration.
+        preset: name of a preset, or a configuration; by default the environment's preset, or `moving-bandits` if it has none.
         env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that returns it,
             which need not be importable on the other ranks.
         fresh: whether to move an earlier run in the same folder aside.
@@ -67,7 +68,10 @@ def run(
         world = current.world
 
         def resolved() -> Config:
-            default = preset if isinstance(preset, Config) else preset_config(preset)
+            own = preset_of(env) if preset is None and isinstance(env, str) else None
+            default = preset if isinstance(preset, Config) else preset_config(preset or own or DEFAULT_PRESET)
+            if own and world.rank == 0:
+                say(f"{env} begins with the settings of the preset {own}")
             config = fitted(with_options(default, options), default)
             if env is None:
                 return config

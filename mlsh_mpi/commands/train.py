@@ -104,6 +104,7 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
     """Tests what was learned: each primitive alone on each task, and how fast new tasks are learned."""
     config, current, family = experiment.config, experiment.job, experiment.family
     seed = config.run.seed + TEST_SEED
+    skills = dataclasses.replace(skills, deterministic=config.hierarchy.deterministic_primitives)
 
     def advance(note: str) -> None:
         current.leave_if_asked()

@@ -35,6 +35,21 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     return dataclasses.replace(config, **concerns)
 
 
+def fitted(config: Config, default: Config) -> Config:
+    """Shortens the forming and the uniform iterations in proportion to all, where they would otherwise take all.
+
+    Args:
+        config: the configuration that was asked for.
+        default: the preset that it was made from.
+    """
+    iterations, shorter = config.run.iterations, {}
+    for name in ("forming_iterations", "uniform_iterations"):
+        first = getattr(config.hierarchy, name)
+        if first == getattr(default.hierarchy, name) and first >= iterations:
+            shorter[name] = first * iterations // default.run.iterations
+    return dataclasses.replace(config, hierarchy=dataclasses.replace(config.hierarchy, **shorter))
+
+
 def _owner(concerns: Mapping[str, Any], name: str) -> str:
     """The name of the only concern that has a field of this name."""
     owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]

@@ -1,18 +1,13 @@
-"""A preset for each of the paper's experiments, and baselines to compare each of them with."""
+"""A preset for each environment and each of the paper's experiments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
+from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, MasterPPO, Network, PrimitivePPO, Run, Sampling
 from mlsh_mpi.errors import UserError, nearest
-
-BASELINE_LEARNING_RATE = 1e-3
-"""Learning rate of Adam for RL² and MAML; no other value was tried."""
-LONGEST = 3000
-"""Steps of the longest episode of any preset."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,14 @@ TUNED = PrimitivePPO(
 """Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
 initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that returns are about ten: with values
 that are standardised instead, hierarchies form several times more slowly."""
+MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
+"""Settings for masters that make few decisions an iteration."""
 HUMANOID: dict[str, Any] = {
     "initial_std": 0.75,
     "primitive": replace(TUNED, epochs=6, reward_scale=0.02),
+    "deterministic_primitives": True,
 }
-"""Humanoids crawl only with a larger deviation (tests/bench/README.md)."""
+"""Humanoids crawl only with a larger deviation (tests/bench/README.md), and some fall over their own sampling."""
 
 
 def _tuned(
@@ -64,22 +62,33 @@ def _tuned(
     cycle: tuple[int, int] = (10, 20),
     groups: int = 10,
     primitives: int = 2,
+    macro_length: int = 200,
     primitive_columns: tuple[int, int] | None = None,
     steps: int = 2000,
     initial_std: float = 0.5,
     primitive: PrimitivePPO = TUNED,
+    master: MasterPPO = MASTER,
+    uniform: int = 0,
+    deterministic_primitives: bool = False,
 ) -> dict[str, object]:
-    """Our settings for ants and humanoids: one worker a group, N = 200, `cycle` = (W, U), and the faster integrator."""
+    """Our settings for MuJoCo tasks: one worker a group, N = `macro_length`, `cycle` = (W, U), and the faster integrator."""
     warmup, joint = cycle
     return {
         "environment": Environment(env, env_settings=("integrator=implicitfast",), primitive_columns=primitive_columns),
         "hierarchy": Hierarchy(
-            primitives, macro_length=200, warmup=warmup, joint=joint, forming_iterations=forming, learn_from_explored=False
+            primitives,
+            macro_length=macro_length,
+            warmup=warmup,
+            joint=joint,
+            forming_iterations=forming,
+            learn_from_explored=False,
+            uniform_iterations=uniform,
+            deterministic_primitives=deterministic_primitives,
         ),
         "sampling": Sampling(groups=groups, steps=steps, deal_tasks=True),
         "network": Network(filter_observations=True, initial_std=initial_std),
         "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
-        "master": MasterPPO(learning_rate=0.005, memory=10, standardise_values=True),
+        "master": master,
         "primitive": primitive,
     }
 
@@ -99,6 +108,27 @@ PRESETS: dict[str, Preset] = dict(
             "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
             sampling=Sampling(groups=10, workers=12),
             run=Run(iterations=1000),
+        ),
+        _preset(
+            "key-door",
+            "Key Door, settings that learn the way to each goal past the key within 6 million steps",
+            environment=Environment(env="mlsh/KeyDoor-v0"),
+            hierarchy=Hierarchy(warmup=6, joint=9, forming_iterations=100, learn_from_explored=False),
+            sampling=Sampling(groups=20, deal_tasks=True),
+            primitive=replace(TUNED, learning_rate=7e-4, reward_scale=0.3),
+            run=Run(iterations=150),
+        ),
+        _preset(
+            "allwalk",
+            "Allwalk, settings whose primitives walk to four places, between which masters find the hidden one",
+            environment=Environment(env="mlsh/Allwalk-v0"),
+            hierarchy=Hierarchy(
+                primitives=4, macro_length=5, warmup=15, joint=10, forming_iterations=40, learn_from_explored=False
+            ),
+            sampling=Sampling(groups=20),
+            master=MasterPPO(reward_shift=0.04, reward_scale=10.0),
+            primitive=replace(TUNED, learning_rate=7e-4, decay=0.5, reward_shift=0.04, reward_scale=10.0),
+            run=Run(iterations=120),
         ),
         _preset(
             "four-rooms",
@@ -131,9 +161,33 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset("ant-twowalk-paper", "Ant Twowalk, the paper's settings", **_paper("mlsh/AntTwowalk-v0", iterations=1020)),
         _preset(
+            "ant-movement",
+            "Ant Movement, settings with which each primitive runs along one axis within 3 million steps",
+            # Primitives also see the position: straying costs more than running pays.
+            **_tuned(
+                "mlsh/AntMovement-v0",
+                155,
+                forming=130,
+                primitive_columns=(0, 28),
+                primitive=replace(TUNED, gamma=0.995, lam=0.9, reward_scale=0.02),
+            ),
+        ),
+        _preset(
             "ant-mazes",
             "the nine ant mazes, settings that walk in three directions within 3 million steps",
-            **_tuned("mlsh/AntMaze-v0", 150, forming=60, groups=9, primitives=3, primitive=replace(TUNED, reward_scale=0.05)),
+            **_tuned(
+                "mlsh/AntMaze-v0",
+                180,
+                forming=0,
+                cycle=(4, 20),
+                groups=9,
+                primitives=3,
+                primitive=replace(TUNED, reward_scale=0.05),
+                uniform=40,  # else masters starve a primitive that walks later than the others
+                # Five decisions an episode, each of which pays by itself.
+                master=MasterPPO(learning_rate=0.005, gamma=0.8, lam=0.3, standardise_values=True, entropy_coefficient=0.05),
+                deterministic_primitives=True,
+            ),
         ),
         _preset("ant-mazes-paper", "the nine mazes, the paper's settings", **_paper("mlsh/AntMaze-v0", 600, primitives=3)),
         _preset(
@@ -166,58 +220,38 @@ PRESETS: dict[str, Preset] = dict(
             "the combination from nothing, the paper's settings",
             **_paper("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
         ),
+        _preset(
+            "walker-obstacles",
+            "Walker Obstacles, settings that get far within 3 million steps where no bar is in the way",
+            **_tuned("mlsh/WalkerObstacles-v0", 150, forming=60, primitive=replace(TUNED, reward_scale=0.02)),
+        ),
+        _preset(
+            "swimmer-bandits",
+            "Swimmer Bandits, the best of three settings: primitives swim to two places within 2.4 million steps",
+            # As in Allwalk, primitives see the position, so that each can swim to a place. With ten decisions an episode
+            # instead of two masters learned nothing in as many updates.
+            **_tuned(
+                "mlsh/SwimmerBandits-v0",
+                120,
+                forming=90,
+                primitives=4,
+                macro_length=500,
+                primitive_columns=(0, 9),
+                primitive=replace(TUNED, learning_rate=7e-4, gamma=0.995, lam=0.98, reward_shift=0.0038, reward_scale=20.0),
+            ),
+        ),
     ]
 )
 
-
-@dataclass(frozen=True)
-class Baseline:
-    """What an experiment is compared with; `of` derives its configuration from the experiment's."""
-
-    summary: str
-    of: Callable[[Config], Config]
+DEFAULT_PRESET = "moving-bandits"
+VARIANTS = {"mlsh/AntBigCourse-v0": "ant-obstacle-course", "mlsh/FourRoomsPublished-v0": "four-rooms"}
+"""Presets of environments that are a variant of another, by their ids."""
 
 
-def _without_hierarchy(config: Config) -> Config:
-    """One policy for all tasks, trained by all workers in every iteration."""
-    cycle = config.hierarchy.warmup + config.hierarchy.joint
-    one = replace(config.hierarchy, primitives=1, warmup=0, joint=cycle, exploration=0.0, forming_iterations=0)
-    return replace(config, hierarchy=one)
-
-
-def _single_policy_algorithm(config: Config, algorithm: Literal["rl2", "maml"], minibatches: int) -> Config:
-    """Another algorithm for a single policy, with observations and values as they are, not standardised, and whole episodes."""
-    whole = config.sampling.steps if config.sampling.steps >= 2000 else 2 * LONGEST
-    return replace(
-        _without_hierarchy(config),
-        sampling=replace(config.sampling, steps=whole),
-        algorithm=replace(config.algorithm, algorithm=algorithm),
-        network=replace(config.network, filter_observations=False),
-        primitive=replace(
-            config.primitive, learning_rate=BASELINE_LEARNING_RATE, decay=0.0, minibatches=minibatches, standardise_values=False
-        ),
-    )
-
-
-def _without_warmup(config: Config) -> Config:
-    cycle = config.hierarchy.warmup + config.hierarchy.joint
-    return replace(config, hierarchy=replace(config.hierarchy, warmup=0, joint=cycle))
-
-
-BASELINES: dict[str, Baseline] = {
-    "shared": Baseline("one policy for all tasks, by the same workers (paper, Figures 4 and 7)", _without_hierarchy),
-    "no-warmup": Baseline("MLSH with W = 0", _without_warmup),
-    "n1": Baseline(
-        "MLSH with N = 1",
-        lambda config: replace(config, hierarchy=replace(config.hierarchy, macro_length=1, forming_iterations=0)),
-    ),
-    "rl2": Baseline("RL² (Duan et al. 2016): one recurrent policy", lambda config: _single_policy_algorithm(config, "rl2", 4)),
-    "maml": Baseline(
-        "MAML (Finn et al. 2017): one policy from which gradient steps on a task begin",
-        lambda config: _single_policy_algorithm(config, "maml", 1),
-    ),
-}
-"""Baselines by the suffix of a preset's name: moving-bandits-shared."""
+def preset_of(env: str) -> str | None:
+    """The preset for an environment's id, the first where it has several; None if it has none."""
+    named = (name for name, preset in PRESETS.items() if preset.config.environment.env == env)
+    return VARIANTS.get(env) or next(named, None)
 
 
 def smoke(config: Config) -> Config:
@@ -226,24 +260,12 @@ def smoke(config: Config) -> Config:
     return replace(
         config,
         preset=f"{config.preset}-smoke",
-        hierarchy=replace(config.hierarchy, warmup=min(config.hierarchy.warmup, 2), joint=2, forming_iterations=1),
+        hierarchy=replace(
+            config.hierarchy, warmup=min(config.hierarchy.warmup, 2), joint=2, forming_iterations=1, uniform_iterations=0
+        ),
         sampling=replace(config.sampling, groups=2, workers=1, steps=config.sampling.steps if whole else 1000),
         run=replace(config.run, iterations=4, test_masters=2, test_episodes=1),
     )
-
-
-def fitted(config: Config, default: Config) -> Config:
-    """Shortens the forming phase in proportion to the iterations, if it would otherwise take all of them.
-
-    Args:
-        config: the configuration that was asked for.
-        default: the preset that it was made from.
-    """
-    forming, iterations = config.hierarchy.forming_iterations, config.run.iterations
-    if forming != default.hierarchy.forming_iterations or forming < iterations:
-        return config
-    shorter = forming * iterations // default.run.iterations
-    return replace(config, hierarchy=replace(config.hierarchy, forming_iterations=shorter))
 
 
 def preset_config(name: str) -> Config:

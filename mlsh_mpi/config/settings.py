@@ -62,6 +62,12 @@ class Hierarchy:
     """Primitives also learn from macro-actions that exploration chose."""
     forming_iterations: NotNegativeInt = 0
     """Number of first iterations in which a macro-action lasts the whole episode, so that a master can tell primitives apart."""
+    uniform_iterations: NotNegativeInt = 0
+    """Number of first iterations in which every choice of a primitive is uniformly random, and primitives learn from all: so that
+    one that is slower to move does not starve, because no master chooses it."""
+    deterministic_primitives: bool = False
+    """Once primitives are trained and frozen they take their most likely action, without sampling: only the master explores. A
+    single policy, which goes on learning, does so where it is evaluated."""
     credit: Literal["episode", "macro-action"] = "episode"
     """How far a primitive's advantage looks ahead: to the end of the episode, whichever primitives act in the rest of it, or to
     the end of its macro-action, where it bootstraps from the value of the primitive that takes over."""
@@ -116,6 +122,9 @@ class PPO:
     """Lambda of generalised advantage estimation."""
     value_coefficient: NotNegativeFloat = 0.5
     """Weight of the value's squared error in the loss."""
+    entropy_coefficient: NotNegativeFloat = 0.0
+    """Weight of the policy's entropy in the loss: it keeps a policy from settling early (paper: none; Stable-Baselines3 and
+    CleanRL: 0 to 0.01)."""
     reward_shift: AnyFloat = 0.0
     """Added to every reward before learning. It changes no preference where all episodes are of one length; with rewards around
     zero, returns do not depend on the time left, which value networks do not see (reward centring, Naik et al. 2024)."""
@@ -255,12 +264,15 @@ class Config:
                 f"{self.hierarchy.primitives} and --filter-observations {self.network.filter_observations}: put -{algorithm} "
                 "behind the preset's name instead"
             )
-        forming = self.hierarchy.forming_iterations
-        if forming >= self.run.iterations:
-            raise UserError(
-                f"training must end at N = --macro-length {self.hierarchy.macro_length}, but all of --iterations "
-                f"{self.run.iterations} are --forming-iterations ({forming}): use --iterations {forming + 1} or more, or "
-                f"fewer --forming-iterations"
-            )
+        for name, end in (
+            ("forming", f"at N = --macro-length {self.hierarchy.macro_length}"),
+            ("uniform", "with the choices of masters"),
+        ):
+            first = getattr(self.hierarchy, f"{name}_iterations")
+            if first >= self.run.iterations:
+                raise UserError(
+                    f"training must end {end}, but all of --iterations {self.run.iterations} are --{name}-iterations ({first}): "
+                    f"use --iterations {first + 1} or more, or fewer --{name}-iterations"
+                )
         if any(width < 1 for width in self.network.hidden):
             raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")

@@ -65,8 +65,8 @@ WORKERS = 240_000.0
 GROUP = 24_000.0
 """Environment steps of an update on a single task: 2000 for each of the 12 workers of a group."""
 ANT = (
-    "10 groups of 4 workers (paper: 12), D = 2000; our ant of 40 kg; physics by implicitfast unless said otherwise; the first "
-    "80 iterations with one macro-action an episode, W = 10, U = 20 (paper: N = 200, W = 20, U = 40)."
+    "10 groups of 1 worker (paper: 12), D = 2000; our ant of 40 kg; physics by implicitfast; the first 130 of 190 iterations "
+    "with one macro-action an episode, then N = 200; W = 8, U = 24 (paper: 20, 40)."
 )
 """What was scaled in the runs on Twowalk."""
 
@@ -116,6 +116,23 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         ),
         caption="The paper's settings with 10 groups of 1 worker (paper: 12). A cycle is W + U iterations on one task.",
     ),
+    "fig4c-ours": PaperFigure(
+        title="2D Moving Bandits, K and W at our setting (paper, Figure 4c, at its own)",
+        panel="",
+        axis="iterations",
+        steps=WORKERS,
+        series=(
+            Series("sweep/ours", "K = 2, W = 9"),
+            Series("sweep/k1", "K = 1"),
+            Series("sweep/k4", "K = 4"),
+            Series("sweep/k8", "K = 8"),
+            Series("sweep/w1", "W = 1"),
+            Series("sweep/w5", "W = 5", method="w2"),
+            Series("sweep/w20", "W = 20"),
+        ),
+        caption="The preset moving-bandits with one number changed, 6 million steps.",
+        every=10,
+    ),
     "fig4d": PaperFigure(
         title="Four Rooms, unseen goals (paper, Figure 4d)",
         panel="fig4d_FourRooms_sampled_task",
@@ -149,10 +166,10 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         steps=WORKERS,
         series=(Series("mazes/ours", "MLSH, K = 3"),),
         caption=(
-            "Nine mazes, 10 groups of 4 workers (paper: 12), D = 2000; physics by implicitfast; the first 40 iterations with one "
-            "macro-action an episode, then N = 200; W = 10, U = 20 (paper: 20, 40)."
+            "Nine mazes, 9 groups of 1 worker (paper: 10 of 12), D = 2000, N = 200; physics by implicitfast; W = 4, U = 20 "
+            "(paper: 20, 40); chance chooses in the first 40 iterations."
         ),
-        every=2,
+        every=6,
     ),
     "fig7a": PaperFigure(
         title="Ant Twowalk, full training (paper, Figure 7a)",
@@ -160,16 +177,11 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         axis="iterations",
         steps=WORKERS,
         series=(
-            Series("twowalk/tuned", "MLSH, small updates (preset ant-twowalk)"),
             Series("twowalk/ours", "MLSH, our setting", "MLSH"),
             Series("twowalk/no-warmup", "no warm-up", "nowarm"),
             Series("twowalk/shared", "shared policy", "shared"),
-            Series("twowalk/rk4", "MLSH, our setting, RK4"),
         ),
-        caption=(
-            "Small updates: 10 groups of 1 worker, W = 8, U = 24, the first 130 iterations with one macro-action an episode. "
-            f"All else: {ANT}"
-        ),
+        caption=ANT,
         every=5,
     ),
     "fig7b": PaperFigure(
@@ -186,16 +198,20 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         mean_of_tasks=True,
     ),
     "fig7c": PaperFigure(
-        title="Ant Twowalk, K (paper, Figure 7c)",
+        title="Ant Twowalk, K and W (paper, Figure 7c)",
         panel="fig7c_AntTwowalk_hyperparams",
         axis="cycles",
         steps=60 * WORKERS,
         series=(
-            Series("twowalk/ours", "K = 2", "K2", cycle=30),
-            Series("twowalk/k1", "K = 1", "K1", cycle=30),
-            Series("twowalk/k4", "K = 4", "K4", cycle=30),
+            Series("twowalk/ours", "K = 2, W = 8", "K2", cycle=32),
+            Series("twowalk/shared", "K = 1, the shared policy", "K1", cycle=32, method="k1"),
+            Series("twowalk/k4", "K = 4", "K4", cycle=32),
+            Series("twowalk/k8", "K = 8", "K8", cycle=32),
+            Series("twowalk/no-warmup", "W = 0", "W0", cycle=32),
+            Series("twowalk/w2", "W = 2", "W5", cycle=26),
+            Series("twowalk/w16", "W = 16", "W40", cycle=40),
         ),
-        caption=f"A cycle is W + U iterations: 30 here, 60 in the paper. {ANT}",
+        caption=f"A cycle is W + U iterations: 32 here, 60 in the paper. {ANT}",
     ),
     "fig7d": PaperFigure(
         title="Humanoid Walk/Crawl, full training (paper, Figure 7d)",
@@ -204,11 +220,12 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         steps=WORKERS,
         series=(
             Series("humanoid/ours", "MLSH, our setting", "MLSH"),
+            Series("humanoid/long", "MLSH, primitives form for 550 iterations"),
             Series("humanoid/shared", "shared policy", "shared"),
         ),
         caption=(
             "8 groups of 1 worker (paper: 10 of 12), D = 2000; physics by implicitfast; the first 200 iterations with one "
-            "macro-action an episode, then N = 200; W = 4, U = 20 (paper: 20, 40)."
+            "macro-action an episode unless said otherwise, then N = 200; W = 4, U = 20 (paper: 20, 40)."
         ),
         every=10,
     ),
@@ -224,7 +241,6 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
     "table2": PaperTable(
         title="Ant obstacle course, transfer (paper, Table 2)",
         series=(
-            Series("course/twowalk", "MLSH transfer, primitives of Twowalk", printed=193),
             Series("course/mazes", "MLSH transfer, primitives of the mazes", printed=193),
             Series("course/scratch", "single policy (PPO)", printed=0),
         ),

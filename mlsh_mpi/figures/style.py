@@ -17,10 +17,9 @@ COLOURS = {
     "ours": "#0072B2",
     "paper": "#56B4E9",
     "released": "#56B4E9",
-    "tuned": "#1B2A6B",
     "folds": "#1B2A6B",
+    "long": "#1B2A6B",
     "twelve": "#1B2A6B",
-    "rk4": "#B07AA1",
     "no-warmup": "#009E73",
     "n1": "#D6BE1E",
     "shared": "#D55E00",
@@ -29,18 +28,15 @@ COLOURS = {
     "rl2": "#CC79A7",
     "option-critic": "#E69F00",
     "actor-critic": "#882255",
-    # Transfer to the obstacle course, by what the primitives have learned in.
-    "twowalk": "#0072B2",
-    "mazes": "#56B4E9",
-    # Sweeps grow darker: K from sand to brown, W from pink to plum. The default is MLSH itself, W = 0 is no warm-up.
+    "mazes": "#0072B2",
+    # Sweeps grow darker: K from sand to brown, W from pink to plum. The default is MLSH itself.
     "k1": "#D2A24C",
     "k4": "#A66F1B",
     "k8": "#5E3A0A",
-    "w0": "#009E73",
     "w1": "#EBA9CF",
-    "w5": "#CF6CA6",
-    "w20": "#9C3A79",
-    "w40": "#611A49",
+    "w2": "#CF6CA6",
+    "w16": "#9C3A79",
+    "w20": "#611A49",
 }
 """The colour of each method, by the last part of its runs' name (or :attr:`Series.method`). The palette is that of Okabe and
 Ito with shades of its own colours, for readers who are colour-blind. It is not that of primitives (`mlsh_envs.window`), which no

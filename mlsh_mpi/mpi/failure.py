@@ -53,12 +53,19 @@ def report_failure(text: str, folder: Path | None, is_lowest_on_host: bool) -> N
             with (folder / "traceback.txt").open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            spoken = ""
-            with suppress(OSError):
-                spoken = (folder / "traceback.txt").read_text(encoding="utf-8")
-            if not is_lowest_on_host or here in spoken.partition("\n")[0]:
+            if not is_lowest_on_host or here in _first_line(folder / "traceback.txt"):
                 time.sleep(5)
                 return
         except OSError:
             pass
     warn(text)
+
+
+def _first_line(file: Path) -> str:
+    """The first line of a file that another rank has just created, and may not have written yet; empty if it cannot be read."""
+    for _ in range(20):
+        with suppress(OSError):
+            if text := file.read_text(encoding="utf-8"):
+                return text.partition("\n")[0]
+        time.sleep(0.1)
+    return ""

@@ -1,4 +1,4 @@
-"""The launcher's processes above this rank: mpirun, and its proxy on each host."""
+"""The launcher: its processes above this rank (mpirun, and its proxy on each host), and how it numbers ranks. Needs no MPI."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ NAMES = {
     *("prterun", "prted", "orterun", "orted"),
 }
 """Names of the launchers' processes, cut to the length that the kernel keeps."""
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+"""Environment variables in which launchers leave the number of a rank."""
 
 
 def above() -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import cloudpickle
 
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
@@ -64,7 +65,7 @@ def library_version() -> str:
 
 def promised_rank() -> int:
     """This process's rank according to the launcher, so that singletons do not all take themselves for rank 0."""
-    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"):
+    for name in RANK_VARIABLES:
         if name in os.environ:
             return int(os.environ[name])
     return MPI.COMM_WORLD.Get_rank() if WITHOUT_MPI is None else 0

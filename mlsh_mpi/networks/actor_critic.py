@@ -57,9 +57,12 @@ class Network:
         """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B)."""
         return self.head.log_prob(self.policy(parameters, observation), self.log_std(parameters), action)
 
-    def log_prob_and_value(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and values together; a network whose policy and value share layers evaluates these only once."""
-        return self.log_prob(parameters, observation, action), self.value(parameters, observation)
+    def evaluate(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities, values and entropies, (n, B) each; a network whose policy and value share layers evaluates these
+        only once."""
+        outputs, log_std = self.policy(parameters, observation), self.log_std(parameters)
+        log_prob, entropy = self.head.log_prob(outputs, log_std, action), self.head.entropy(outputs, log_std)
+        return log_prob, self.value(parameters, observation), entropy
 
     def log_std(self, parameters: Sequence[Tensor]) -> Tensor:
         """Logarithms of standard deviations, the same for every observation: (n, actions); (n, 0) where actions are discrete."""

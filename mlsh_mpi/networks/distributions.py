@@ -57,6 +57,14 @@ class Head(Protocol):
         """:meth:`log_prob`, and its backward pass written out: the same as autograd's, without a graph."""
         ...
 
+    def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
+        """Entropy of the policy in nats; of a Gaussian that in units of its actions: (n, B, outputs), (n, log_std) -> (n, B)."""
+        ...
+
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The backward pass of :meth:`entropy` written out: gradient by the entropies, (n, B) -> as :data:`Backward`."""
+        ...
+
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         """Kullback-Leibler divergence in nats from one policy to another: (B, outputs), (log_std,) of each -> (B,)."""
         ...
@@ -91,6 +99,12 @@ class Categorical:
 
         return log_pi.gather(-1, index).squeeze(-1), backward
 
+    def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
+        return _entropy(outputs)
+
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, None]:
+        return _entropy_backward(outputs, by_entropy), None
+
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         return _divergence(outputs, other)
 
@@ -111,8 +125,7 @@ class Exploring:
         return rng.random((*shape, 2), dtype=np.float32)
 
     def sample(self, outputs: Array, log_std: Array, noise: Array) -> Array:
-        uniform = np.minimum((noise[:, 1] * self.outputs).astype(np.int64), self.outputs - 1)
-        return np.where(self.explores(noise), uniform, _inverse_cdf(outputs, noise[:, 1]))
+        return np.where(self.explores(noise), uniform(noise[:, 1], self.outputs), _inverse_cdf(outputs, noise[:, 1]))
 
     def mode(self, outputs: Array) -> Array:
         return outputs.argmax(-1)
@@ -135,6 +148,12 @@ class Exploring:
             return torch.ops.aten._softmax_backward_data.default(by_pi, pi, -1, pi.dtype), None
 
         return torch.log(mixture), backward
+
+    def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
+        return _entropy(outputs)  # of the master's own policy, without exploration
+
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, None]:
+        return _entropy_backward(outputs, by_entropy), None
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         return _divergence(outputs, other)  # of the masters' own policies, without exploration
@@ -181,6 +200,12 @@ class Gaussian:
 
         return (squared * factor).sum(-1) - constant, backward
 
+    def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
+        return (log_std + 0.5 * np.log(2 * np.pi * np.e)).sum(-1, keepdim=True).expand(outputs.shape[:2])
+
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(outputs), by_entropy.sum(1, keepdim=True).expand(log_std.shape)
+
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         variance = np.exp(2 * (log_std - other_log_std))
         squared = ((outputs - other) * np.exp(-other_log_std)) ** 2
@@ -204,14 +229,33 @@ def head_for(space: gym.Space[Any], initial_std: float = 1.0) -> Head:
     raise UserError(f"primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in {space}")
 
 
-def _inverse_cdf(logits: Array, uniform: Array) -> Array:
+def uniform(noise: Array, choices: int) -> Array:
+    """Choices that are all as likely: (B,) numbers in [0, 1] -> (B,) from 0 to `choices` - 1."""
+    return np.minimum((noise * choices).astype(np.int64), choices - 1)
+
+
+def _inverse_cdf(logits: Array, noise: Array) -> Array:
     """Samples by inverting the cumulative softmax: (B, n), (B,) in [0, 1) -> (B,)."""
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     cumulative = weights.cumsum(-1)
-    return (cumulative[:, :-1] <= (uniform * cumulative[:, -1])[:, None]).sum(-1)
+    return (cumulative[:, :-1] <= (noise * cumulative[:, -1])[:, None]).sum(-1)
 
 
 def _divergence(logits: Array, other: Array) -> Array:
     """Kullback-Leibler divergence between two softmax distributions: (B, n) of each -> (B,)."""
     log_p, log_q = (values - np.logaddexp.reduce(values, -1, keepdims=True) for values in (logits, other))
     return (np.exp(log_p) * (log_p - log_q)).sum(-1)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    """Entropies of softmax distributions: (..., n) -> (...)."""
+    log_pi = torch.log_softmax(logits, -1)
+    return -(log_pi.exp() * log_pi).sum(-1)
+
+
+def _entropy_backward(logits: Tensor, by_entropy: Tensor) -> Tensor:
+    """dH / dlogits = -pi (log pi + H): (..., n), (...) -> (..., n)."""
+    log_pi = torch.log_softmax(logits, -1)
+    pi = log_pi.exp()
+    entropy = -(pi * log_pi).sum(-1, keepdim=True)
+    return (log_pi + entropy).mul_(pi).mul_(-by_entropy.unsqueeze(-1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -79,6 +79,8 @@ class Skills:
     columns: Array
     """Indices of the part of an observation that primitives see; masters see all of it."""
     observation_filter: ObservationFilter | None
+    deterministic: bool = field(default=False, kw_only=True)
+    """Whether the primitives always take their most likely action."""
 
     @property
     def head(self) -> Head:
@@ -87,7 +89,7 @@ class Skills:
 
     def acting(self, primitive: Array, *, deterministic: bool = False) -> Act:
         """A function for the lanes' actions while these primitives, (L,), run in them."""
-        return actor(self.primitives, primitive, deterministic=deterministic)
+        return actor(self.primitives, primitive, deterministic=deterministic or self.deterministic)
 
     def observe(self, raw: Array) -> Array:
         """Raw observations (L, observation) as policies see them: filtered, if there is a filter."""

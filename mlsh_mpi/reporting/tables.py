@@ -35,14 +35,16 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
     """The header of a training run: what runs on which ranks, and how much is left after `done` iterations."""
     steps, workers = steps_per_iteration(config, family, groups), groups * config.sampling.workers
     hierarchy, iterations = config.hierarchy, config.run.iterations
-    forming = ""
+    at_first = ""
     if hierarchy.forming_iterations:
-        forming = f" ({family.episode_length} for the first {hierarchy.forming_iterations} iterations)"
+        at_first = f" ({family.episode_length} for the first {hierarchy.forming_iterations} iterations)"
+    if hierarchy.uniform_iterations:
+        at_first += f", chosen by chance for the first {hierarchy.uniform_iterations} iterations"
     lines = {
         "preset": f"{config.preset}, seed {config.run.seed}, on {family.name}",
         "ranks": _ranks(job),
         "workers": f"{workers} in {groups} groups; each group has a task and a master of its own",
-        "hierarchy": f"K = {hierarchy.primitives} primitives, N = {hierarchy.macro_length}{forming}, "
+        "hierarchy": f"K = {hierarchy.primitives} primitives, N = {hierarchy.macro_length}{at_first}, "
         f"W = {hierarchy.warmup}, U = {hierarchy.joint}",
         "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
         "folder": str(folder),

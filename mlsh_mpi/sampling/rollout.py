@@ -11,7 +11,7 @@ import numpy as np
 
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Array, Stack
-from mlsh_mpi.networks.distributions import Exploring, Head
+from mlsh_mpi.networks.distributions import Exploring, Head, uniform
 from mlsh_mpi.networks.inference import Skills, outputs_of
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import Episodes, RunningEpisodes, Step, Streams
@@ -78,6 +78,15 @@ def master_policy(masters: Stack, exploration: float) -> Master:
         blocks = observation.reshape(masters.n, -1, observation.shape[-1])
         outputs = outputs_of(masters, blocks).reshape(len(observation), -1)
         return Decisions(head.sample(outputs, outputs, noise), head.explores(noise))
+
+    return decide
+
+
+def uniform_choice(primitives: int) -> Master:
+    """Uniformly random choices, from which primitives learn as from a master's own."""
+
+    def decide(_: Array, noise: Array) -> Decisions:
+        return Decisions(uniform(noise[:, 1], primitives), np.zeros(len(noise), np.bool_))
 
     return decide
 

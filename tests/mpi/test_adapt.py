@@ -208,7 +208,10 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(oth
         ([], ["name a run folder or its phi.pt"]),
         (["nowhere/phi.pt"], ["nowhere/phi.pt cannot be read"]),
         (["moving-bandit"], ["there is no preset 'moving-bandit'", "moving-bandits"]),
-        (["ant-mazes"], ["ant-mazes is a preset, with nothing trained", "shipped primitives (", "--method scratch"]),
+        (
+            ["four-rooms-blind"],
+            ["four-rooms-blind is a preset, with nothing trained", "shipped primitives (", "--method scratch"],
+        ),
         (["moving-bandits", "--groups", "3"], ["--groups is a matter of training", "--test-masters"]),
         (["moving-bandits", "--held-out", "--task", "goal=1"], ["--held-out and --task both say"]),
         (["moving-bandits", "--updates", "0"], ["--updates must be greater than 0"]),

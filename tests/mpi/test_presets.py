@@ -76,7 +76,8 @@ def test_the_presets_are_the_papers_experiments():
         "humanoid-combination-paper": (200, 2, 20, 40),
     }
     ours = {name.removesuffix("-paper") for name in expected} - {"four-rooms"}
-    assert sorted(NAMES) == sorted([*expected, *ours, "four-rooms-blind"])
+    others = ["four-rooms-blind", "key-door", "allwalk", "ant-movement", "walker-obstacles", "swimmer-bandits"]
+    assert sorted(NAMES) == sorted([*expected, *ours, *others])
     for name, values in expected.items():
         hierarchy, sampling = PRESETS[name].config.hierarchy, PRESETS[name].config.sampling
         assert (hierarchy.macro_length, hierarchy.primitives, hierarchy.warmup, hierarchy.joint) == values

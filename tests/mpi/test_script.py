@@ -136,6 +136,14 @@ def test_a_script_may_run_as_often_as_it_likes(corridor, ranks):
     assert result.stdout.count("holds this run, finished") == 2
 
 
+def test_an_environment_with_a_preset_begins_with_its_settings(tmp_path):
+    (tmp_path / "script.py").write_text(f"import mlsh_mpi\nmlsh_mpi.run(env='mlsh/Allwalk-v0', {SMALL})\n")
+    result = mpirun(2, "script.py", cwd=tmp_path).succeeded()
+    assert result.stdout.count("mlsh/Allwalk-v0 begins with the settings of the preset allwalk\n") == 1
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert (config["preset"], config["hierarchy"]["primitives"]) == ("allwalk", 4)
+
+
 def test_an_environment_typed_into_an_interpreter_needs_no_file(corridor):
     call = "from corridor import SIZES\nmlsh_mpi.run(env=Corridor, folder='run', **SIZES)"
     typed = f"{readme_lines().split('if __name__')[0]}\n{call}"

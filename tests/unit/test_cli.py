@@ -14,14 +14,15 @@ from mlsh_mpi import __main__ as command
 from mlsh_mpi.agents.hierarchy import Hierarchy
 from mlsh_mpi.agents.primitives import load
 from mlsh_mpi.algorithm.saved_primitives import save_phi
-from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args
+from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.overrides import with_options
-from mlsh_mpi.config.presets import PRESETS
+from mlsh_mpi.config.presets import PRESETS, preset_of
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical
 from mlsh_mpi.networks.inference import Skills
-from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 BASE = PRESETS["moving-bandits"].config
@@ -60,6 +61,37 @@ def test_the_first_word_is_the_preset(name):
 )
 def test_options_override_the_preset(arguments, options):
     assert settings(*arguments.split()) == with_options(BASE, options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preset"),
+    [
+        ("--env mlsh/KeyDoor-v0", "key-door"),
+        ("--env=mlsh/AntMaze-v0", "ant-mazes"),
+        ("--env mlsh/AntBigCourse-v0 --seed 3", "ant-obstacle-course"),
+        ("--seed 3 --env mlsh/FourRooms-v0", "four-rooms"),
+        ("moving-bandits --env mlsh/KeyDoor-v0", "moving-bandits"),
+        ("--env here.there:Mine", "moving-bandits"),
+        ("--env CartPole-v1", "moving-bandits"),
+    ],
+)
+def test_without_a_presets_name_the_environments_preset_is_the_start(arguments, preset):
+    found = settings(*arguments.split())
+    env, seed = found.environment.env, found.run.seed
+    assert found == with_options(PRESETS[preset].config, {"env": env, "seed": seed})
+    assert env in arguments
+
+
+def test_it_is_said_which_preset_an_environment_has_chosen(capsys):
+    line = "mlsh/KeyDoor-v0 begins with the settings of the preset key-door\n"
+    for arguments, said in (("", ""), ("key-door", ""), ("--env a:B", ""), ("--env mlsh/KeyDoor-v0 --seed 3", line)):
+        parse_train_args(arguments.split())
+        assert capsys.readouterr().out == said
+
+
+def test_every_environment_has_a_preset_that_is_not_the_papers():
+    for env in known_environments():
+        assert not preset_of(env).endswith("-paper")
 
 
 @pytest.mark.parametrize(("words", "preset"), [("twowalk", "ant-twowalk"), ("twowalk-shared", "ant-twowalk-shared")])
@@ -246,6 +278,16 @@ def test_one_command_starts_the_others(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["mlsh", "seeds", "a", "--picture", "b.png"])
     command.main()
     assert called == [["mlsh seeds", "a", "--picture", "b.png"]]
+
+
+@pytest.mark.parametrize("arguments", ["train --help", "train four-rooms --list", "adapt --help", "replay --help"])
+def test_help_needs_neither_torch_nor_mpi(arguments):
+    program = "import atexit, sys; atexit.register(lambda: print({'torch', 'mpi4py'} & set(sys.modules), file=sys.stderr))"
+    program += "; from mlsh_mpi.__main__ import main; main()"
+    plain = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    shown = subprocess.run([sys.executable, "-c", program, *arguments.split()], env=plain, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "set()\n")
+    assert "moving-bandits" in shown.stdout or "RUN_OR_PHI" in shown.stdout
 
 
 def test_a_smoke_run_is_small_and_may_be_changed():

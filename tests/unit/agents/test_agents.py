@@ -31,7 +31,7 @@ def walks():
     return load("ant-twowalk")
 
 
-def made(tmp_path, env="mlsh/HumanoidWalkCrawl-v0", preset="humanoid-walk-crawl"):
+def made(tmp_path, env="mlsh/HumanoidWalkCrawl-v0", preset="humanoid-walk-crawl-paper"):
     """Random primitives with a filter, saved and loaded again; and what they were saved from."""
     family, config = TaskFamily.of(EnvironmentMaker(env, None)), preset_config(preset)
     head = head_for(family.action_space, 0.5)

@@ -174,6 +174,16 @@ def test_a_master_learns_to_run_the_primitive_that_pays():
     assert after > before + 0.1
 
 
+def test_a_master_that_was_paid_nothing_stays_undecided():
+    config, _, masters, rollout = setting()
+    reward = np.zeros_like(rollout.steps.reward)
+    reward[7, [0, 9]] = 1, -1  # once to the first master and once to the third; each has four lanes
+    unpaid = dataclasses.replace(rollout, steps=rollout.steps._replace(reward=reward))
+    before = masters.stack.flat.clone()
+    masters_updated(config, masters, unpaid)
+    assert (masters.stack.flat != before).any(1).tolist() == [True, False, True, False]
+
+
 def reference_of(rollout, stack, row, policy):
     """Values and log-probabilities of all samples by one actor-critic, (L * T,), lanes first."""
     parameters = textbook.row_of(stack.named_parameters(), row)

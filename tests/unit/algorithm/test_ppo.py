@@ -23,6 +23,7 @@ HEADS = {
     "gaussian": (Gaussian(2), textbook.gaussian),
 }
 CONFIG = PrimitivePPO(clip=0.2, value_coefficient=0.5)
+BONUS = dataclasses.replace(CONFIG, entropy_coefficient=0.3)
 
 
 def stack_of(head, n=2, seed=0, hidden=(8, 8)):
@@ -88,12 +89,15 @@ def test_padding_adds_little_and_few_widths_occur(size):
     assert ppo._width(size, regular=size) == size
 
 
-@pytest.mark.parametrize("kind", HEADS)
-def test_the_gradient_is_that_of_the_textbook_loss(kind):
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [*((kind, CONFIG) for kind in HEADS), ("categorical", BONUS), ("gaussian", BONUS)],  # a mixture's entropy is another
+)
+def test_the_gradient_is_that_of_the_textbook_loss(kind, config):
     head, policy = HEADS[kind]
     stack = stack_of(head)
     minibatch = minibatch_of(stack, 60)
-    counts = ppo.PPOUpdate(stack, CONFIG).gradient([(0, minibatch)], lambda _: None)
+    counts = ppo.PPOUpdate(stack, config).gradient([(0, minibatch)], lambda _: None)
     ratio = torch.exp(stack.log_prob(minibatch.observation, minibatch.action) - minibatch.log_prob)
     assert (ratio > 1.2).any()
     assert (ratio < 0.8).any()
@@ -103,7 +107,12 @@ def test_the_gradient_is_that_of_the_textbook_loss(kind):
         names = ("observation", "action", "log_prob_then", "advantage", "target")
         samples = {name: values[row][used] for name, values in zip(names, minibatch[:5], strict=True)}
         expected = textbook.gradient(
-            textbook.row_of(stack.named_parameters(), row), policy, **samples, clip=0.2, value_coefficient=0.5
+            textbook.row_of(stack.named_parameters(), row),
+            policy,
+            **samples,
+            clip=0.2,
+            value_coefficient=0.5,
+            entropy_coefficient=config.entropy_coefficient,
         )
         torch.testing.assert_close(stack.gradient[row].double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -128,10 +137,11 @@ def test_rows_computed_apart_have_the_gradient_of_rows_computed_together(kind):
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("config", [CONFIG, BONUS])
 @pytest.mark.parametrize("kind", HEADS)
-def test_the_written_out_gradient_has_the_bits_of_autograd(kind):
+def test_the_written_out_gradient_has_the_bits_of_autograd(kind, config):
     stack = stack_of(HEADS[kind][0], n=3)
-    gradients = ppo.Gradients(stack, CONFIG)
+    gradients = ppo.Gradients(stack, config)
     for seed, first in ((0, 0), (1, 0), (2, 1)):
         minibatch = minibatch_of(stack, 33, seed)
         found = []

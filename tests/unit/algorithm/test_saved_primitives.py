@@ -26,7 +26,7 @@ CONFIG = preset_config("ant-twowalk")
 def trained(family=TWOWALK, config=CONFIG):
     """Skills with parameters and a filter that have been somewhere."""
     stack = Stack(2, Network(len(family.primitive_columns), head_for(family.action_space), config.network.hidden))
-    stack.flat.normal_()
+    stack.flat.normal_(generator=torch.Generator().manual_seed(0))
     observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
     if observation_filter:
         observation_filter.merge(Moments.of(np.random.default_rng(0).normal(3, 2, size=(50, family.observation_size))))
@@ -50,6 +50,19 @@ def test_what_is_read_is_what_was_written(phi, name):
     assert torch.equal(again.primitives.flat, skills.primitives.flat)
     raw = np.random.default_rng(1).normal(size=(4, TWOWALK.observation_size))
     np.testing.assert_array_equal(again.observe(raw), skills.observe(raw))
+
+
+def test_a_test_decides_whether_they_sample(phi):
+    saved, noise = load_phi(phi[0]), np.random.default_rng(0).normal(size=(3, 2, 8)).astype(np.float32)
+    seen = np.random.default_rng(1).normal(size=(2, len(TWOWALK.primitive_columns))).astype(np.float32)
+    for deterministic in (True, False):
+        config = dataclasses.replace(
+            CONFIG, hierarchy=dataclasses.replace(CONFIG.hierarchy, deterministic_primitives=deterministic)
+        )
+        act = saved.tested_by(config).skills(TWOWALK).acting(np.array([0, 1]))
+        once, again, most_likely = act(seen, noise[0]), act(seen, noise[1]), act(seen, 0 * noise[2])
+        assert np.array_equal(once, again) == deterministic
+        assert np.array_equal(once, most_likely) == deterministic
 
 
 def test_another_environment_of_the_same_body_takes_them(phi):
@@ -105,7 +118,8 @@ def test_settings_that_came_later_have_their_defaults(phi):
 
 def test_primitives_of_format_1_act_as_they_did_though_actions_are_now_drawn_in_units_of_the_half_width(tmp_path):
     """A humanoid's motors take +-0.4."""
-    family, config = TaskFamily.of(EnvironmentMaker("mlsh/HumanoidWalkCrawl-v0", None)), preset_config("humanoid-walk-crawl")
+    config = preset_config("humanoid-walk-crawl-paper")
+    family = TaskFamily.of(EnvironmentMaker.of(config.environment))
     skills = trained(family, config)
     save_phi(tmp_path / "phi.pt", skills, config, family)
     saved = torch.load(tmp_path / "phi.pt", weights_only=True)

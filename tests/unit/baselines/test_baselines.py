@@ -13,13 +13,14 @@ from mlsh_mpi.baselines import maml, option_critic
 from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes
 from mlsh_mpi.baselines.single_policy import Filters
 from mlsh_mpi.config import methods
+from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import with_options
-from mlsh_mpi.config.presets import BASELINES, PRESETS, preset_config
+from mlsh_mpi.config.presets import PRESETS, preset_config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import Skills, outputs_of
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -261,3 +262,14 @@ def test_methods_that_do_not_fit_what_was_trained_are_refused():
         registry.learners("fine-tune", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
     with pytest.raises(UserError, match="--method rl2 does not go with what mlsh has trained"):
         registry.learners("rl2", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_single_policy_samples_where_it_learns_and_elsewhere_as_it_is_told(deterministic):
+    there = adaptation_set("mlsh/MovingBandits-v0", [0], steps=100, deterministic_primitives=deterministic)
+    learner = registry.learners("scratch", there, None)
+    assert learner.explores == deterministic
+    for explore in (True, False):
+        steps = learner.collect(0, explore=explore).steps
+        most_likely = outputs_of(learner._learner.stack, steps.observation.reshape(1, -1, 6))[0].argmax(-1)
+        assert np.array_equal(steps.action.reshape(-1), most_likely) == (deterministic and not explore)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import mlsh_envs  # noqa: F401 (registers the environments)
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.config.bounds import bounds_of
-from mlsh_mpi.config.overrides import from_dict, with_options
-from mlsh_mpi.config.presets import PRESETS, fitted, smoke
+from mlsh_mpi.config.overrides import fitted, from_dict, with_options
+from mlsh_mpi.config.presets import PRESETS, smoke
 from mlsh_mpi.config.settings import Config, MasterPPO
 from mlsh_mpi.errors import UserError
 
@@ -67,6 +67,10 @@ def test_the_default_preset_ends_at_the_papers_macro_length():
             {"forming_iterations": 125, "iterations": 125},
             ["end at N", "--iterations 125", "--iterations 126 or more"],
         ),
+        (
+            {"forming_iterations": 0, "uniform_iterations": 125, "iterations": 125},
+            ["end with the choices of masters", "are --uniform-iterations (125)", "--iterations 126 or more"],
+        ),
         ({"groups": 0}, ["--groups must be greater than 0", "is 0"]),
         ({"workers": -2}, ["--workers must be greater than 0", "is -2"]),
         ({"primitives": 0}, ["--primitives must be greater than 0", "is 0"]),
@@ -118,6 +122,8 @@ def test_the_forming_phase_keeps_its_share_of_fewer_iterations():
         assert fitted(with_options(bandits, {"iterations": asked}), bandits).hierarchy.forming_iterations == forming
     own = with_options(bandits, {"iterations": 5, "forming_iterations": 9})
     assert fitted(own, bandits) == own  # refused later, in words
+    mazes = PRESETS["ant-mazes"].config
+    assert fitted(with_options(mazes, {"iterations": 36}), mazes).hierarchy.uniform_iterations == 8
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import gymnasium
 import numpy as np
@@ -17,6 +16,7 @@ from mlsh_mpi.figures.panels import digitised
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable, Series
 from mlsh_mpi.tracking.curves import Curve, read_points, read_run, renewed, series_of, together, write_points
 from mlsh_mpi.tracking.statistics import interquartile_band, interquartile_mean
+from unit.figures.drawing import drawn, home_of
 
 PAPER = "panel,series,x,y,note\nfig0,MLSH,0,1.0,by eye\nfig0,MLSH,10,3.0,digitised\nfig1,MLSH,0,9.0,digitised\n"
 LISTED = [name for name in FIGURES if (command.HOME / name).exists()]
@@ -40,20 +40,11 @@ def trained(folder, values, metric="return/adapted"):
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """In place of launch/paper: one figure of two runs."""
-    folder = tmp_path / "paper"
-    (folder / "fig0").mkdir(parents=True)
-    (folder / "paper-curves.csv").write_text(PAPER)
+    folder = home_of(tmp_path, monkeypatch, {"fig0": FIGURE}, PAPER)
+    (folder / "fig0").mkdir()
     lines = [f"moving-bandits --seed {seed} --folder runs/some/run-seed{seed}" for seed in (0, 1)]
     (folder / "fig0" / "runs.txt").write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr(command, "HOME", folder)
-    monkeypatch.setattr(command, "FIGURES", {"fig0": FIGURE})
-    monkeypatch.chdir(tmp_path)
     return folder
-
-
-def drawn(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["figures", *map(str, arguments)])
-    command.main()
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():

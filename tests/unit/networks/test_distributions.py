@@ -44,6 +44,15 @@ def test_gaussian_log_prob_is_torchs():
     torch.testing.assert_close(Gaussian(3).log_prob(outputs, log_std, action), expected)
 
 
+def test_entropies_are_torchs():
+    outputs, log_std = torch.randn(2, 9, 3), torch.randn(2, 3)
+    own = torch.distributions.Categorical(logits=outputs).entropy()
+    for head in (Categorical(3), Exploring(3, 0.1)):
+        torch.testing.assert_close(head.entropy(outputs, NO_FREE), own)
+    normal = torch.distributions.Normal(outputs, log_std.exp()[:, None]).entropy().sum(-1)
+    torch.testing.assert_close(Gaussian(3).entropy(outputs, log_std), normal)
+
+
 @pytest.mark.parametrize("exploration", [0.0, 0.1, 1.0])
 def test_exploring_log_prob_is_that_of_the_mixture(exploration):
     outputs, action = torch.randn(2, 9, 4), torch.randint(4, (2, 9))

@@ -12,7 +12,7 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Streams
-from mlsh_mpi.sampling.rollout import Decisions, collect
+from mlsh_mpi.sampling.rollout import Decisions, collect, uniform_choice
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 T, N = 40, 4
@@ -121,3 +121,10 @@ def test_the_filter_in_float32_is_the_exact_one_to_seven_digits():
     found.merge(Moments.of(observation))
     exact = np.clip((observation - observation.mean(0)) / observation.std(0), -5, 5)
     np.testing.assert_allclose(found(observation.astype(np.float32)), exact, atol=2e-6 * 5)
+
+
+def test_choices_by_chance_are_even_and_count_as_a_masters_own():
+    noise = np.random.default_rng(0).random((9000, 2), dtype=np.float32)
+    found = uniform_choice(3)(np.zeros((9000, 4)), noise)
+    assert np.abs(np.bincount(found.primitive, minlength=3) - 3000).max() < 5 * np.sqrt(2000)
+    assert not found.explored.any()

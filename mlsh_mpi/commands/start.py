@@ -1,0 +1,33 @@
+"""Starts a command by its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+
+from mlsh_mpi.errors import exit_on_user_error
+from mlsh_mpi.mpi.launchers import RANK_VARIABLES
+
+COMMANDS = {
+    "train": ("mlsh_mpi.commands.train", "train primitives on a distribution of tasks", "[PRESET]"),
+    "adapt": ("mlsh_mpi.commands.adapt", "learn single tasks over trained primitives", "RUN_OR_PHI"),
+    "replay": ("mlsh_mpi.commands.replay", "film episodes before and after learning", "RUN_OR_PHI"),
+    "figures": ("mlsh_mpi.figures.__main__", "draw the paper's figures from runs", "FIGURE"),
+    "seeds": ("mlsh_mpi.reporting.seeds", "draw several runs together", "RUN..."),
+    "doctor": ("mlsh_mpi.commands.doctor", "look for what would go wrong on these hosts", ""),
+}
+"""Module, summary and first argument of each command."""
+PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
+"""What parses the arguments of a command, in `mlsh_mpi.cli`."""
+SHOWING = {"-h", "--help", "--list", "--print-config"}
+"""Arguments with which a command only shows something."""
+
+
+def start(name: str, arguments: Sequence[str]) -> None:
+    """Starts a command. Where it only shows something and no launcher has started it, it needs neither MPI nor torch."""
+    if name in PARSERS and SHOWING & set(arguments) and not os.environ.keys() & RANK_VARIABLES:
+        with exit_on_user_error():
+            getattr(import_module("mlsh_mpi.cli"), PARSERS[name])(arguments)
+    else:
+        import_module(COMMANDS[name][0]).main()

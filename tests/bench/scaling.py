@@ -1,6 +1,6 @@
 """Does a job lose anything by being spread over ranks? On this machine's cores, under the MPI of this Python.
 
-python tests/bench/scaling.py [pair] [crowd] [start] [--repeats 5] [--quick] [--check]
+python tests/bench/scaling.py [pair] [crowd] [start] [first] [--repeats 5] [--quick] [--check]
 
 pair: Ant Twowalk on as many ranks as there are cores against as many runs of one rank at the same time, in turns, so that both
 keep every core busy. A rank has one group of one worker (2000 steps an iteration), W = 4, U = 8: the paper's mix of warm-up and
@@ -10,6 +10,9 @@ crowd: the same (W = 1, U = 2) and Moving Bandits on more and more ranks for the
 
 start: 64 ranks of the trainer, until every one could begin to collect, against 64 ranks that import torch, gymnasium, mujoco and
 mpi4py and do nothing: wall time, and memory a rank (proportional set size), in turns.
+
+first: what a user waits for, on as many ranks as there are cores: from the command to the first iteration of `moving-bandits`,
+in turns with ranks that only import; and the help.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs import Figures, Job, begun, figures, figures_of_running, run_program, train_program
+from jobs import Figures, Job, begun, figures, figures_of_running, mpirun_path, run_program, train_program
 
 CORES = len(os.sched_getaffinity(0))
 ANT: Figures = {"preset": "ant-twowalk-paper"}
@@ -39,7 +42,7 @@ CROWD = (2, 8, 16, 64)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="pair, crowd, start; all by default")
+    parser.add_argument("parts", nargs="*", help="pair, crowd, start, first; all by default")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="few ranks, one repeat: to try it out")
     parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
@@ -51,6 +54,7 @@ def main() -> None:
         "pair": lambda: pair(console, repeats, 24 if given.quick else 36),
         "crowd": lambda: [of_crowd(console, name, setting, crowd) for name, setting in (("ant", ANT), ("bandits", BANDITS))],
         "start": lambda: start(console, repeats, 4 if given.quick else 64),
+        "first": lambda: first(console, repeats),
     }
     if unknown := set(given.parts) - set(parts):
         parser.error(f"there is no part {', '.join(unknown)}: choose from {', '.join(parts)}")
@@ -127,6 +131,33 @@ def start(console: Console, repeats: int, ranks: int) -> bool:
         table.add_row(unit, f"{statistics.median(alone):.1f}", f"{statistics.median(whole):.1f}", f"{ratios[-1]:.3f}")
     console.print(table)
     return max(ratios) <= 1.15
+
+
+def first(console: Console, repeats: int) -> bool:
+    """Up to the first iteration, and the help."""
+    seconds: dict[str, list[float]] = {"imports alone": [], "first iteration (goal 3 s)": [], "help (goal 0.5 s)": []}
+    train = [sys.executable, "-m", "mlsh_mpi.train"]
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            alone = figures(job_of(CORES, "imports", {"began": time.time()}))["seconds"]
+            command = [mpirun_path(), "-np", str(CORES), *train, "moving-bandits", "--folder", f"{folder}/run"]
+            found = (alone, _seconds_until(r"training +1/", command), _seconds_until("--iterations", [*train, "--help"]))
+        for name, each in zip(seconds, found, strict=True):
+            seconds[name].append(each)
+    medians = {name: statistics.median(every) for name, every in seconds.items()}
+    console.print(f"{CORES} ranks: " + ", ".join(f"{name} {median:.2f} s" for name, median in medians.items()))
+    return medians["first iteration (goal 3 s)"] <= 3 and medians["help (goal 0.5 s)"] <= 0.5
+
+
+def _seconds_until(pattern: str, command: list[str]) -> float:
+    """From the start of a command until it has said something."""
+    began = time.monotonic()
+    with Job(command, Path.cwd()) as job:
+        while not re.search(pattern, job.stdout):
+            if job.process.poll() is not None and not re.search(pattern, job.stdout):
+                sys.exit(f"{' '.join(command)} ended without {pattern}: {job.wait()}")
+            time.sleep(0.005)
+        return time.monotonic() - began
 
 
 def imports_program(setting: Figures) -> None:

@@ -40,10 +40,10 @@ def run(preset: str, seed: int, iterations: int, folder: Path) -> dict[str, Any]
     return summary
 
 
-def is_separated(forced: np.ndarray) -> bool:
+def is_separated(forced: np.ndarray, least_own: float = OWN, most_other: float = OTHER) -> bool:
     """Whether one primitive serves the first task and the other the second: (2, 2) returns of primitives on tasks."""
     own, other = np.diag(forced), forced[[1, 0], [0, 1]]
-    return any(mine.min() >= OWN and theirs.max() <= OTHER for mine, theirs in ((own, other), (other, own)))
+    return any(mine.min() >= least_own and theirs.max() <= most_other for mine, theirs in ((own, other), (other, own)))
 
 
 def main() -> None:

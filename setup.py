@@ -71,6 +71,7 @@ setup(
             "mypy>=2.4",
             "pygame-ce>=2.5.2",
             "pytest>=8.2",
+            "pytest-rerunfailures>=15",
             "pytest-xdist>=3.8",
             "ruff>=0.17",
             "stable-baselines3>=2.7",

@@ -144,7 +144,7 @@ class Machines:
         setup = f"hostname {name} && mount --make-rprivate / && mount -t tmpfs tmpfs /dev/shm && exec sleep infinity"
         anchor = subprocess.Popen(["unshare", *NAMESPACES, "sh", "-c", setup], start_new_session=True, stdin=subprocess.DEVNULL)
         self._anchors[name] = anchor
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while Path(f"/proc/{anchor.pid}/comm").read_text() != "sleep\n":
             assert time.monotonic() < deadline, f"the host {name} does not start"
             time.sleep(0.02)

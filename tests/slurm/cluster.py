@@ -48,6 +48,7 @@ MpiDefault=pmi2
 ReturnToService=1
 InactiveLimit=0
 KillWait=5
+OverTimeLimit=2
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
@@ -111,7 +112,7 @@ class Cluster:
     def clear(self) -> None:
         """Ends all jobs."""
         self.run("scancel", "--user=root")
-        if not self._until(lambda: not self.run("squeue", "-h") and not self.processes("mlsh_mpi"), 20, strict=False):
+        if not self._until(lambda: not self.run("squeue", "-h") and not self.processes("mlsh_mpi"), 60, strict=False):
             self._kill("mlsh_mpi")
 
     def _kill(self, *words: str) -> None:
@@ -139,7 +140,7 @@ class Cluster:
         """
         words = [str(word) for word in command]
         done = subprocess.run(
-            words, cwd=cwd, env=self.environment | extra, capture_output=True, text=True, timeout=60, check=False
+            words, cwd=cwd, env=self.environment | extra, capture_output=True, text=True, timeout=180, check=False
         )
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, words, done.stdout, done.stderr)
@@ -158,7 +159,7 @@ class Cluster:
         """Of a job: PENDING, RUNNING, COMPLETED and so on."""
         return self.fields(job)["JobState"]
 
-    def wait_for(self, what: str, condition: Callable[[], bool], patience: float = 300) -> None:
+    def wait_for(self, what: str, condition: Callable[[], bool], patience: float = 900) -> None:
         """Waits until something has come true.
 
         Raises:
@@ -182,7 +183,7 @@ class Cluster:
         self._start("slurmctld", "-D", "-c")
         for node in range(1, NODES + 1):
             self._start("slurmd", "-D", "-N", f"n{node}")
-        self._until(lambda: self.run("sinfo", "-h", "-o", "%D %T").split() == [str(NODES), "idle"], 120)
+        self._until(lambda: self.run("sinfo", "-h", "-o", "%D %T").split() == [str(NODES), "idle"], 300)
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.folder / f"{name}.out").open("ab") as out:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,14 @@ def run_program(programs: Mapping[str, Callable[[Figures], None]], main: Callabl
 
 
 def train_program(setting: Figures) -> None:
-    """Algorithm 1 on all ranks, a group each of one worker.
+    """Algorithm 1 on all ranks, a group each of one worker if nothing else is set.
 
-    Rank 0 prints "seconds", when each iteration ended; "rows", the metrics of each; "steps" of an iteration; and "awake", the
-    part of its cores' time that the job used.
+    Rank 0 prints "seconds", when each iteration ended; "rows", the metrics of each; "steps" of an iteration; "cpu", seconds of
+    all ranks from their start; and "awake", the part of its cores' time that the job used.
 
     Args:
-        setting: options of the trainer, with "preset", and "in_step" if all groups are to be in the same phase.
+        setting: options of the trainer, with "preset"; "in_step" if all groups are to be in the same phase; and "until", a
+            metric, a number of its latest values, and the mean of these at which training ends.
     """
     from mlsh_mpi.algorithm import schedule
     from mlsh_mpi.algorithm.mlsh import train
@@ -71,22 +73,26 @@ def train_program(setting: Figures) -> None:
     from mlsh_mpi.sampling.task_family import TaskFamily
 
     preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
+    metric, latest, level = setting.pop("until", ("", 1, 0.0))
     if in_step:
         staggered = schedule.phase
         schedule.phase = lambda iteration, _, __, warmup, joint: staggered(iteration, 0, 1, warmup, joint)
     seconds, rows = [], []
     with job() as current:
         config = with_options(PRESETS[preset].config, {"workers": 1, "groups": current.world.size, **setting})
-        maker = EnvironmentMaker(config.environment.env, None)
+        maker = EnvironmentMaker.of(config.environment)
 
         def on_iteration(metrics: dict[str, float], _: object) -> bool:
             seconds.append(time.perf_counter())
             rows.append(metrics)
-            return False
+            values = [row[metric] for row in rows if isfinite(row.get(metric, nan))][-latest:]
+            return len(values) == latest and sum(values) / latest >= level
 
         wall, cpu = time.perf_counter(), time.process_time()
         train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
         used = current.world.allgather((time.process_time() - cpu) / (time.perf_counter() - wall))
+        in_all = sum(current.world.allgather(time.process_time()))
         if current.world.rank == 0:
-            steps = current.world.size * config.sampling.steps
-            print(json.dumps({"seconds": seconds, "rows": rows, "steps": steps, "awake": sum(used) / current.cores}))
+            steps = config.sampling.groups * config.sampling.workers * config.sampling.steps
+            found = {"seconds": seconds, "rows": rows, "steps": steps, "cpu": in_all, "awake": sum(used) / current.cores}
+            print(json.dumps(found))

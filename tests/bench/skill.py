@@ -1,0 +1,173 @@
+"""How long is it from the command to a trained skill? Wall time and CPU time, on one rank and on two; and on many, foretold.
+
+python tests/bench/skill.py [bandits twowalk mazes humanoid] [--seeds 3] [--ranks 1 2] [--paper] [--foretell] [--quick]
+
+A skill is there when the mean of the last ten returns after the warm-up (`return/adapted`) has come to its level: primitives have
+then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same level is waited for
+at the paper's settings, one worker a group, for at most three times as many steps as ours took.
+
+--foretell: what more ranks, a core each, would make of it. An iteration of a rank takes as long as its workers need for sampling
+and learning (measured on one rank, with several numbers of workers; the part that does not grow with them is in every rank's
+time), and the sums of an iteration cost what the model of communication.py says of a network. No more ranks than workers can
+have work, so that beyond these only more workers help, whose effect on learning this does not know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from communication import NETWORKS, sum_seconds
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from jobs import Figures, begun, figures, run_program, train_program
+
+LATEST = 10
+RANKS = (1, 2, 8, 64, 120, 1024)
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A preset and the return at which its skill is there."""
+
+    preset: str
+    level: float
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Groups and workers of the preset, which the jobs of these benchmarks would else set."""
+        from mlsh_mpi.config.presets import PRESETS
+
+        sampling = PRESETS[self.preset].config.sampling
+        return {"groups": sampling.groups, "workers": sampling.workers}
+
+
+SKILLS = {
+    "bandits": Skill("moving-bandits", 37.0),
+    "twowalk": Skill("ant-twowalk", -0.40),
+    "mazes": Skill("ant-mazes", 400.0),
+    "humanoid": Skill("humanoid-walk-crawl", 2606.0),
+}
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a run took until its skill was there, or until it ended without."""
+
+    reached: bool
+    wall: float
+    """Seconds from the command to the end of the job."""
+    cpu: float
+    """Seconds of all ranks."""
+    steps: int
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As text."""
+        known = "" if self.reached else "not within "
+        return f"{known}{self.wall:,.0f}", f"{self.cpu:,.0f}", f"{self.steps / 1e6:.2f}"
+
+
+def run(ranks: int, level: float, setting: dict[str, Any]) -> Took:
+    """Trains until the level is reached, or to the end of the iterations."""
+    began = time.perf_counter()
+    found = figures(begun(__file__, "train", {"until": ("return/adapted", LATEST, level), **setting}, "-np", str(ranks)))
+    wall = time.perf_counter() - began
+    latest = [row["return/adapted"] for row in found["rows"] if np.isfinite(row.get("return/adapted", np.nan))][-LATEST:]
+    return Took(float(np.mean(latest)) >= level, wall, found["cpu"], len(found["rows"]) * found["steps"])
+
+
+def measure(console: Console, name: str, seeds: int, ranks: list[int], paper: bool, quick: bool) -> None:
+    """Prints a row for every number of ranks, and one for the paper's settings."""
+    skill = SKILLS[name]
+    few = {"iterations": 12} if quick else {}
+    rows: dict[str, list[Took]] = {}
+    for seed in track(range(seeds), description=name):
+        for count in ranks:
+            setting = {"preset": skill.preset, "seed": seed, **skill.size, **few}
+            rows.setdefault(f"{skill.preset}, {count} ranks", []).append(run(count, skill.level, setting))
+        if paper:
+            longest = 3 * max(took.steps for all_took in rows.values() for took in all_took)
+            setting = {"preset": f"{skill.preset}-paper", "seed": seed, "groups": 10, "workers": 1}
+            setting["iterations"] = max(LATEST, longest // 20_000)
+            rows.setdefault(f"{skill.preset}-paper, {max(ranks)} ranks", []).append(run(max(ranks), skill.level, setting))
+    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians of {seeds}")
+    for heading in ("", "reached", "wall, s", "CPU, s", "million steps"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for label, all_took in rows.items():
+        middle = sorted(all_took, key=lambda took: took.wall)[len(all_took) // 2]
+        table.add_row(label, f"{sum(took.reached for took in all_took)} of {len(all_took)}", *middle.cells)
+    console.print(table)
+
+
+def foretell(console: Console, name: str, repeats: int) -> None:
+    """Steps a second of jobs with a core for each rank: the preset's own workers spread over them, and one worker a rank."""
+    skill = SKILLS[name]
+    preset, total = skill.preset, skill.size["groups"] * skill.size["workers"]
+    runs: dict[int, list[Figures]] = {}
+    for repeat in track(range(repeats), description=name):
+        for workers in (1, max(2, total // 4), total):
+            runs.setdefault(workers, []).append(_joint(preset, 1, workers, repeat))
+    each, alone = np.polyfit(list(runs), [statistics.median(map(_seconds, found)) for found in runs.values()], 1)
+    two = _joint(preset, 2, total, 0)
+    row, steps = two["rows"][-1], two["steps"] // total
+    calls, size = row["communication/calls"], row["communication/bytes"] / row["communication/calls"]
+    console.print(
+        f"{name}: a joint iteration takes {1e3 * alone:.0f} ms and {1e3 * each:.1f} ms a worker. {total} workers on two ranks "
+        f"took {_seconds(two):.3f} s; foretold without communication {alone + each * -(-total // 2):.3f} s",
+        highlight=False,
+    )
+    table = Table(title=f"{preset}: foretold steps a second, a core for each rank")
+    jobs = [f"{workers}, {network}" for workers in (f"{total} workers", "a worker a rank") for network in NETWORKS]
+    for heading in ("ranks", *jobs):
+        table.add_column(heading, justify="right")
+    for ranks in RANKS:
+        cells = []
+        for workers in (total, ranks):
+            for network in NETWORKS.values():
+                busy = min(ranks, workers)
+                sums = calls * sum_seconds(busy, size, *network) if busy > 1 else 0.0
+                cells.append(f"{workers * steps / (alone + each * -(-workers // busy) + sums):,.0f}")
+        table.add_row(f"{ranks:,}", *cells)
+    console.print(table)
+
+
+def _joint(preset: str, ranks: int, workers: int, seed: int) -> Figures:
+    """A run whose groups, of one worker each, learn jointly at the same time in three iterations of four."""
+    phases = {"in_step": True, "warmup": 1, "joint": 3, "iterations": 8, "forming_iterations": 0}
+    setting = {"preset": preset, "seed": seed, "groups": workers, "workers": 1, **phases}
+    return figures(begun(__file__, "train", setting, "-np", str(ranks)))
+
+
+def _seconds(run: Figures) -> float:
+    """Median of the joint iterations of the second cycle."""
+    return statistics.median(np.diff(run["seconds"])[4:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("skills", nargs="*", default=[], help=f"of {', '.join(SKILLS)}; bandits by default")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--paper", action="store_true", help="also the paper's settings")
+    parser.add_argument("--foretell", action="store_true", help="many ranks by a model, in place of the measurement")
+    parser.add_argument("--quick", action="store_true", help="few iterations: to try it out")
+    given = parser.parse_args()
+    if unknown := set(given.skills) - set(SKILLS):
+        parser.error(f"there is no skill {', '.join(unknown)}: choose from {', '.join(SKILLS)}")
+    console = Console(width=140)
+    for name in given.skills or ["bandits"]:
+        if given.foretell:
+            foretell(console, name, 1 if given.quick else 3)
+        else:
+            measure(console, name, given.seeds, given.ranks, given.paper, given.quick)
+
+
+if __name__ == "__main__":
+    run_program({"train": train_program}, main)

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from mlsh_mpi.config.overrides import fitted, from_dict
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, preset_config, preset_of, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
-from mlsh_mpi.output import say
+from mlsh_mpi.output import discard, say
 from mlsh_mpi.sampling.environment_maker import known_environments
 
 MEANINGLESS: dict[str, tuple[str, ...]] = {
@@ -222,6 +223,9 @@ def _parsed(default: Command, arguments: Sequence[str], prog: str, description: 
     try:
         with contextlib.nullcontext() if {"-h", "--help"} & set(arguments) else contextlib.redirect_stderr(heard):
             return tyro.cli(type(default), default=default, args=arguments, prog=prog, description=description)
+    except BrokenPipeError:  # whoever read the help has seen enough
+        discard(sys.stdout)
+        sys.exit()
     except SystemExit:
         if not heard.getvalue():
             raise

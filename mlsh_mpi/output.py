@@ -29,7 +29,12 @@ def _write(text: str, stream: object) -> None:
             known = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
             print(known, file=stream, flush=True)  # type: ignore[call-overload]
     except (OSError, ValueError):  # the disk is full, the reader has gone, or the stream is closed
-        with suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())  # type: ignore[attr-defined]  # or Python fails once more when it exits
-            os.close(nowhere)
+        discard(stream)
+
+
+def discard(stream: object) -> None:
+    """Lets what is still to be printed to a stream vanish, or Python would fail once more when it exits."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # type: ignore[attr-defined]
+        os.close(nowhere)

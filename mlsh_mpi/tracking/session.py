@@ -29,7 +29,7 @@ def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> 
     given, world = sys.argv[1:], current.world
     if {"-h", "--help"} & set(given):
         if world.rank == 0:
-            with suppress(SystemExit, BrokenPipeError):  # tyro exits after showing help, or part of it
+            with suppress(SystemExit):  # tyro exits after showing help
                 asked(given)
         return None
     return world.bcast(world.agreed(lambda: asked(given) if world.rank == 0 else None))

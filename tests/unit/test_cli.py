@@ -290,6 +290,15 @@ def test_help_needs_neither_torch_nor_mpi(arguments):
     assert "moving-bandits" in shown.stdout or "RUN_OR_PHI" in shown.stdout
 
 
+def test_who_reads_only_the_first_lines_of_a_help_sees_no_traceback():
+    command = [sys.executable, "-c", "from mlsh_mpi.__main__ import main; main()", "adapt", "--help"]
+    read, write = os.pipe()
+    os.close(read)
+    shown = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
 def test_a_smoke_run_is_small_and_may_be_changed():
     small = parse(["ant-mazes", "--smoke", "--iterations", "6"]).settings
     assert (small.preset, small.sampling.groups, small.run.iterations) == ("ant-mazes-smoke", 2, 6)

@@ -36,8 +36,9 @@ class Moments:
     @classmethod
     def of(cls, observations: Array) -> Moments:
         """Moments of (..., observation)."""
-        rows = observations.reshape(-1, observations.shape[-1]).astype(np.float64)
-        return cls(float(len(rows)), rows.sum(0), (rows**2).sum(0))
+        rows = observations.reshape(-1, observations.shape[-1])
+        squares = np.einsum("ti,ti->i", rows, rows, dtype=np.float64, casting="same_kind")  # without a copy of all rows
+        return cls(float(len(rows)), rows.sum(0, dtype=np.float64), squares)
 
 
 class ObservationFilter:

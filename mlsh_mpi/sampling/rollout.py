@@ -138,19 +138,20 @@ def collect(
     recording = _Recording.allocate(steps, episodes.begin(before), skills)
     at, seen = recording.steps, recording.seen
     clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
-    primitive, explored, t = before.primitive, before.explored, 0
+    primitive, explored, act, acting, t = before.primitive, before.explored, None, before.primitive, 0
     while t < steps:  # from one decision of any lane to the next
         at.decides[t] = decides = clock == 0
         decisions = master(seen[t], decision_noise[t])
         primitive = np.where(decides, decisions.primitive, primitive)
         explored = np.where(decides, decisions.explored, explored)
-        act = skills.acting(primitive)
+        if act is None or np.count_nonzero(primitive != acting):
+            act, acting = skills.acting(primitive), primitive
         begin, until = t, min(steps, t + macro_length - int(clock.max()))
         at.primitive[t:until], at.explored[t:until] = primitive, explored
-        ended = False
-        while t < until and not ended:
-            ended = recording.step(t, act(skills.primitive_view(seen[t]), noise[t]), episodes, skills)
-            t += 1
+        for t in range(begin, until):
+            if recording.step(t, act(skills.primitive_view(seen[t]), noise[t]), episodes, skills):
+                break
+        t += 1
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
     episodes.refuse("observation", recording.raw)
     episodes.refuse("reward", at.reward)

@@ -50,18 +50,24 @@ class Recorder(Lanes):
         self.world = lanes._vector.world
         self.episodes: list[tuple[mujoco.MjModel, np.ndarray, list[np.ndarray]]] = []
         self._now: list[list[np.ndarray]] = [[] for _ in range(self.count)]
+        self.recording = 0.0
+        """Seconds that keeping all this took, which are not the trainer's."""
 
     def reset(self, mask, seeds, tasks):
         observation = super().reset(mask, seeds, tasks)
+        entered = time.perf_counter()
         for lane in np.flatnonzero(mask):
             model, data = self.world.models[lane], self.world.datas[lane]
             self._now[lane] = []
             self.episodes.append((model, state_of(model, data), self._now[lane]))
+        self.recording += time.perf_counter() - entered
         return observation
 
     def step(self, action):
+        entered = time.perf_counter()
         for actions, one in zip(self._now, action, strict=True):
             actions.append(one)
+        self.recording += time.perf_counter() - entered
         return super().step(action)
 
     def replay(self) -> float:
@@ -104,10 +110,13 @@ def main() -> None:
 
         entered = time.perf_counter()
         train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
-        whole = time.perf_counter() - entered - replaying
+        measured = time.perf_counter() - entered - replaying
+        recording = maker.recorder.recording
+        whole = measured - recording
 
     physics = sum(bare)
-    shares = {name: np.mean([row[f"time/{name}"] for row in rows]) for name in ("environment", "policy", "learning")}
+    seconds = {name: measured * np.mean([row[f"time/{name}"] for row in rows]) for name in ("environment", "policy")}
+    shares = {"environment": (seconds["environment"] - recording) / whole, "policy": seconds["policy"] / whole}
     collecting = shares["environment"] + shares["policy"]
     steps = iterations * config.sampling.steps * config.sampling.groups * config.sampling.workers
     table = Table(title=f"{given.preset}, one rank, {config.sampling.groups * config.sampling.workers} workers, {steps:,} steps")

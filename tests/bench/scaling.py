@@ -4,7 +4,8 @@ python tests/bench/scaling.py [pair] [crowd] [start] [first] [--repeats 5] [--qu
 
 pair: Ant Twowalk on as many ranks as there are cores against as many runs of one rank at the same time, in turns, so that both
 keep every core busy. A rank has one group of one worker (2000 steps an iteration), W = 4, U = 8: the paper's mix of warm-up and
-joint iterations. A second job has all groups in the same phase, to tell apart what synchronous updates and the stagger cost.
+joint iterations. A second job has all groups in the same phase, to tell apart what synchronous updates and the stagger cost; a
+third has several groups a rank, as the preset's ten have on two ranks, and is compared with runs of as many groups.
 
 crowd: the same (W = 1, U = 2) and Moving Bandits on more and more ranks for the same cores: steps a second of all together.
 
@@ -38,6 +39,8 @@ CORES = len(os.sched_getaffinity(0))
 ANT: Figures = {"preset": "ant-twowalk-paper"}
 BANDITS: Figures = {"preset": "moving-bandits", "forming_iterations": 0}
 CROWD = (2, 8, 16, 64)
+SEVERAL = 5
+"""Groups a rank, as the preset has them on two ranks."""
 
 
 def main() -> None:
@@ -76,16 +79,23 @@ def steps_a_second(run: Figures, skip: int) -> float:
 def pair(console: Console, repeats: int, iterations: int) -> bool:
     """All cores in one job, or each in a run of its own."""
     cycle = {"warmup": 4, "joint": 8, "iterations": iterations}
-    shares: dict[str, list[float]] = {"staggered": [], "in step": []}
+    jobs = {"staggered": (1, False), "in step": (1, True), f"{SEVERAL} groups a rank": (SEVERAL, False)}
+    shares: dict[str, list[float]] = {name: [] for name in jobs}
     for repeat in range(repeats):
-        with ExitStack() as running:  # if one fails the others end
-            apart = [running.enter_context(job_of(1, "train", {**ANT, **cycle, "seed": repeat + core})) for core in range(CORES)]
-            alone = sum(steps_a_second(figures_of_running(job), 12) for job in apart)
-        for name, found in shares.items():
-            setting = {**ANT, **cycle, "seed": repeat, "in_step": name == "in step"}
-            found.append(steps_a_second(figures(job_of(CORES, "train", setting)), 12) / alone)
+        alone: dict[int, float] = {}
+        for name, (groups, in_step) in jobs.items():
+            if groups not in alone:
+                setting = {**ANT, **cycle, "groups": groups}
+                with ExitStack() as running:  # if one fails the others end
+                    runs = [
+                        running.enter_context(job_of(1, "train", {**setting, "seed": repeat + core})) for core in range(CORES)
+                    ]
+                    alone[groups] = sum(steps_a_second(figures_of_running(job), 12) for job in runs)
+            setting = {**ANT, **cycle, "groups": groups * CORES, "seed": repeat, "in_step": in_step}
+            shares[name].append(steps_a_second(figures(job_of(CORES, "train", setting)), 12) / alone[groups])
         latest = ", ".join(f"{name} {found[-1]:.1%}" for name, found in shares.items())
-        console.print(f"pair {repeat + 1}: alone {alone:,.0f} steps a second, {latest}", highlight=False)
+        speeds = " and ".join(f"{speed:,.0f}" for speed in alone.values())
+        console.print(f"pair {repeat + 1}: alone {speeds} steps a second, {latest}", highlight=False)
     medians = {name: statistics.median(found) for name, found in shares.items()}
     text = ", ".join(f"{name} {median:.1%}" for name, median in medians.items())
     console.print(f"{CORES} ranks against {CORES} runs of one rank (goal 97%): medians {text}")

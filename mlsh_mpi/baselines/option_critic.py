@@ -87,7 +87,7 @@ class OptionCritics(AdaptationMethod):
             stops = end[t] | (noise[t, :, 1] < self._ends(option, following))
             again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
             option, cell = np.where(stops, again, option), following
-        episodes.refuse("reward", reward)
+        episodes.refuse(reward=reward)
         none = np.zeros((length, here, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds

@@ -89,12 +89,14 @@ class Episodes:
         """Steps every lane."""
         return self._timed("a step", self._lanes.step, action)
 
-    def refuse(self, name: str, values: Array) -> None:
-        """Raises EnvironmentFault unless all values are finite: (T, L, ...), or (T + 1, L, ...) including those before step 0."""
-        if not np.isfinite(values).all():
-            t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
-            value = values[t, lane]
-            raise EnvironmentFault(f"{self._place(lane)} has the {name} {value.tolist()} after {t} steps of the iteration")
+    def refuse(self, **collected: Array) -> None:
+        """Raises EnvironmentFault unless all values are finite: by name, (T, L, ...), or (T + 1, L, ...) including those before
+        step 0."""
+        for name, values in collected.items():
+            if not np.isfinite(values).all():
+                t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
+                value = values[t, lane].tolist()
+                raise EnvironmentFault(f"{self._place(lane)} has the {name} {value} after {t} steps of the iteration")
 
     def _timed(self, what: str, act: Callable[..., T], *arguments: Any) -> T:
         entered = time.perf_counter()

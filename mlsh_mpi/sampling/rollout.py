@@ -138,14 +138,14 @@ def collect(
     recording = _Recording.allocate(steps, episodes.begin(before), skills)
     at, seen = recording.steps, recording.seen
     clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
-    primitive, explored, act, acting, t = before.primitive, before.explored, None, before.primitive, 0
+    primitive, explored, t, act = before.primitive, before.explored, 0, skills.acting(before.primitive)
     while t < steps:  # from one decision of any lane to the next
         at.decides[t] = decides = clock == 0
         decisions = master(seen[t], decision_noise[t])
-        primitive = np.where(decides, decisions.primitive, primitive)
+        chosen = np.where(decides, decisions.primitive, primitive)
         explored = np.where(decides, decisions.explored, explored)
-        if act is None or np.count_nonzero(primitive != acting):
-            act, acting = skills.acting(primitive), primitive
+        if not np.array_equal(chosen, primitive):
+            primitive, act = chosen, skills.acting(chosen)
         begin, until = t, min(steps, t + macro_length - int(clock.max()))
         at.primitive[t:until], at.explored[t:until] = primitive, explored
         for t in range(begin, until):
@@ -153,8 +153,7 @@ def collect(
                 break
         t += 1
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
-    episodes.refuse("observation", recording.raw)
-    episodes.refuse("reward", at.reward)
+    episodes.refuse(observation=recording.raw, reward=at.reward)
     at, earlier = at._replace(action=np.stack(recording.actions)), before.earlier
     if running is not None:
         running.take(at, recording.raw[-1], episodes.seeds, macro_length, clock)

@@ -211,7 +211,7 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
             Series("twowalk/w2", "W = 2", "W5", cycle=26),
             Series("twowalk/w16", "W = 16", "W40", cycle=40),
         ),
-        caption=f"A cycle is W + U iterations: 32 here, 60 in the paper. {ANT}",
+        caption=f"A cycle is W + U iterations: 32 here for W = 8, 60 in the paper for W = 20. {ANT}",
     ),
     "fig7d": PaperFigure(
         title="Humanoid Walk/Crawl, full training (paper, Figure 7d)",

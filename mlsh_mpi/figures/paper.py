@@ -164,7 +164,7 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         panel="",
         axis="iterations",
         steps=WORKERS,
-        series=(Series("mazes/ours", "MLSH, K = 3"),),
+        series=(Series("mazes/ours", "MLSH, K = 3"), Series("mazes/shared", "shared policy")),
         caption=(
             "Nine mazes, 9 groups of 1 worker (paper: 10 of 12), D = 2000, N = 200; physics by implicitfast; W = 4, U = 20 "
             "(paper: 20, 40); chance chooses in the first 40 iterations."

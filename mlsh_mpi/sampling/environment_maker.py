@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
@@ -28,7 +30,7 @@ class EnvironmentMaker:
         env: id, ``module:attribute``, or a callable that returns an environment.
         episode_length: T, steps of an episode; None takes the environment's registered time limit.
         primitive_columns: first and last index of what primitives see of an observation; None takes what the environment names.
-        settings: keyword arguments of the environment, each as name=value; a value is JSON, or else text.
+        settings: keyword arguments of the environment, each as name=value; a value is JSON (null), or Python (None), or else text.
 
     Raises:
         UserError: there is no such id, module or attribute, or a setting is not of that form.
@@ -123,10 +125,10 @@ def _setting(text: str) -> tuple[str, Any]:
     name, is_one, value = text.partition("=")
     if not (is_one and name.isidentifier()):
         raise UserError(f"--env-settings takes name=value, such as integrator=implicitfast, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    for parsed in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError):
+            return name, parsed(value)
+    return name, value
 
 
 def known_environments() -> list[str]:

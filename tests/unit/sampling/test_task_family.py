@@ -243,6 +243,12 @@ def test_settings_of_an_environment_reach_all_of_its_forms():
         assert (env.world.integrator, env.world.frame_skip) == ("implicitfast", 2)
 
 
+@pytest.mark.parametrize(("given", "taken"), [("50", 50), ("null", None), ("None", None)])
+def test_a_setting_is_json_or_python(given, taken):
+    maker = EnvironmentMaker("mlsh/AntMaze-v0", None, None, (f"upright_interval={given}",))
+    assert TaskFamily.of(maker).env.unwrapped.world.upright_interval == taken
+
+
 @pytest.mark.parametrize(
     ("env", "settings", "says"),
     [

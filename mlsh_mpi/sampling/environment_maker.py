@@ -30,7 +30,7 @@ class EnvironmentMaker:
         env: id, ``module:attribute``, or a callable that returns an environment.
         episode_length: T, steps of an episode; None takes the environment's registered time limit.
         primitive_columns: first and last index of what primitives see of an observation; None takes what the environment names.
-        settings: keyword arguments of the environment, each as name=value; a value is JSON (null), or Python (None), or else text.
+        settings: keyword arguments of the environment, each as name=value; a value is JSON or Python, or else text.
 
     Raises:
         UserError: there is no such id, module or attribute, or a setting is not of that form.

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from mpi.launcher import Job, mpirun_path
 Figures = dict[str, Any]
 PATIENCE = 1500.0
 """Seconds."""
+LATEST = 5
+"""Values of a task that its return after the warm-up is the mean of."""
 
 
 def begun(script: str, program: str, setting: Figures, *options: str, before: Sequence[str] = (), **environment: str) -> Job:
@@ -53,6 +55,18 @@ def run_program(programs: Mapping[str, Callable[[Figures], None]], main: Callabl
         main()
 
 
+def adapted(rows: Sequence[Figures]) -> float:
+    """Return after the warm-up: of each task the mean of its last values, and of these the mean; -inf until each has enough.
+
+    Which tasks an iteration's groups have is chance, and one that no primitive serves must count as much as the others.
+    """
+    prefix = "return/adapted/"
+    names = {name for row in rows for name in row if name.startswith(prefix)}
+    last = [[row[name] for row in rows if isfinite(row.get(name, nan))][-LATEST:] for name in names]
+    enough = bool(last) and all(len(values) == LATEST for values in last)
+    return sum(map(sum, last)) / (LATEST * len(last)) if enough else -inf
+
+
 def train_program(setting: Figures) -> None:
     """Algorithm 1 on all ranks, a group each of one worker if nothing else is set.
 
@@ -60,8 +74,8 @@ def train_program(setting: Figures) -> None:
     all ranks from their start; and "awake", the part of its cores' time that the job used.
 
     Args:
-        setting: options of the trainer, with "preset"; "in_step" if all groups are to be in the same phase; and "until", a
-            metric, a number of its latest values, and the mean of these at which training ends.
+        setting: options of the trainer, with "preset"; "in_step" if all groups are to be in the same phase; and "until", the
+            :func:`adapted` return at which training ends.
     """
     from mlsh_mpi.algorithm import schedule
     from mlsh_mpi.algorithm.mlsh import train
@@ -73,7 +87,7 @@ def train_program(setting: Figures) -> None:
     from mlsh_mpi.sampling.task_family import TaskFamily
 
     preset, in_step = setting.pop("preset"), setting.pop("in_step", False)
-    metric, latest, level = setting.pop("until", ("", 1, 0.0))
+    until = setting.pop("until", inf)
     if in_step:
         staggered = schedule.phase
         schedule.phase = lambda iteration, _, __, warmup, joint: staggered(iteration, 0, 1, warmup, joint)
@@ -85,8 +99,7 @@ def train_program(setting: Figures) -> None:
         def on_iteration(metrics: dict[str, float], _: object) -> bool:
             seconds.append(time.perf_counter())
             rows.append(metrics)
-            values = [row[metric] for row in rows if isfinite(row.get(metric, nan))][-latest:]
-            return len(values) == latest and sum(values) / latest >= level
+            return adapted(rows) >= until
 
         wall, cpu = time.perf_counter(), time.process_time()
         train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)

@@ -2,9 +2,9 @@
 
 python tests/bench/skill.py [bandits twowalk mazes humanoid] [--seeds 3] [--ranks 1 2] [--paper] [--foretell] [--quick]
 
-A skill is there when the mean of the last ten returns after the warm-up (`return/adapted`) has come to its level: primitives have
-then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same level is waited for
-at the paper's settings, one worker a group, for at most three times as many steps as ours took.
+A skill is there when the return after the warm-up has come to its level, in the mean of all tasks, each of them in the mean of its
+last five values: primitives have then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same
+level is waited for at the paper's settings, one worker a group, for at most three times as many steps as ours took at most.
 
 --foretell: what more ranks, a core each, would make of it. An iteration of a rank takes as long as its workers need for sampling
 and learning (measured on one rank, with several numbers of workers; the part that does not grow with them is in every rank's
@@ -26,9 +26,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from jobs import Figures, begun, figures, run_program, train_program
+from jobs import Figures, adapted, begun, figures, run_program, train_program
 
-LATEST = 10
 RANKS = (1, 2, 8, 64, 120, 1024)
 
 
@@ -77,10 +76,9 @@ class Took:
 def run(ranks: int, level: float, setting: dict[str, Any]) -> Took:
     """Trains until the level is reached, or to the end of the iterations."""
     began = time.perf_counter()
-    found = figures(begun(__file__, "train", {"until": ("return/adapted", LATEST, level), **setting}, "-np", str(ranks)))
+    found = figures(begun(__file__, "train", {"until": level, **setting}, "-np", str(ranks)))
     wall = time.perf_counter() - began
-    latest = [row["return/adapted"] for row in found["rows"] if np.isfinite(row.get("return/adapted", np.nan))][-LATEST:]
-    return Took(float(np.mean(latest)) >= level, wall, found["cpu"], len(found["rows"]) * found["steps"])
+    return Took(adapted(found["rows"]) >= level, wall, found["cpu"], len(found["rows"]) * found["steps"])
 
 
 def measure(console: Console, name: str, seeds: int, ranks: list[int], paper: bool, quick: bool) -> None:
@@ -95,7 +93,7 @@ def measure(console: Console, name: str, seeds: int, ranks: list[int], paper: bo
         if paper:
             longest = 3 * max(took.steps for all_took in rows.values() for took in all_took)
             setting = {"preset": f"{skill.preset}-paper", "seed": seed, "groups": 10, "workers": 1}
-            setting["iterations"] = max(LATEST, longest // 20_000)
+            setting["iterations"] = longest // 20_000
             rows.setdefault(f"{skill.preset}-paper, {max(ranks)} ranks", []).append(run(max(ranks), skill.level, setting))
     table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians of {seeds}")
     for heading in ("", "reached", "wall, s", "CPU, s", "million steps"):

@@ -2,8 +2,8 @@
 
 python tests/bench/skill.py [bandits twowalk mazes humanoid] [--seeds 3] [--ranks 1 2] [--paper] [--foretell] [--quick]
 
-A skill is there when the return after the warm-up has come to its level, in the mean of all tasks, each of them in the mean of its
-last five values: primitives have then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same
+A skill is there when the return after the warm-up has come to its level, in the mean of all tasks, each in the mean of its last
+five values: primitives have then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same
 level is waited for at the paper's settings, one worker a group, for at most three times as many steps as ours took at most.
 
 --foretell: what more ranks, a core each, would make of it. An iteration of a rank takes as long as its workers need for sampling

@@ -213,6 +213,15 @@ def test_a_sweep_takes_a_line_of_a_file_for_each_task(cluster, one_environment, 
     assert (tmp_path / f"mlsh-figure-{figure}.out").read_text().startswith(f"2 runs are in seeds-{array}.png")
 
 
+def test_a_line_of_a_file_may_be_a_test(cluster, one_environment, tmp_path):
+    line = "adapt moving-bandits --method scratch --updates 2 --test-masters 2 --folder runs/scratch\n"
+    (tmp_path / "tests.txt").write_text(line)
+    options = ("--parsable", "--array=1", "--nodes=1", "--ntasks-per-node=1", "--time=10")
+    job = cluster.run("sbatch", *options, BATCH / "train.sbatch", "@tests.txt", cwd=tmp_path, MLSH_VENV=str(one_environment))
+    cluster.wait(job.strip())
+    assert (tmp_path / "runs/scratch" / "adaptation.json").exists()
+
+
 def test_outside_a_checkout_the_script_finds_its_own(cluster, one_environment, tmp_path):
     job = Submitted(cluster, one_environment, tmp_path, ("--nodes=1", "--ntasks-per-node=1", "--time=5"), FEW, MLSH_ROOT="")
     job.finished()

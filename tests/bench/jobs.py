@@ -99,7 +99,7 @@ def train_program(setting: Figures) -> None:
         def on_iteration(metrics: dict[str, float], _: object) -> bool:
             seconds.append(time.perf_counter())
             rows.append(metrics)
-            return adapted(rows) >= until
+            return until < inf and adapted(rows) >= until  # else its time would count
 
         wall, cpu = time.perf_counter(), time.process_time()
         train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)

@@ -22,7 +22,7 @@ from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import fitted, from_dict
-from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, preset_config, preset_of, smoke
+from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, preset_config, preset_of, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import discard, say
@@ -93,7 +93,7 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
         return None
     preset = command.settings.preset
     if arguments and arguments[0].startswith("-") and command.config is None and not preset.startswith(DEFAULT_PRESET):
-        say(f"{command.settings.environment.env} begins with the settings of the preset {preset}")
+        say(begins_with(command.settings.environment.env, preset))
     return command.settings, command.fresh
 
 

@@ -20,7 +20,7 @@ from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Test
 from mlsh_mpi.config.overrides import fitted, with_options
-from mlsh_mpi.config.presets import DEFAULT_PRESET, preset_config, preset_of
+from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, preset_config, preset_of
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
@@ -71,7 +71,7 @@ def run(
             own = preset_of(env) if preset is None and isinstance(env, str) else None
             default = preset if isinstance(preset, Config) else preset_config(preset or own or DEFAULT_PRESET)
             if own and world.rank == 0:
-                say(f"{env} begins with the settings of the preset {own}")
+                say(begins_with(str(env), own))
             config = fitted(with_options(default, options), default)
             if env is None:
                 return config

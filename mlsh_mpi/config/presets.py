@@ -254,6 +254,11 @@ def preset_of(env: str) -> str | None:
     return VARIANTS.get(env) or next(named, None)
 
 
+def begins_with(env: str, preset: str) -> str:
+    """What users are told where an environment's name alone has chosen the preset."""
+    return f"{env} begins with the settings of the preset {preset}"
+
+
 def smoke(config: Config) -> Config:
     """A small version that runs from end to end in half a minute: a few iterations that learn nothing worth keeping."""
     whole = config.algorithm.algorithm != "mlsh"  # the baselines need whole episodes

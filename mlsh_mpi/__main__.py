@@ -34,6 +34,8 @@ def main() -> None:
             return say(f"mlsh_mpi {mlsh_mpi.__version__}")
         if name not in COMMANDS:
             raise UserError(f"there is no command {name!r}{nearest(name, list(COMMANDS))}: choose from {', '.join(COMMANDS)}")
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, "")  # so that --env finds a module of the current folder, as with python -m
     sys.argv = [f"mlsh {name}", *rest]
     start(name, rest)
     return None

@@ -22,7 +22,7 @@ from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import fitted, from_dict
-from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, preset_config, preset_of, smoke
+from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import discard, say
@@ -37,6 +37,8 @@ MEANINGLESS: dict[str, tuple[str, ...]] = {
     "environment": ("primitive_columns",),
 }
 """Options of training that have no meaning once it is over, by concern."""
+DESCRIBING = {"-h", "--help", "--tyro-print-completion", "--tyro-write-completion"}
+"""Arguments that ask for all options."""
 INSTEAD = {
     "groups": ", and use --test-masters",
     "workers": ", and use --steps",
@@ -106,7 +108,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     rest = list(arguments)
     preset = rest.pop(0) if rest and not rest[0].startswith("-") else None
     start, _ = _what_to_start_from().parse_known_args(rest)
-    base = preset_config(preset or preset_of(start.env or "") or DEFAULT_PRESET)
+    base = config_for(preset, start.env)
     if start.config is not None:
         base = read_config(start.config)
     if "--smoke" in rest:
@@ -146,7 +148,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     """The configuration that the first argument names, as the default of all options; and the other arguments."""
     rest = list(arguments)
     source = rest.pop(0) if rest and not rest[0].startswith("-") else None
-    if source is None and not {"-h", "--help"} & set(rest):
+    if source is None and not DESCRIBING & set(rest):
         raise UserError(
             "name a run folder or its phi.pt, such as runs/moving-bandits-seed0; shipped primitives, "
             "such as ant-twowalk; or a preset and --method scratch"
@@ -195,8 +197,8 @@ def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
 
 
 def _helpful(command: Command, arguments: Sequence[str]) -> Command:
-    """The same, but where help is asked for without the options that mean nothing once training is over."""
-    if not {"-h", "--help"} & set(arguments):
+    """The same, but where all options are asked for, without those that mean nothing once training is over."""
+    if not DESCRIBING & set(arguments):
         return command
     settings = command.settings
     shown = {
@@ -221,7 +223,7 @@ def _suppressing(value: Any, hidden: Mapping[str, Any], **others: Any) -> Any:
 def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:
     heard = io.StringIO()
     try:
-        with contextlib.nullcontext() if {"-h", "--help"} & set(arguments) else contextlib.redirect_stderr(heard):
+        with contextlib.nullcontext() if DESCRIBING & set(arguments) else contextlib.redirect_stderr(heard):
             return tyro.cli(type(default), default=default, args=arguments, prog=prog, description=description)
     except BrokenPipeError:  # whoever read the help has seen enough
         discard(sys.stdout)

@@ -5,6 +5,7 @@ mpirun -np 4 python -m mlsh_mpi.doctor        (launch/doctor.sh chooses the laun
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import math
@@ -52,6 +53,8 @@ class Verdict:
 
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.doctor``: exits with 0 unless a verdict is WRONG."""
+    about = argparse.ArgumentParser("mlsh doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    about.parse_args()
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
         current.set_patience(PATIENCE)
         verdicts = []

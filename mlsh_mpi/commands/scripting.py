@@ -20,7 +20,7 @@ from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Test
 from mlsh_mpi.config.overrides import fitted, with_options
-from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, preset_config, preset_of
+from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, config_for
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
@@ -68,15 +68,13 @@ def run(
         world = current.world
 
         def resolved() -> Config:
-            own = preset_of(env) if preset is None and isinstance(env, str) else None
-            default = preset if isinstance(preset, Config) else preset_config(preset or own or DEFAULT_PRESET)
-            if own and world.rank == 0:
-                say(begins_with(str(env), own))
+            scripted = env is not None and not isinstance(env, str)
+            name = SCRIPTED + getattr(env, "__qualname__", type(env).__name__) if scripted else cast(str | None, env)
+            default = preset if isinstance(preset, Config) else config_for(preset, name)
+            if preset is None and not default.preset.startswith(DEFAULT_PRESET) and world.rank == 0:
+                say(begins_with(str(name), default.preset))
             config = fitted(with_options(default, options), default)
-            if env is None:
-                return config
-            name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
-            return replace(config, environment=replace(config.environment, env=name))
+            return replace(config, environment=replace(config.environment, env=name)) if name else config
 
         config = world.bcast(world.agreed(resolved))
         factory = None if isinstance(env, str) else env

@@ -140,7 +140,7 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "four-rooms-blind",
-            "Four Rooms for goals never trained on: primitives do not see the place; K = 8, N = 5, W = 9, U = 1",
+            "Four Rooms for goals never trained on: primitives do not see the position; K = 8, N = 5, W = 9, U = 1",
             environment=Environment(env="mlsh/FourRooms-v0", primitive_columns=(0, 0)),  # a corner that is never visited
             hierarchy=Hierarchy(primitives=8, macro_length=5, warmup=9, joint=1),
             sampling=Sampling(groups=30),
@@ -148,7 +148,7 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "ant-twowalk",
-            "Ant Twowalk, settings that part the primitives within 4 million steps",
+            "Ant Twowalk, settings that separate the primitives within 4 million steps",
             # Primitives also see the position: otherwise they could not stop at a target.
             **_tuned(
                 "mlsh/AntTwowalk-v0",
@@ -248,10 +248,19 @@ VARIANTS = {"mlsh/AntBigCourse-v0": "ant-obstacle-course", "mlsh/FourRoomsPublis
 """Presets of environments that are a variant of another, by their ids."""
 
 
-def preset_of(env: str) -> str | None:
-    """The preset for an environment's id, the first where it has several; None if it has none."""
-    named = (name for name, preset in PRESETS.items() if preset.config.environment.env == env)
-    return VARIANTS.get(env) or next(named, None)
+def config_for(preset: str | None, env: str | None) -> Config:
+    """The configuration to begin with: of the preset, else of the environment's first one, else of `DEFAULT_PRESET`.
+
+    Settings that only this project's environments know are left out for an environment of the user's own.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    of_environment = (name for name, each in PRESETS.items() if each.config.environment.env == env)
+    config = preset_config(preset or VARIANTS.get(env or "") or next(of_environment, DEFAULT_PRESET))
+    if env is None or env.startswith("mlsh/"):
+        return config
+    return replace(config, environment=replace(config.environment, env_settings=(), primitive_columns=None))
 
 
 def begins_with(env: str, preset: str) -> str:

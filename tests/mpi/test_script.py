@@ -2,11 +2,12 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from mpi.launcher import mpirun, python
+from mpi.launcher import Job, mpirun, mpirun_path, python
 
 pytestmark = pytest.mark.mpi
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -27,6 +28,14 @@ def test_the_readme_example_is_short_and_runs_as_it_stands(tmp_path):
     summary = json.loads((tmp_path / "runs/Corridor-seed0/summary.json").read_text())
     assert set(summary["tasks"]) == {"-1", "1"}
     assert min(task["adapted"] for task in summary["tasks"].values()) > 5
+
+
+def test_the_installed_command_finds_a_module_of_the_current_folder(tmp_path):
+    (tmp_path / "corridor.py").write_text(readme_lines())
+    mlsh, *options = Path(sys.executable).parent / "mlsh", *"--episode-length 20 --macro-length 5 --steps 100".split()
+    command = [mpirun_path(), "-np", "1", mlsh, "train", "ant-mazes", "--env", "corridor:Corridor", *options, "--smoke"]
+    with Job(command, tmp_path) as job:
+        assert "Everything is in runs/" in job.wait().succeeded().stdout
 
 
 @pytest.mark.parametrize(

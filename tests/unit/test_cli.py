@@ -16,7 +16,7 @@ from mlsh_mpi.agents.primitives import load
 from mlsh_mpi.algorithm.saved_primitives import save_phi
 from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.overrides import with_options
-from mlsh_mpi.config.presets import PRESETS, preset_of
+from mlsh_mpi.config.presets import PRESETS, config_for
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 from mlsh_mpi.networks.actor_critic import Network, Stack
@@ -91,7 +91,16 @@ def test_it_is_said_which_preset_an_environment_has_chosen(capsys):
 
 def test_every_environment_has_a_preset_that_is_not_the_papers():
     for env in known_environments():
-        assert not preset_of(env).endswith("-paper")
+        config = config_for(None, env)
+        assert not config.preset.endswith("-paper")
+        assert (config.preset == "moving-bandits") == (env == "mlsh/MovingBandits-v0")
+
+
+def test_an_environment_of_ones_own_takes_any_preset_without_the_settings_of_that_presets_environment():
+    mine = settings("ant-twowalk", "--env", "my_module:MyEnv")
+    assert (mine.environment.env_settings, mine.environment.primitive_columns) == ((), None)
+    assert mine.primitive == PRESETS["ant-twowalk"].config.primitive
+    assert settings("ant-mazes", "--env", "mlsh/AntBigCourse-v0").environment.env_settings == ("integrator=implicitfast",)
 
 
 @pytest.mark.parametrize(("words", "preset"), [("twowalk", "ant-twowalk"), ("twowalk-shared", "ant-twowalk-shared")])
@@ -280,7 +289,9 @@ def test_one_command_starts_the_others(monkeypatch, capsys):
     assert called == [["mlsh seeds", "a", "--picture", "b.png"]]
 
 
-@pytest.mark.parametrize("arguments", ["train --help", "train four-rooms --list", "adapt --help", "replay --help"])
+@pytest.mark.parametrize(
+    "arguments", ["train --help", "train four-rooms --list", "adapt --help", "replay --help", "adapt --tyro-print-completion zsh"]
+)
 def test_help_needs_neither_torch_nor_mpi(arguments):
     program = "import atexit, sys; atexit.register(lambda: print({'torch', 'mpi4py'} & set(sys.modules), file=sys.stderr))"
     program += "; from mlsh_mpi.__main__ import main; main()"

@@ -1,4 +1,4 @@
-"""Policies by hand, one for each environment: what an agent can reach that knows its task and how its world works.
+"""Scripted policies, one for each environment: what an agent can reach that knows its task and how its world works.
 
 Long: a policy for each of fourteen worlds.
 """
@@ -323,7 +323,7 @@ class HumanoidByHand(Wave):
 
 
 def policy(id_, observation, tasks):
-    """The policy by hand for an environment: something called with (L, observation) that gives actions.
+    """The scripted policy for an environment: something called with (L, observation) that gives actions.
 
     Args:
         id_: of the environment.
@@ -354,7 +354,7 @@ def policy(id_, observation, tasks):
 
 
 def played(id_, task, episodes, scripted):
-    """Returns of episodes of one task: (episodes,), by hand or by uniformly random actions."""
+    """Returns of episodes of one task: (episodes,), scripted or by uniformly random actions."""
     vector, rng = made_vector(id_, episodes), np.random.default_rng(0)
     observation, _ = vector.reset(seed=1, options={"task": task})
     act = policy(id_, observation, [task] * episodes) if scripted else None

@@ -1,4 +1,4 @@
-"""What could primitives be worth on Four Rooms' unseen goals? Primitives by hand, over which fresh masters learn.
+"""What could primitives be worth on Four Rooms' unseen goals? Scripted primitives, over which fresh masters learn.
 
     python tests/bench/four_rooms.py [--masters 30] [--updates 10] [--only N ...]
 

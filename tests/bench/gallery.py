@@ -1,4 +1,4 @@
-"""Draws the pictures of the gallery in envs/README.md into envs/pictures: the policy by hand at work, in a primitive's colour.
+"""Draws the pictures of the gallery in envs/README.md into envs/pictures: the scripted policy at work, in a primitive's colour.
 
 python tests/bench/gallery.py
 """

@@ -1,4 +1,4 @@
-"""What random actions and a policy by hand earn in every environment, beside what is known of it.
+"""What random actions and a scripted policy earn in every environment, beside what is known of it.
 
 python tests/bench/levels.py [--episodes 20]
 
@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20, help="of each task; a hundred times as many where they are cheap")
     episodes = parser.parse_args().episodes
     table = Table(title="mean return of an episode")
-    for name in ("environment", "task", "random", "by hand", "known"):
-        table.add_column(name, justify="right" if name in ("random", "by hand") else "left")
+    for name in ("environment", "task", "random", "scripted", "known"):
+        table.add_column(name, justify="right" if name in ("random", "scripted") else "left")
     for id_ in EVERY:
         count = 100 * episodes if id_ in ARRAYS else episodes
         for row, tasks in splits_of(made_vector(id_, 1)).items():

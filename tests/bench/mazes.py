@@ -10,7 +10,7 @@ What the primitives are good for shows a search through the choices of one episo
 beginnings can be continued with, every 200 steps, again the best WIDTH.
 
 An episode has reached the goal if the torso has come within 3 m of it along both axes; the goal is on the face of a wall, and a
-cell's side is 16 m. The trot by hand is the policy of `tests/scripted.py`, which knows the way.
+cell's side is 16 m. The scripted trot is the policy of `tests/scripted.py`, which knows the way.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def play(
 
 
 def trot(maze: str, episodes: int, settings: dict[str, object]) -> Played:
-    """Plays episodes with the trot by hand."""
+    """Plays episodes with the scripted trot."""
     walker: list[AntWalker] = []
 
     def begin() -> None:

@@ -4,7 +4,7 @@ python tests/bench/physics.py [--repeats 7] [--steps 400] [--check]
 
 The first table: each MuJoCo environment in its vector form against a bare loop of mj_step over the same models from the same
 states with the same actions, in turns; medians. The second: the ant with each integrator, its speed against RK4's, and what the
-walker by hand then earns on Twowalk. The third: how often ants of different mass are on their feet under random actions.
+scripted walker then earns on Twowalk. The third: how often ants of different mass are on their feet under random actions.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def share(id_: str, lanes: int, steps: int, repeats: int, **settings: object) ->
 
 
 def earned(integrator: str) -> float:
-    """Mean return of the walker by hand over ten episodes of Twowalk."""
+    """Mean return of the scripted walker over ten episodes of Twowalk."""
     vector = made_vector("mlsh/AntTwowalk-v0", 10, integrator=integrator)
     tasks = tasks_of(vector, 10)
     observation, _ = vector.reset(seed=0, options={"task": tasks})
@@ -107,7 +107,7 @@ def main() -> None:
     console.print(table)
 
     table = Table(title="mlsh/AntTwowalk-v0 by integrator")
-    for name in ("integrator", "physics, us", "as fast as RK4", "return of the walker by hand"):
+    for name in ("integrator", "physics, us", "as fast as RK4", "return of the scripted walker"):
         table.add_column(name, justify="left" if name == "integrator" else "right")
     costs = {name: share("mlsh/AntTwowalk-v0", 10, given.steps, given.repeats, integrator=name)[1] for name in INTEGRATORS}
     for name, cost in costs.items():

@@ -236,7 +236,7 @@ def test_courses_pay_at_their_goal_and_only_there(make, places):
 
 
 def walk(id_, tasks, seed=0, near=1.0):
-    """Returns and last positions of the walker by hand, one lane a task, and whether any lane ended early."""
+    """Returns and last positions of the scripted walker, one lane a task, and whether any lane ended early."""
     vector = made_vector(id_, len(tasks))
     observation, _ = vector.reset(seed=seed, options={"task": list(tasks)})
     walker = AntWalker([ant_route(task) for task in tasks], vector.world.dt, near)

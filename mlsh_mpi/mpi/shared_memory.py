@@ -1,12 +1,14 @@
 """Allreduce and broadcast through shared memory, for ranks of one host that outnumber its cores; each sleeps until it is needed.
 
 MPI's own waiting is made for ranks with a core each. Here most of the cores' time would go into polling for messages, and an
-allreduce over many ranks takes many messages. So each rank writes its part into shared memory, rank 0 combines the parts, and
-ranks that wait sleep in the kernel. This module knows nothing of MPI: the caller sends the name of the folder to the ranks.
+allreduce over many ranks takes many messages. So each rank writes its part into shared memory, the last to arrive combines the
+parts and wakes the others, which sleep in the kernel until then. This module knows nothing of MPI: the caller sends the name of
+the folder to the ranks.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import shutil
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
-PIPES = ("arrived", "go_even", "go_odd")
+PIPES = ("go_even", "go_odd")
 
 
 def prepared(size: int, nbytes: int) -> Path | None:
@@ -38,6 +40,7 @@ def prepared(size: int, nbytes: int) -> Path | None:
             os.mkfifo(folder / pipe)
         with (folder / "places").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, (size + 1) * nbytes)  # else full memory would be a bus error later
+        (folder / "arrived").write_bytes(bytes(8))
     except OSError:
         remove(folder)
         return None
@@ -72,9 +75,12 @@ class SharedMemoryReducer:
 
     def __init__(self, folder: Path, rank: int, size: int) -> None:
         self._rank, self._size, self._count = rank, size, 0
-        self._arrived, *self._go = (os.open(folder / pipe, os.O_RDWR) for pipe in PIPES)
+        self._go = [os.open(folder / pipe, os.O_RDWR) for pipe in PIPES]
         with (folder / "places").open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
+        self._counter = os.open(folder / "arrived", os.O_RDWR)
+        self._arrived = mmap.mmap(self._counter, 0)
+        fcntl.flock(self._counter, fcntl.LOCK_UN)  # raises where the filesystem has no locks
 
     def allreduce(self, values: Array) -> None:
         """Sums a contiguous array over the ranks, in place and in rank order: every rank ends with the same bits."""
@@ -92,29 +98,34 @@ class SharedMemoryReducer:
         values[...] = places[0].reshape(values.shape)
 
     def close(self) -> None:
-        """Closes the shared memory and the pipes."""
+        """Closes the shared memory, the counter and the pipes."""
         self._memory.close()
-        for pipe in (self._arrived, *self._go):
-            os.close(pipe)
+        self._arrived.close()
+        for descriptor in (self._counter, *self._go):
+            os.close(descriptor)
 
     def _places(self, values: Array) -> Array:
-        """(size + 1, values.size): the result, which only rank 0 writes, and a place for each rank."""
+        """(size + 1, values.size): the result, and a place for each rank."""
         return np.frombuffer(self._memory, values.dtype).reshape(self._size + 1, values.size)
 
     def _combine(self, combine: Callable[[], object]) -> None:
-        """Returns on every rank once all have arrived and rank 0 has combined their arrays.
+        """Returns on every rank once all have arrived and the last of them has combined their arrays.
 
         The result stays until all have arrived again, so no rank misses it. Two pipes take turns in releasing the ranks:
         otherwise a fast rank could, in the next call, take the byte that is to release a slower one from this call.
         """
         go = self._go[self._count % 2]
         self._count += 1
-        if self._rank > 0:
-            os.write(self._arrived, b".")
+        if not self._arrives_last():
             os.read(go, 1)
             return
-        missing = self._size - 1
-        while missing:
-            missing -= len(os.read(self._arrived, missing))
         combine()
         os.write(go, b"." * (self._size - 1))
+
+    def _arrives_last(self) -> bool:
+        """Counts this rank, and tells whether all the others have been counted."""
+        fcntl.flock(self._counter, fcntl.LOCK_EX)
+        arrived = int.from_bytes(self._arrived[:], "little") + 1
+        self._arrived[:] = (arrived % self._size).to_bytes(8, "little")
+        fcntl.flock(self._counter, fcntl.LOCK_UN)
+        return arrived == self._size

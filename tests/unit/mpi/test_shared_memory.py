@@ -1,4 +1,4 @@
-"""Ranks that meet in shared memory, here as threads of one process."""
+"""Allreduce and broadcast in shared memory, here between threads of one process."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +13,12 @@ ROUNDS = 200
 
 
 def every_rank(size, nbytes, act):
-    """What `act(meeting, rank)` gives for each rank, all at work at the same time."""
+    """What `act(reducer, rank)` gives for each rank, all at work at the same time."""
     folder = prepared(size, nbytes)
-    meetings = [joined(folder, rank, size) for rank in range(size)]
+    reducers = [joined(folder, rank, size) for rank in range(size)]
     with ThreadPoolExecutor(size) as ranks:
         remove(folder)  # what they have opened stays
-        return list(ranks.map(act, meetings, range(size), timeout=60))
+        return list(ranks.map(act, reducers, range(size), timeout=60))
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])

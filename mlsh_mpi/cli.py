@@ -21,7 +21,7 @@ from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
-from mlsh_mpi.config.overrides import fitted, from_dict
+from mlsh_mpi.config.overrides import fitted, for_environment, from_dict
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
@@ -155,14 +155,15 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
         )
     if source and not _is_path(source) and not set(methods.UNTRAINED) & set(rest):
         source = str(all_shipped().get(source, source))  # shipped primitives may have the name of their preset
+    start, _ = _what_to_start_from().parse_known_args(rest)
     base, hierarchy = preset_config(DEFAULT_PRESET), None
     if source and _is_path(source):
         from mlsh_mpi.agents.hierarchy import phi_in, read_hierarchy  # imports torch
 
-        base = phi_in(Path(source)).config
+        base = for_environment(phi_in(Path(source)).config, start.env)
         hierarchy = read_hierarchy(Path(source)) if Path(source).is_file() else None
     elif source:
-        base = preset_config(source)
+        base = config_for(source, start.env)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
     fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0, uniform_iterations=0)
     if hierarchy is not None:

@@ -19,7 +19,7 @@ from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Test
-from mlsh_mpi.config.overrides import fitted, with_options
+from mlsh_mpi.config.overrides import fitted, for_environment, with_options
 from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, config_for
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
@@ -68,8 +68,7 @@ def run(
         world = current.world
 
         def resolved() -> Config:
-            scripted = env is not None and not isinstance(env, str)
-            name = SCRIPTED + getattr(env, "__qualname__", type(env).__name__) if scripted else cast(str | None, env)
+            name = _name(env)
             default = preset if isinstance(preset, Config) else config_for(preset, name)
             if preset is None and not default.preset.startswith(DEFAULT_PRESET) and world.rank == 0:
                 say(begins_with(str(name), default.preset))
@@ -83,6 +82,11 @@ def run(
             factory = world.bcast(factory)
         watched = world.bcast(on_iteration is not None)  # as on rank 0, whatever this rank has passed
         return Run(run_job(current, config, factory or config.environment.env, fresh, on_iteration, watched))
+
+
+def _name(env: str | EnvFactory | None) -> str | None:
+    """What an environment is called in configurations."""
+    return env if env is None or isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
 
 
 def _refuse_unpicklable(env: EnvFactory | None) -> None:
@@ -173,13 +177,13 @@ def _scripted(
     primitives: Primitives, env: str | EnvFactory | None, updates: int | None, masters: int | None, options: Mapping[str, Any]
 ) -> AdaptConfig:
     """The configuration of a test that a script asks for."""
-    trained = primitives.phi.config
+    name = _name(env)
+    trained = for_environment(primitives.phi.config, name)
     hierarchy = replace(trained.hierarchy, forming_iterations=0)
     run = replace(trained.run, folder=None, stop_when=None, time_limit=None, test_masters=masters or 1)
     concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": Test(updates=updates)}
     config = AdaptConfig(**concerns)
     config = cast(AdaptConfig, with_options(config, options))
-    if env is not None:
-        name = env if isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
+    if name is not None:
         config = replace(config, environment=replace(config.environment, env=name))
     return methods.resolved(config)

@@ -35,6 +35,19 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     return dataclasses.replace(config, **concerns)
 
 
+def for_environment(config: Config, env: str | None, **also: Any) -> Config:
+    """The configuration for `env`: if that is one of the user's own, without settings that only the present environment knows.
+
+    Args:
+        config: the configuration of another environment, or of the same.
+        env: the environment's name; None for that of the configuration.
+        also: what becomes of other fields of its environment then.
+    """
+    if env in (None, config.environment.env) or str(env).startswith(("mlsh/", "mlsh_envs:")):
+        return config
+    return dataclasses.replace(config, environment=dataclasses.replace(config.environment, env_settings=(), **also))
+
+
 def fitted(config: Config, default: Config) -> Config:
     """Shortens the forming and the uniform iterations in proportion to all, where they would otherwise take all.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, MasterPPO, Network, PrimitivePPO, Run, Sampling
 from mlsh_mpi.errors import UserError, nearest
 
@@ -51,7 +52,7 @@ HUMANOID: dict[str, Any] = {
     "primitive": replace(TUNED, epochs=6, reward_scale=0.02),
     "deterministic_primitives": True,
 }
-"""Humanoids crawl only with a larger deviation (tests/bench/README.md), and some fall over their own sampling."""
+"""Humanoids crawl only with a larger standard deviation (tests/bench/README.md), and some fall over their own sampling."""
 
 
 def _tuned(
@@ -251,16 +252,14 @@ VARIANTS = {"mlsh/AntBigCourse-v0": "ant-obstacle-course", "mlsh/FourRoomsPublis
 def config_for(preset: str | None, env: str | None) -> Config:
     """The configuration to begin with: of the preset, else of the environment's first one, else of `DEFAULT_PRESET`.
 
-    Settings that only this project's environments know are left out for an environment of the user's own.
+    Settings that fit only its environment are left out for one of the user's own.
 
     Raises:
         UserError: there is no such preset.
     """
     of_environment = (name for name, each in PRESETS.items() if each.config.environment.env == env)
     config = preset_config(preset or VARIANTS.get(env or "") or next(of_environment, DEFAULT_PRESET))
-    if env is None or env.startswith("mlsh/"):
-        return config
-    return replace(config, environment=replace(config.environment, env_settings=(), primitive_columns=None))
+    return for_environment(config, env, primitive_columns=None)
 
 
 def begins_with(env: str, preset: str) -> str:

@@ -80,7 +80,8 @@ class SharedMemoryReducer:
             self._memory = mmap.mmap(file.fileno(), 0)
         self._counter = os.open(folder / "arrived", os.O_RDWR)
         self._arrived = mmap.mmap(self._counter, 0)
-        fcntl.flock(self._counter, fcntl.LOCK_UN)  # raises where the filesystem has no locks
+        for operation in (fcntl.LOCK_SH, fcntl.LOCK_UN):  # raises where the filesystem has no locks
+            fcntl.flock(self._counter, operation)
 
     def allreduce(self, values: Array) -> None:
         """Sums a contiguous array over the ranks, in place and in rank order: every rank ends with the same bits."""

@@ -7,8 +7,8 @@ an iteration are 30 groups of one worker or 10 of three), and then two more chan
 settings what the released code does besides. `schedules` tries other ways from whole episodes to N than a jump. What is no option
 of the trainer is changed here, by replacing a function of it.
 
-A seed has parted if each task has a primitive of its own that returns at least 33 there and at most 10 on the other task, when it
-runs alone. Finished runs in --folder are not run again; as many run at a time as there are cores.
+A seed has separated if each task has a primitive of its own that returns at least 33 there and at most 10 on the other task,
+when it runs alone. Finished runs in --folder are not run again; as many run at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def alone(summary: dict[str, Any]) -> np.ndarray[Any, Any]:
     return forced if forced[0, 0] >= forced[1, 0] else forced[::-1]
 
 
-def has_parted(summary: dict[str, Any]) -> bool:
+def has_separated(summary: dict[str, Any]) -> bool:
     """Whether each task has a primitive of its own."""
     return is_separated(alone(summary), OWN, OTHER)
 
@@ -192,7 +192,7 @@ def draw(results: dict[Variant, list[dict[str, Any]]], file: Path) -> None:
             for column, change in enumerate(changes):
                 left.plot(column, row, "o", color="0.2" if change in variant.changes else none, markersize=8)
             for shift, summary in zip(np.linspace(-0.25, 0.25, len(summaries)), summaries, strict=True):
-                inside = colour if has_parted(summary) else "white"
+                inside = colour if has_separated(summary) else "white"
                 right.plot(summary["unexplored"], row + shift, "o", color=inside, markeredgecolor=colour, markersize=4.5)
         left.set_xticks(range(len(changes)), changes, rotation=40, ha="left")
         left.xaxis.tick_top()
@@ -201,7 +201,7 @@ def draw(results: dict[Variant, list[dict[str, Any]]], file: Path) -> None:
         left.grid(visible=False)
         left.spines[:].set_visible(False)
         left.invert_yaxis()
-        right.set_xlabel("return of fresh masters, exploration off\nfilled: the two primitives have parted")
+        right.set_xlabel("return of fresh masters, exploration off\nfilled: the two primitives have separated")
         right.grid(visible=True, axis="x")
         figure.savefig(file)
 
@@ -228,22 +228,22 @@ def main() -> None:
         summaries = list(track(made, "runs", len(runs), console=Console(stderr=True)))
     results = {v: summaries[i * arguments.seeds : (i + 1) * arguments.seeds] for i, v in enumerate(chosen)}
     table = Table(title=f"{arguments.study}, {arguments.seeds} seeds")
-    for name in ("changes", "parted", "its own goal", "the other", "fresh masters", "exploration off"):
+    for name in ("changes", "separated", "its own goal", "the other", "fresh masters", "exploration off"):
         table.add_column(name, justify="left" if name == "changes" else "right")
     for variant, found in results.items():
         forced = np.array([alone(summary) for summary in found])
         own, other = forced[:, [0, 1], [0, 1]].min(1), forced[:, [0, 1], [1, 0]].max(1)
         adapted, quiet = ([summary[name] for summary in found] for name in ("adapted", "unexplored"))
         numbers = (f"{values.mean():.1f}" for values in map(np.array, (own, other, adapted, quiet)))
-        table.add_row(variant.name, f"{sum(map(has_parted, found))} of {len(found)}", *numbers)
+        table.add_row(variant.name, f"{sum(map(has_separated, found))} of {len(found)}", *numbers)
     Console(width=150).print(table)
     if arguments.study == "factors":
-        whole = {v: np.mean([*map(has_parted, found)]) for v, found in results.items() if set(v.changes) <= set(FACTORS)}
+        whole = {v: np.mean([*map(has_separated, found)]) for v, found in results.items() if set(v.changes) <= set(FACTORS)}
         for factor in FACTORS:
             without, with_it = (
                 np.mean([share for v, share in whole.items() if (factor in v.changes) == on]) for on in (False, True)
             )
-            print(f"{factor}: {100 * without:.0f} % of all runs part without it, {100 * with_it:.0f} % with it")
+            print(f"{factor}: {100 * without:.0f} % of all runs separate without it, {100 * with_it:.0f} % with it")
     if arguments.picture:
         draw(results, arguments.picture)
 

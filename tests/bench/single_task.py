@@ -92,7 +92,7 @@ PAPER = {
 }
 ABLATION: dict[str, dict[str, Any]] = {
     "preset": {},
-    "initial deviation 1": {"initial_std": 1.0},
+    "initial standard deviation 1": {"initial_std": 1.0},
     "values not standardised, rewards times 0.05": {"primitive.standardise_values": False, "primitive.reward_scale": 0.05},
     "gradient not clipped": {"primitive.max_gradient_norm": None},
     "time limit is an end": {"primitive.bootstrap_time_limits": False},
@@ -101,7 +101,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "whole episodes, D = 1000": {"steps": 1000, "primitive.minibatches": 16},
     "D = 200": {"steps": 200, "primitive.minibatches": 4},
     "learning rate 0.001, 5 epochs": {"primitive.learning_rate": 1e-3, "primitive.epochs": 5},
-    "KL-adaptive rate, 0.02": {"primitive.adaptive_kl": 0.02},
+    "KL-adaptive learning rate, 0.02": {"primitive.adaptive_kl": 0.02},
     "epochs end at KL 0.03": {"primitive.target_kl": 0.03},
     "the paper's PPO": PAPER,
 }

@@ -99,6 +99,10 @@ def test_every_environment_has_a_preset_that_is_not_the_papers():
 def test_an_environment_of_ones_own_takes_any_preset_without_the_settings_of_that_presets_environment():
     mine = settings("ant-twowalk", "--env", "my_module:MyEnv")
     assert (mine.environment.env_settings, mine.environment.primitive_columns) == ((), None)
+    scratch, _ = parse_adapt_args(["ant-twowalk", "--method", "scratch", "--env", "my_module:MyEnv"])
+    over_primitives, _ = parse_adapt_args(["ant-twowalk", "--env", "my_module:MyEnv"])
+    assert (scratch.environment.env_settings, scratch.environment.primitive_columns) == ((), None)
+    assert (over_primitives.environment.env_settings, over_primitives.environment.primitive_columns) == ((), (0, 28))
     assert mine.primitive == PRESETS["ant-twowalk"].config.primitive
     assert settings("ant-mazes", "--env", "mlsh/AntBigCourse-v0").environment.env_settings == ("integrator=implicitfast",)
 
@@ -270,6 +274,7 @@ def test_shipped_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_pa
 
 
 def test_one_command_starts_the_others(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path])
     for arguments, said in (
         (["--version"], "mlsh_mpi 0.1.0"),
         ([], "mlsh train [PRESET]"),

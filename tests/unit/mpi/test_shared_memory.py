@@ -60,8 +60,17 @@ def test_sums_and_spreads_of_other_shapes_take_turns():
             np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
-def test_where_there_is_no_room_or_no_way_nobody_meets(tmp_path, monkeypatch):
+def locked_out(*_):
+    raise OSError(37, "No locks available")
+
+
+def test_where_there_is_no_room_no_way_or_no_lock_there_is_no_reducer(tmp_path, monkeypatch):
     assert joined(tmp_path / "nowhere", 0, 2) is None
+    with monkeypatch.context() as patched:
+        patched.setattr(shared_memory.fcntl, "flock", locked_out)
+        folder = prepared(2, 8)
+        assert joined(folder, 0, 2) is None
+        remove(folder)
 
     def full(*_):
         raise OSError(28, "No space left on device")

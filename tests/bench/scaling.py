@@ -184,6 +184,7 @@ def ready_program(setting: Figures) -> None:
     """The command line of the trainer, until the first collection would begin."""
     from mlsh_mpi.algorithm import mlsh
     from mlsh_mpi.commands import train
+    from mlsh_mpi.mpi.failure import exit_process  # os._exit, which a job refuses
 
     def collect(*_: object, **__: object) -> None:
         from mpi4py import MPI
@@ -191,7 +192,7 @@ def ready_program(setting: Figures) -> None:
         _tell_of_start(MPI.COMM_WORLD, setting["began"])
         sys.stdout.flush()
         MPI.Finalize()
-        os._exit(0)
+        exit_process(0)
 
     mlsh.collect = collect  # type: ignore[assignment]
     sys.argv = ["train", "ant-twowalk-paper", *"--workers 1 --groups 1 --folder".split(), setting["folder"]]

@@ -41,7 +41,7 @@ def for_environment(config: Config, env: str | None, **also: Any) -> Config:
     Args:
         config: the configuration of another environment, or of the same.
         env: the environment's name; None for that of the configuration.
-        also: what becomes of other fields of its environment then.
+        also: more fields of its environment to replace in that case.
     """
     if env in (None, config.environment.env) or str(env).startswith(("mlsh/", "mlsh_envs:")):
         return config

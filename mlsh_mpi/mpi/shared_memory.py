@@ -78,10 +78,10 @@ class SharedMemoryReducer:
         self._go = [os.open(folder / pipe, os.O_RDWR) for pipe in PIPES]
         with (folder / "places").open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
-        self._counter = os.open(folder / "arrived", os.O_RDWR)
-        self._arrived = mmap.mmap(self._counter, 0)
+        self._lock = os.open(folder / "arrived", os.O_RDWR)
+        self._arrived = mmap.mmap(self._lock, 0)
         for operation in (fcntl.LOCK_SH, fcntl.LOCK_UN):  # raises where the filesystem has no locks
-            fcntl.flock(self._counter, operation)
+            fcntl.flock(self._lock, operation)
 
     def allreduce(self, values: Array) -> None:
         """Sums a contiguous array over the ranks, in place and in rank order: every rank ends with the same bits."""
@@ -99,10 +99,10 @@ class SharedMemoryReducer:
         values[...] = places[0].reshape(values.shape)
 
     def close(self) -> None:
-        """Closes the shared memory, the counter and the pipes."""
+        """Closes the shared memory, the lock and the pipes."""
         self._memory.close()
         self._arrived.close()
-        for descriptor in (self._counter, *self._go):
+        for descriptor in (self._lock, *self._go):
             os.close(descriptor)
 
     def _places(self, values: Array) -> Array:
@@ -125,8 +125,8 @@ class SharedMemoryReducer:
 
     def _arrives_last(self) -> bool:
         """Counts this rank, and tells whether all the others have been counted."""
-        fcntl.flock(self._counter, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         arrived = int.from_bytes(self._arrived[:], "little") + 1
         self._arrived[:] = (arrived % self._size).to_bytes(8, "little")
-        fcntl.flock(self._counter, fcntl.LOCK_UN)
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
         return arrived == self._size

@@ -21,11 +21,12 @@ from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
-from mlsh_mpi.config.overrides import fitted, for_environment, from_dict
+from mlsh_mpi.config.overrides import fitted, for_environment, read_config
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import discard, say
+from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import known_environments
 
 MEANINGLESS: dict[str, tuple[str, ...]] = {
@@ -45,6 +46,15 @@ INSTEAD = {
     "iterations": ", and use --updates",
 }
 
+Trust = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.arg(
+        help="Let the file name code: import the module of the environment that it names. Without it a file may only name "
+        "registered environments, because it may come from anybody; --env NAME says so for one environment."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class CommandLine:
@@ -61,6 +71,7 @@ class CommandLine:
     """Move an earlier run in the same folder aside and start over."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Try the whole run, from training to the final test, in a size that takes half a minute."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class AdaptCommandLine:
     settings: Annotated[AdaptConfig, tyro.conf.arg(name="")]
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Move an earlier test in the same folder aside and start over."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -78,13 +90,15 @@ class ReplayCommandLine:
 
     settings: Annotated[AdaptConfig, tyro.conf.arg(name="")]
     film: Annotated[Film, tyro.conf.arg(name="")] = field(default_factory=Film)
+    trust: Trust = False
 
 
 Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
-def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
-    """The configuration that a command line asks to run, and whether to start over; None after it has only shown something.
+def parse_train_args(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:
+    """The configuration that a command line asks to run, what it says of the environment itself, and whether to start over; None
+    after it has only shown something.
 
     Raises:
         UserError: an unknown preset, option or value.
@@ -96,7 +110,7 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, bool] | None:
     preset = command.settings.preset
     if arguments and arguments[0].startswith("-") and command.config is None and not preset.startswith(DEFAULT_PRESET):
         say(begins_with(command.settings.environment.env, preset))
-    return command.settings, command.fresh
+    return command.settings, _choice(command, arguments), command.fresh
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
@@ -110,18 +124,18 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     start, _ = _what_to_start_from().parse_known_args(rest)
     base = config_for(preset, start.env)
     if start.config is not None:
-        base = read_config(start.config)
+        base = read_config(start.config, trust="--trust" in rest)
     if "--smoke" in rest:
         base = smoke(base)
     command = _parsed(CommandLine(base), rest, "mlsh train [PRESET]", listing())
     return dataclasses.replace(command, settings=fitted(command.settings, base))
 
 
-def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
+def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, bool]:
     """Parses RUN_OR_PHI [--options], or PRESET --method [--options] for methods that need no training run.
 
     Returns:
-        The test's configuration, and whether to start over.
+        The test's configuration, what the user has said of the environment himself, and whether to start over.
 
     Raises:
         UserError: there is nothing to test, or an option or value is unknown or has no meaning here.
@@ -129,10 +143,10 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, bool]:
     default, rest = _source(arguments)
     about = "How fast new tasks are learned with what training left."
     command = _parsed(_helpful(AdaptCommandLine(default), rest), rest, "mlsh adapt RUN_OR_PHI", about)
-    return _checked(default, command.settings), command.fresh
+    return _checked(default, command.settings), _choice(command, rest), command.fresh
 
 
-def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
+def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, Film]:
     """Parses the same for a film.
 
     Raises:
@@ -141,7 +155,14 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Film]:
     default, rest = _source(arguments)
     about = "Episodes before and after learning a task, as a film."
     command = _parsed(_helpful(ReplayCommandLine(default), rest), rest, "mlsh replay RUN_OR_PHI", about)
-    return _checked(default, command.settings), command.film
+    return _checked(default, command.settings), _choice(command, rest), command.film
+
+
+def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
+    """What a command line itself says of the environment, rather than the file that it starts from."""
+    given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    named = command.settings.environment.env if "--env" in given else None
+    return EnvironmentChoice(named, settings="--env-settings" in given, trust=command.trust)
 
 
 def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
@@ -241,19 +262,6 @@ def _what_to_start_from() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, nargs="?")
     parser.add_argument("--env", nargs="?")
     return parser
-
-
-def read_config(path: Path) -> Config:
-    """Reads a configuration from a JSON file.
-
-    Raises:
-        UserError: the file cannot be read, or holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--config {path} cannot be read as JSON: {error}") from None
-    return from_dict(value, str(path))
 
 
 def listing() -> str:

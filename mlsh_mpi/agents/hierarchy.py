@@ -20,6 +20,8 @@ from mlsh_mpi.networks.inference import outputs_of
 from mlsh_mpi.sampling.interface import Interface
 
 FORMAT = "mlsh_mpi hierarchy"
+CONTENTS = {"macro_length": int, "task": str, "interface": dict, "phi": dict, "master": torch.Tensor}
+"""What a hierarchy's file holds, with the types."""
 
 
 class Hierarchy:
@@ -30,6 +32,9 @@ class Hierarchy:
         master: (P,) parameters of the master.
         macro_length: N, steps from one decision to the next.
         task: label of the task that the master has learned.
+
+    Raises:
+        UserError: the master does not fit the primitives.
     """
 
     def __init__(self, primitives: Primitives, master: torch.Tensor, macro_length: int, task: str) -> None:
@@ -37,6 +42,11 @@ class Hierarchy:
         head = Exploring(len(primitives), 0.0)
         network = Network(primitives.observation_size, head, primitives.phi.config.network.hidden)
         self.master = Stack(1, network)
+        if master.shape != self.master.flat[0].shape:
+            raise UserError(
+                f"this master does not fit its primitives: it has {tuple(master.shape)} parameters and needs "
+                f"{tuple(self.master.flat[0].shape)}"
+            )
         self.master.flat.copy_(master)
         self.primitive = 0
         """The active primitive."""
@@ -86,8 +96,7 @@ class Hierarchy:
         saved = read_hierarchy(Path(path))
         if saved is None:
             raise UserError(f"{path} is no hierarchy: name a file that Hierarchy.save or adapt has written")
-        phi: Phi = phi_from_dict(saved["phi"], str(path))
-        primitives = Primitives(phi, Interface.from_dict(saved["interface"]))
+        primitives = Primitives(phi_from_dict(saved["phi"], str(path)), Interface.from_dict(saved["interface"]))
         return cls(primitives, saved["master"], saved["macro_length"], saved["task"])
 
 
@@ -105,7 +114,7 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
     """The contents of a hierarchy's file; None if the file is something else.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or lacks something.
     """
     try:
         saved = torch.load(path, weights_only=True)
@@ -113,7 +122,14 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except Exception:  # a file of another kind can raise anything
         return None
-    return saved if isinstance(saved, dict) and saved.get("format") == FORMAT else None
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        return None
+    wrong = [name for name, kind in CONTENTS.items() if not isinstance(saved.get(name), kind)]
+    if wrong or saved["macro_length"] < 1:
+        raise UserError(
+            f"{path} is damaged: its {', '.join(wrong) or 'macro_length'} cannot be used; take another copy of the file"
+        )
+    return saved
 
 
 def learned_hierarchies(

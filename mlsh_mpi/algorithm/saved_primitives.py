@@ -19,7 +19,7 @@ from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling.actions import Actions
-from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvironmentMaker
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.interface import Interface
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -46,14 +46,10 @@ class Phi:
         """Observations and actions of the environment of the training.
 
         Raises:
-            UserError: the file does not hold them, and the environment came from a script.
+            UserError: the file, of an earlier version, does not hold them, and its environment is not a registered one.
         """
         if self.saved_interface is not None:
             return Interface.from_dict(self.saved_interface)
-        if self.environment.startswith(SCRIPTED):
-            raise UserError(
-                f"these primitives were trained in {self.environment} and do not say what they act on: train them again"
-            )
         return TaskFamily.of(EnvironmentMaker.of(self.config.environment))
 
     def skills(self, interface: Interface) -> Skills:
@@ -63,8 +59,12 @@ class Phi:
             UserError: the environment's observations or actions do not match those of the primitives.
         """
         head, weights = head_for(interface.action_space), self.parameters
-        seen, outputs = weights["policy.0.weight"].shape[1], weights[f"policy.{len(self.config.network.hidden)}.weight"].shape[2]
-        filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
+        try:
+            first, last = (weights[f"policy.{layer}.weight"] for layer in (0, len(self.config.network.hidden)))
+            seen, outputs = first.shape[1], last.shape[2]
+            filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise UserError(f"these primitives are damaged ({error!r}): take another copy of the file") from None
         known = (seen, filtered, outputs, "policy.log_std" in weights)
         offered = (len(interface.primitive_columns), filtered and interface.observation_size, head.outputs, head.log_std_size > 0)
         if known != offered:
@@ -72,7 +72,7 @@ class Phi:
                 f"these primitives do not fit {interface.name}: trained in {self.environment} they {_layout(*known)}, but there "
                 f"they would {_layout(*offered)}; take an environment of the same body, or train there"
             )
-        stack = Stack(weights["policy.0.bias"].shape[0], Network(seen, head, self.config.network.hidden))
+        stack = Stack(first.shape[0], Network(seen, head, self.config.network.hidden))
         self.fill(stack, interface.actions)
         deterministic = self.config.hierarchy.deterministic_primitives
         return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
@@ -86,7 +86,14 @@ class Phi:
         """Copies the parameters into a stack of the same shape, for an environment with these actions."""
         parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
         for name, parameter in parameters.items():
-            parameter.copy_(self.parameters[name])
+            found = self.parameters.get(name)
+            if found is None or found.shape != parameter.shape:
+                shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+                raise UserError(
+                    f"these primitives are damaged: {name} must be of shape {tuple(parameter.shape)}, but is {shape}; take "
+                    "another copy of the file"
+                )
+            parameter.copy_(found)
         if self.format < 2 and actions.middle is not None and actions.half_width is not None:
             middle, half_width = (torch.from_numpy(values).float() for values in (actions.middle, actions.half_width))
             last = f"policy.{len(stack.network.hidden)}"
@@ -121,13 +128,12 @@ def load_phi(path: Path) -> Phi:
         if not path.exists():
             raise UserError(f"{path.parent} holds no {PHI}, which is written when training is over: start that again to go on")
     try:
-        return phi_from_dict(torch.load(path, weights_only=True), str(path))
+        saved = torch.load(path, weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
-    except UserError:
-        raise
     except Exception:  # a file of another kind can raise anything
-        raise UserError(f"{path} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}") from None
+        raise _is_no_phi(str(path)) from None
+    return phi_from_dict(saved, str(path))
 
 
 def phi_as_dict(phi: Phi) -> dict[str, Any]:
@@ -146,14 +152,24 @@ def phi_from_dict(saved: Mapping[str, Any], source: str) -> Phi:
     """The inverse of :func:`phi_as_dict`; `source` is named in errors.
 
     Raises:
-        UserError: it was written by a newer version.
+        UserError: it was written by a newer version, or is something else.
     """
-    if saved["format"] > PHI_FORMAT:
-        raise UserError(f"{source} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
-    parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
-    config = from_dict(saved["config"], source)
-    interface = saved.get("interface")
-    return Phi(config, saved["environment"], parameters, saved["observation_filter"], interface, saved["format"])
+    try:
+        if saved["format"] > PHI_FORMAT:
+            raise UserError(f"{source} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
+        parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
+        config = from_dict(saved["config"], source)
+        config = replace(config, run=replace(config.run, folder=None))  # where somebody else kept his run
+        interface = saved.get("interface")
+        if not all(isinstance(values, Tensor) for values in parameters.values()):
+            raise _is_no_phi(source)
+        return Phi(config, str(saved["environment"]), parameters, saved["observation_filter"], interface, saved["format"])
+    except (AttributeError, KeyError, TypeError):
+        raise _is_no_phi(source) from None
+
+
+def _is_no_phi(source: str) -> UserError:
+    return UserError(f"{source} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}")
 
 
 def _layout(seen: int, filtered: int, outputs: int, continuous: bool) -> str:

@@ -21,11 +21,11 @@ from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
 from mlsh_mpi.algorithm.saved_primitives import PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
-from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.environment_check import checked_family
-from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
+from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
 from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
@@ -44,18 +44,19 @@ def main() -> None:
             adapt_job(current, *wanted)
 
 
-def _parse(arguments: Sequence[str]) -> tuple[AdaptConfig, bool] | None:
+def _parse(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, bool] | None:
     from mlsh_mpi.cli import parse_adapt_args  # only rank 0 pays for importing it
 
     return parse_adapt_args(arguments)
 
 
-def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
+def adapt_job(current: Job, config: AdaptConfig, choice: EnvironmentChoice, fresh: bool) -> Path:
     """Runs the test inside an MPI job.
 
     Args:
         current: the MPI job.
         config: the test's configuration, the same on every rank.
+        choice: what the user himself has said of the environment.
         fresh: whether to move an earlier test in the same folder aside.
 
     Returns:
@@ -66,7 +67,9 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     """
     torch.set_num_threads(1)
     world, method = current.world, methods.method_of(config)
-    adaptation_set, skills, learners = ready_to_learn(config, current, lambda family: chosen_tasks(config, family, world.size))
+    adaptation_set, skills, learners = ready_to_learn(
+        config, choice, current, lambda family: chosen_tasks(config, family, world.size)
+    )
     updates = config.run.iterations - 1
     path = world.bcast(default_folder(config) if world.rank == 0 else Path())
     opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, "--updates")
@@ -101,19 +104,19 @@ def phi_of(config: AdaptConfig) -> Phi:
 
 def ready_to_learn(
     config: AdaptConfig,
+    choice: EnvironmentChoice,
     current: Job,
     tasks: Callable[[TaskFamily], tuple[Any, ...]],
     phi: Phi | None = None,
-    env: EnvFactory | None = None,
 ) -> tuple[AdaptationSet, Skills | None, AdaptationMethod]:
     """Makes what a test needs: the environment, the trained primitives and the method with its learners.
 
     Args:
         config: the test's configuration.
+        choice: what the user himself has said of the environment.
         current: the MPI job.
         tasks: returns the tasks of all learners, given the environment's task family.
         phi: the trained primitives; by default they are read from the test's source.
-        env: a factory of the environment, if a script has passed one; by default the configured environment.
 
     Returns:
         The tasks with the placement of their learners; the trained primitives, None for methods without; and the method.
@@ -122,14 +125,7 @@ def ready_to_learn(
         UserError: configuration, environment and phi do not fit one another.
     """
     world, method = current.world, methods.method_of(config)
-
-    def made() -> EnvironmentMaker:
-        if env is None and config.environment.env.startswith(SCRIPTED):
-            name = config.environment.env.removeprefix(SCRIPTED)
-            raise UserError(f"the environment of this run came from a script, as {name}: name it with --env module:{name}")
-        return EnvironmentMaker.of(config.environment, env)
-
-    family = checked_family(world.agreed(made), current)
+    family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, choice)), current)
 
     def found() -> tuple[AdaptationSet, Skills | None]:
         config.check(family.episode_length)

@@ -26,6 +26,7 @@ from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.output import say
 from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.session import parse_on_rank0
@@ -48,12 +49,13 @@ def main() -> None:
             replay(current, *wanted)
 
 
-def replay(current: Job, config: AdaptConfig, film: Film) -> None:
+def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: Film) -> None:
     """Learns the tasks, and films one episode of each before and after, with the same random numbers.
 
     Args:
         current: an MPI job with one rank.
         config: the test's configuration.
+        choice: what the user himself has said of the environment.
         film: what to show, and the file to write.
 
     Raises:
@@ -68,7 +70,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         different = different_tasks(chosen_tasks(config, family, 1), family)
         return different if config.test.task else different[: MANY if film.paths else FEW]
 
-    adaptation_set, skills, learners = ready_to_learn(config, current, few)
+    adaptation_set, skills, learners = ready_to_learn(config, choice, current, few)
     if film.video.suffix not in films.FORMATS:
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
     if film.paths is not None and adaptation_set.family.attribute("ground") is None:

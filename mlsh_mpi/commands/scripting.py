@@ -27,7 +27,7 @@ from mlsh_mpi.mpi.job import job
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_check import unpicklable_part
-from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory
+from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvFactory, EnvironmentChoice
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.logs import Bar
 from mlsh_mpi.tracking.results import Run
@@ -76,12 +76,12 @@ def run(
             return replace(config, environment=replace(config.environment, env=name)) if name else config
 
         config = world.bcast(world.agreed(resolved))
-        factory = None if isinstance(env, str) else env
+        choice = EnvironmentChoice(env, settings="env_settings" in options)
         if world.size > 1:
-            world.agreed(lambda: _refuse_unpicklable(factory) if world.rank == 0 else None)
-            factory = world.bcast(factory)
+            world.agreed(lambda: _refuse_unpicklable(env) if world.rank == 0 else None)
+            choice = world.bcast(choice)
         watched = world.bcast(on_iteration is not None)  # as on rank 0, whatever this rank has passed
-        return Run(run_job(current, config, factory or config.environment.env, fresh, on_iteration, watched))
+        return Run(run_job(current, config, choice, fresh, on_iteration, watched))
 
 
 def _name(env: str | EnvFactory | None) -> str | None:
@@ -89,7 +89,7 @@ def _name(env: str | EnvFactory | None) -> str | None:
     return env if env is None or isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
 
 
-def _refuse_unpicklable(env: EnvFactory | None) -> None:
+def _refuse_unpicklable(env: str | EnvFactory | None) -> None:
     try:
         cloudpickle.dumps(env)
     except Exception as error:
@@ -122,6 +122,7 @@ def adapt(
     task: Any = None,
     updates: int | None = None,
     masters: int | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> Adapted:
     """Lets fresh masters learn single tasks over frozen primitives (paper, section 6.2).
@@ -134,6 +135,7 @@ def adapt(
         task: the only task to learn; by default the environment's listed tasks in turn, or else drawn ones.
         updates: number of updates of each master; by default W of the training run.
         masters: number of masters, at least one for each task; by default one for each task.
+        trust: whether the primitives' file may name code: the class of a module, which is imported to make the environment.
         options: settings as in :func:`run`, including those of a test such as ``held_out=True``.
 
     Returns:
@@ -146,9 +148,9 @@ def adapt(
         world = current.world
         found = world.agreed(lambda: primitives if isinstance(primitives, Primitives) else load(primitives))
         config = world.bcast(world.agreed(lambda: _scripted(found, env, updates, masters, options)))
-        factory = None if isinstance(env, str) else env
+        choice = EnvironmentChoice(env, settings="env_settings" in options, trust=trust)
         if world.size > 1:
-            factory = world.bcast(factory)
+            choice = world.bcast(choice)
 
         def tasks(family: TaskFamily) -> tuple[Any, ...]:
             if task is None:
@@ -157,7 +159,7 @@ def adapt(
 
         torch.set_num_threads(1)
         current.set_patience(config.run.patience)
-        adaptation_set, _, learners = ready_to_learn(config, current, tasks, found.phi, factory)
+        adaptation_set, _, learners = ready_to_learn(config, choice, current, tasks, found.phi)
         bar = Bar("adapting", config.run.iterations, lines=4) if world.rank == 0 else None
 
         def advance(metrics: dict[str, float], _: object) -> None:

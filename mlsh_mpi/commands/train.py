@@ -25,7 +25,8 @@ from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
-from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
+from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvironmentChoice
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
@@ -40,11 +41,10 @@ def main() -> None:
     with job() as current:
         wanted = parse_on_rank0(current, _parse)
         if wanted is not None:
-            config, fresh = wanted
-            run_job(current, config, config.environment.env, fresh)
+            run_job(current, *wanted)
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Config, bool] | None:
+def _parse(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:
     from mlsh_mpi.cli import parse_train_args  # only rank 0 pays for importing it
 
     return parse_train_args(arguments)
@@ -53,7 +53,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Config, bool] | None:
 def run_job(
     current: Job,
     config: Config,
-    env: str | EnvFactory,
+    choice: EnvironmentChoice,
     fresh: bool,
     callback: Callback | None = None,
     watched: bool = False,
@@ -63,7 +63,7 @@ def run_job(
     Args:
         current: the MPI job.
         config: the run's configuration, the same on every rank.
-        env: the environment: its id, module:Class, or a factory.
+        choice: what the user himself has said of the environment.
         fresh: whether to move an earlier run in the same folder aside.
         callback: called on rank 0 after each iteration.
         watched: whether rank 0 has a callback, the same on every rank.
@@ -73,7 +73,7 @@ def run_job(
     """
     torch.set_num_threads(1)
     world = current.world
-    family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, env)), current)
+    family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, choice)), current)
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
         current.refuse_differences(run_folder.environment_source(family))

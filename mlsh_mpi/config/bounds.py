@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ class Bound:
     holds: Callable[[float], bool]
 
 
-POSITIVE = Bound("must be greater than 0", lambda value: value > 0)
-NOT_NEGATIVE = Bound("must not be negative", lambda value: value >= 0)
+POSITIVE = Bound("must be greater than 0 and finite", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Bound("must not be negative, and finite", lambda value: 0 <= value < math.inf)
 FRACTION = Bound("must be between 0 and 1", lambda value: 0 <= value <= 1)
-ANY = Bound("must be a number", lambda value: value == value)
+ANY = Bound("must be a finite number", math.isfinite)
 
 PositiveInt = Annotated[int, POSITIVE]
 PositiveFloat = Annotated[float, POSITIVE]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
@@ -88,19 +93,57 @@ def _replaced(owner: Any, values: Mapping[str, Any], path: str) -> Any:
         where = path if path.endswith(name) else f"{path}.{name}" if path else name
         if name not in types:
             raise UserError(f"there is no option {where!r}{nearest(name, list(types))}")
-        found[name] = tuple(value) if isinstance(value, list) else value
+        found[name] = _as_plain(value)
         if not _fits(found[name], types[name]):
             raise UserError(f"option {where!r} is {value!r}, which is of the wrong type; {getattr(owner, name)!r} would do")
     return dataclasses.replace(owner, **found)
 
 
-def from_dict(value: Any, source: str) -> Config:
-    """The inverse of ``dataclasses.asdict``, for a value read from a JSON file.
+def _as_plain(value: Any) -> Any:
+    """Lists as tuples, NumPy's numbers as Python's, and paths as text."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return tuple(map(_as_plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+def read_config(path: Path, *, trust: bool = False) -> Config:
+    """Reads a configuration from a JSON file.
+
+    Args:
+        path: the file.
+        trust: whether it may name a run folder anywhere, and not only below the current folder.
 
     Raises:
-        UserError: `source` holds something that is no setting, or a value of the wrong type.
+        UserError: the file cannot be read, or holds something else.
     """
-    return _filled(Config(), value, source, "")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--config {path} cannot be read as JSON: {error}") from None
+    config = from_dict(value, str(path))
+    folder = Path(config.run.folder or "")
+    if not trust and (folder.is_absolute() or ".." in folder.parts):
+        raise UserError(
+            f"--config {path} may name a run folder below this one, but names {folder}: take that out of the file and name it "
+            "with --folder if you mean it, or add --trust if you trust the file"
+        )
+    return config
+
+
+def from_dict(value: Any, source: str) -> Config:
+    """The inverse of ``dataclasses.asdict``, for a value read from a file.
+
+    Raises:
+        UserError: `source` holds something that is no setting, or a value that is of the wrong type or out of bounds.
+    """
+    config: Config = _filled(Config(), value, source, "")
+    try:
+        config.check_values()
+    except UserError as error:
+        raise UserError(f"{source} cannot be used: {error}") from None
+    return config
 
 
 def _filled(default: Any, value: Any, source: str, path: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -25,6 +26,8 @@ from mlsh_mpi.errors import UserError
 
 flat = tyro.conf.arg(name="")
 """Options of a nested concern appear without its name: --groups, not --sampling.groups."""
+FOLDER_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,100}")
+"""What may be part of a run folder's name."""
 PREFIXED = ("master", "primitive")
 """Concerns whose options keep its name, because both have the same options: --master.learning-rate."""
 
@@ -229,6 +232,20 @@ class Config:
     master: MasterPPO = field(default_factory=MasterPPO)
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
 
+    def check_values(self) -> None:
+        """Refuses values that would be wrong in any environment.
+
+        Raises:
+            UserError: with the option, its value and the rule.
+        """
+        if not FOLDER_NAME.fullmatch(self.preset):
+            raise UserError(f"a preset's name becomes that of a folder, so it must not hold a path, but is {self.preset!r}")
+        for name, concern in vars(self).items():
+            if dataclasses.is_dataclass(concern):
+                check_bounds(concern, f"{name}." if name in PREFIXED else "")
+        if any(width < 1 for width in self.network.hidden):
+            raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")
+
     def check(self, episode_length: int) -> None:
         """Refuses settings that are out of range or do not fit one another.
 
@@ -238,9 +255,7 @@ class Config:
         Raises:
             UserError: with the rule, the values and what to do.
         """
-        for name, concern in vars(self).items():
-            if dataclasses.is_dataclass(concern):
-                check_bounds(concern, f"{name}." if name in PREFIXED else "")
+        self.check_values()
         if self.hierarchy.macro_length > episode_length:
             raise UserError(
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
@@ -274,5 +289,3 @@ class Config:
                     f"training must end {end}, but all of --iterations {self.run.iterations} are --{name}-iterations ({first}): "
                     f"use --iterations {first + 1} or more, or fewer --{name}-iterations"
                 )
-        if any(width < 1 for width in self.network.hidden):
-            raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +16,8 @@ import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
 from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, refuse_other_than_environments
 from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
-
-SCRIPTED = "script:"
-"""Prefix of the name of an environment that a script passed; it cannot be made again from that name."""
-EnvFactory = Callable[..., gym.Env[Any, Any]]
 
 
 class EnvironmentMaker:
@@ -49,14 +46,26 @@ class EnvironmentMaker:
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
 
     @classmethod
-    def of(cls, config: Environment, env: str | EnvFactory | None = None) -> EnvironmentMaker:
-        """From a run's configuration.
+    def of(cls, config: Environment, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
+        """From a run's configuration, which may come from a file of somebody else.
 
         Args:
             config: settings of the run's environment.
-            env: the environment's id, or a factory that a script passed; None takes the configured one.
+            choice: what the user himself has said; by default nothing.
+
+        Raises:
+            UserError: as the class; or the configuration names code, which the user has not named himself.
         """
-        return cls(env or config.env, config.episode_length, config.primitive_columns, config.env_settings)
+        choice = choice or EnvironmentChoice()
+        for setting in config.env_settings:
+            choice.refuse_setting(*_setting(setting))
+        env = choice.env
+        if env is None:
+            choice.refuse_code(config.env)
+            env = _resolve(config.env)
+            if ":" in config.env:
+                refuse_other_than_environments(config.env, env)
+        return cls(env, config.episode_length, config.primitive_columns, config.env_settings)
 
     @property
     def name(self) -> str:

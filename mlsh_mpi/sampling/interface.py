@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.actions import Actions
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -45,12 +46,27 @@ class Interface:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Interface:
-        """The inverse of :meth:`as_dict`."""
-        plain = values["action_space"]
-        if "low" in plain:
-            low, high = (np.array(plain[name], plain["dtype"]) for name in ("low", "high"))
-            space: gym.Space[Any] = gym.spaces.Box(low, high, dtype=np.dtype(plain["dtype"]).type)
-        else:
-            space = gym.spaces.Discrete(plain["n"], start=plain["start"])
-        columns = np.array(values["primitive_columns"], np.int64)
-        return cls(values["name"], values["observation_size"], space, columns, Actions.of(space, values["unclipped_actions"]))
+        """The inverse of :meth:`as_dict`.
+
+        Raises:
+            UserError: the values, from a file, do not describe observations and actions.
+        """
+        try:
+            space = _action_space(values["action_space"])
+            size, columns = int(values["observation_size"]), np.array(values["primitive_columns"], np.int64)
+            if not (columns.ndim == 1 and len(columns) and 0 <= columns.min() <= columns.max() < size):
+                raise ValueError(f"{size} numbers, of which primitives see {columns.tolist()}")
+            return cls(str(values["name"]), size, space, columns, Actions.of(space, bool(values["unclipped_actions"])))
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"the file is damaged: what it says of observations and actions cannot be used ({error!r})") from None
+
+
+def _action_space(plain: Mapping[str, Any]) -> gym.Space[Any]:
+    """An action space from its plain values."""
+    if "low" not in plain:
+        return gym.spaces.Discrete(plain["n"], start=plain["start"])
+    kind = np.dtype(plain["dtype"])
+    if kind.kind not in "fiu":
+        raise ValueError(f"actions of type {kind}")
+    low, high = (np.array(plain[name], kind) for name in ("low", "high"))
+    return gym.spaces.Box(low, high, dtype=kind.type)

@@ -99,8 +99,8 @@ def test_every_environment_has_a_preset_that_is_not_the_papers():
 def test_an_environment_of_ones_own_takes_any_preset_without_the_settings_of_that_presets_environment():
     mine = settings("ant-twowalk", "--env", "my_module:MyEnv")
     assert (mine.environment.env_settings, mine.environment.primitive_columns) == ((), None)
-    scratch, _ = parse_adapt_args(["ant-twowalk", "--method", "scratch", "--env", "my_module:MyEnv"])
-    over_primitives, _ = parse_adapt_args(["ant-twowalk", "--env", "my_module:MyEnv"])
+    scratch, *_ = parse_adapt_args(["ant-twowalk", "--method", "scratch", "--env", "my_module:MyEnv"])
+    over_primitives, *_ = parse_adapt_args(["ant-twowalk", "--env", "my_module:MyEnv"])
     assert (scratch.environment.env_settings, scratch.environment.primitive_columns) == ((), None)
     assert (over_primitives.environment.env_settings, over_primitives.environment.primitive_columns) == ((), (0, 28))
     assert mine.primitive == PRESETS["ant-twowalk"].config.primitive
@@ -231,7 +231,7 @@ def phi(tmp_path):
 
 
 def test_a_test_takes_over_the_settings_of_the_training_but_not_its_folder(phi):
-    config, fresh = parse_adapt_args([phi, "--macro-length", "5", "--task", "goal=1"])
+    config, _, fresh = parse_adapt_args([phi, "--macro-length", "5", "--task", "goal=1"])
     assert (config.run.seed, config.hierarchy.macro_length, config.run.folder, fresh) == (7, 5, None, False)
     assert config.run.iterations == 4 + 1
     assert config.test.task == ("goal=1",)
@@ -245,12 +245,12 @@ def test_updates_can_be_asked_for(phi):
 
 
 def test_a_film_has_a_place_and_perhaps_a_primitive(phi):
-    config, film = parse_replay_args([phi, "--video", "x.gif", "--force-primitive", "1"])
+    config, _, film = parse_replay_args([phi, "--video", "x.gif", "--force-primitive", "1"])
     assert (str(film.video), film.force_primitive, config.run.seed) == ("x.gif", 1, 7)
 
 
 def test_from_scratch_a_preset_is_enough():
-    config, _ = parse_adapt_args(["four-rooms", "--method", "option-critic", "--held-out"])
+    config, *_ = parse_adapt_args(["four-rooms", "--method", "option-critic", "--held-out"])
     assert (config.preset, config.test.method, config.test.held_out) == ("four-rooms", "option-critic", True)
 
 
@@ -263,13 +263,13 @@ def test_help_of_a_test_leaves_out_what_only_training_asks_for(capsys):
 
 
 def test_shipped_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_path):
-    config, _ = parse_adapt_args(["ant-twowalk", "--updates", "2"])
+    config, *_ = parse_adapt_args(["ant-twowalk", "--updates", "2"])
     assert config.source.endswith("primitives/ant-twowalk.pt")
     assert parse_adapt_args(["four-rooms", "--method", "scratch"])[0].source == "four-rooms"
     primitives = load("moving-bandits")
     master = Stack(1, Network(6, Categorical(2), primitives.phi.config.network.hidden)).flat[0]
     Hierarchy(primitives, master, 7, "goal=1").save(tmp_path / "h.pt")
-    config, _ = parse_replay_args([str(tmp_path / "h.pt")])
+    config, *_ = parse_replay_args([str(tmp_path / "h.pt")])
     assert (config.hierarchy.macro_length, config.test.task) == (7, ("goal=1",))
 
 

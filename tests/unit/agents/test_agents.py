@@ -97,6 +97,14 @@ def test_what_does_not_fit_is_said(walks, tmp_path):
         Hierarchy.load(tmp_path / "some.pt")
 
 
+@pytest.mark.parametrize("damage", [{"master": None}, {"macro_length": 0}, {"task": 3}, {"master": torch.zeros(5)}, {"phi": {}}])
+def test_a_damaged_hierarchy_gets_one_sentence(tmp_path, damage):
+    hierarchy().save(tmp_path / "h.pt")
+    torch.save(torch.load(tmp_path / "h.pt", weights_only=True) | damage, tmp_path / "h.pt")
+    with pytest.raises(UserError, match=r"damaged|does not fit|is no phi\.pt"):
+        Hierarchy.load(tmp_path / "h.pt")
+
+
 def hierarchy(seed=0, macro_length=4):
     primitives = load(BANDITS)
     sized = Stack(1, Network(6, head_for(gym.spaces.Discrete(2)), primitives.phi.config.network.hidden))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mlsh_mpi.agents.primitives import load
 from mlsh_mpi.algorithm.saved_primitives import load_phi, save_phi
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.settings import Config
@@ -107,6 +108,31 @@ def test_a_newer_format_is_refused(phi):
     torch.save(saved, phi[0] / "phi.pt")
     with pytest.raises(UserError, match="format 99"):
         load_phi(phi[0])
+
+
+@pytest.mark.parametrize(
+    ("part", "damage", "said"),
+    [
+        ("primitives", {"policy.0.weight": None}, "damaged"),
+        (
+            "primitives",
+            {"policy.1.bias": torch.zeros(2, 7)},
+            r"must be of shape \(2, 64\), but is of shape \(2, 7\)",
+        ),
+        ("primitives", {"value.0.bias": 3.0}, "is no phi.pt"),
+        ("interface", {"primitive_columns": [0, 500]}, "what it says of observations and actions"),
+        ("interface", {"action_space": {"dtype": "O", "low": [0], "high": [1]}}, "what it says of observations and actions"),
+        ("interface", {"action_space": {"n": -1, "start": 0}}, "what it says of observations and actions"),
+        ("config", {"network": {"hidden": (0,)}}, "hidden layers need at least one unit"),
+        ("config", {"primitive": {"learning_rate": float("inf")}}, "learning-rate must be greater than 0 and finite"),
+    ],
+)
+def test_a_damaged_file_gets_one_sentence(phi, part, damage, said):
+    saved = torch.load(phi[0] / "phi.pt", weights_only=True)
+    saved[part] = {name: value for name, value in (saved[part] | damage).items() if value is not None}
+    torch.save(saved, phi[0] / "phi.pt")
+    with pytest.raises(UserError, match=said):
+        load(phi[0])
 
 
 def test_settings_that_came_later_have_their_defaults(phi):

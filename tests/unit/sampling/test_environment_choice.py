@@ -1,0 +1,167 @@
+"""A file of somebody else names an environment and its settings: nothing that it names is imported or called unasked."""
+
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import mlsh_mpi
+from mlsh_mpi.agents.hierarchy import phi_in
+from mlsh_mpi.agents.shipped import shipped_primitives
+from mlsh_mpi.cli import parse_adapt_args, parse_replay_args, parse_train_args
+from mlsh_mpi.config.settings import Environment
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+
+MODULE = """
+import pathlib
+import gymnasium as gym
+pathlib.Path("imported").touch()
+
+class Bandits(gym.Wrapper):
+    def __init__(self, **settings):
+        import mlsh_envs
+        super().__init__(gym.make("mlsh/MovingBandits-v0"))
+
+def made():
+    return Bandits()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module that leaves a trace when it is imported, and primitives that name what they like."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    (tmp_path / "theirs.py").write_text(MODULE)
+    return tmp_path
+
+
+def primitives(folder, env, *settings, **other):
+    """A phi file that names this environment with these settings."""
+    saved = torch.load(shipped_primitives("moving-bandits"), weights_only=True)
+    saved["config"]["environment"] |= {"env": env, "env_settings": settings}
+    torch.save(saved | other, folder / "x.pt")
+    return str(folder / "x.pt")
+
+
+def made(config, choice):
+    return EnvironmentMaker.of(config.environment, choice)
+
+
+@pytest.mark.parametrize("parse", [parse_adapt_args, parse_replay_args])
+@pytest.mark.parametrize("env", ["theirs:Bandits", "theirs:made", "theirs:some/Id-v0"])
+def test_code_that_a_file_names_is_not_imported(folder, parse, env):
+    config, choice, _ = parse([primitives(folder, env)])
+    with pytest.raises(UserError, match=f"a file may name registered environments, .*{env}.*--env.*--trust"):
+        made(config, choice)
+    assert not Path("imported").exists()
+
+
+def test_a_command_that_a_file_names_is_not_run(folder):
+    path = primitives(folder, "subprocess:Popen", "args=['touch','run']")
+    for given in ([path], [path, "--trust"]):
+        config, choice, _ = parse_adapt_args(given)
+        with pytest.raises(UserError, match="a file may"):
+            made(config, choice)
+    with pytest.raises(UserError, match="a file may"):
+        mlsh_mpi.adapt(path, updates=1)
+    assert not Path("run").exists()
+
+
+def test_a_configuration_file_names_no_code_either(folder):
+    (folder / "config.json").write_text('{"environment": {"env": "theirs:Bandits"}}')
+    config, choice, _ = parse_train_args(["--config", "config.json"])
+    with pytest.raises(UserError, match="a file may"):
+        made(config, choice)
+    assert not Path("imported").exists()
+
+
+@pytest.mark.parametrize("more", [("--trust",), ("--env", "theirs:Bandits"), ("--env=theirs:Bandits",)])
+def test_the_user_may_name_the_same_or_trust_the_file(folder, more):
+    config, choice, _ = parse_adapt_args([primitives(folder, "theirs:Bandits"), *more])
+    assert made(config, choice).name == "Bandits"
+
+
+def test_what_a_trusted_file_names_must_still_be_an_environment(folder):
+    path = primitives(folder, "theirs:made")
+    config, choice, _ = parse_adapt_args([path, "--trust"])
+    with pytest.raises(UserError, match=r"a subclass of gymnasium\.Env, but theirs:made is <function made"):
+        made(config, choice)
+    config, choice, _ = parse_adapt_args([path, "--env", "theirs:made"])
+    assert made(config, choice).name == "made"
+
+
+@pytest.mark.parametrize("setting", ["xml_file=/tmp/a.xml", "of=../there", 'args=["a b"]', "env_id=subprocess:x", 'x={"a": 1}'])
+def test_a_file_sets_numbers_and_words_only(folder, setting):
+    path = primitives(folder, "mlsh/MovingBandits-v0", setting)
+    config, choice, _ = parse_adapt_args([path])
+    with pytest.raises(UserError, match=f"numbers and words.*{setting.partition('=')[0]}.*--env-settings.*--trust"):
+        made(config, choice)
+    for more in (("--env-settings", setting), ("--trust",)):
+        config, choice, _ = parse_adapt_args([path, *more])
+        assert made(config, choice).name == "mlsh/MovingBandits-v0"
+
+
+@pytest.mark.parametrize("setting", ["integrator=implicitfast", "held_out=[68,70]", "upright_interval=None", "noise=1e-3"])
+def test_numbers_and_words_pass(setting):
+    EnvironmentMaker.of(Environment("mlsh/AntMaze-v0", env_settings=(setting,)), EnvironmentChoice())
+
+
+def test_primitives_act_without_their_environment(folder):
+    found = mlsh_mpi.load(primitives(folder, "theirs:Bandits"))
+    assert found.act(np.zeros(6)) in found.action_space
+    assert not Path("imported").exists()
+
+
+def test_primitives_of_an_earlier_version_act_in_a_registered_environment_only(folder):
+    known = mlsh_mpi.load(primitives(folder, "mlsh/MovingBandits-v0", interface=None))
+    assert known.observation_size == 6
+    with pytest.raises(UserError, match="a file may"):
+        mlsh_mpi.load(primitives(folder, "theirs:Bandits", interface=None))
+    assert not Path("imported").exists()
+
+
+def test_a_hierarchy_names_no_code_either(folder):
+    saved = torch.load(primitives(folder, "theirs:Bandits"), weights_only=True)
+    found = mlsh_mpi.load("moving-bandits")
+    master = mlsh_mpi.adapt(found, updates=1, masters=2, steps=50).hierarchies[0]
+    master.save("h.pt")
+    torch.save(torch.load("h.pt", weights_only=True) | {"phi": saved}, "h.pt")
+    config, choice, _ = parse_adapt_args(["h.pt"])
+    with pytest.raises(UserError, match="a file may"):
+        made(config, choice)
+    assert mlsh_mpi.Hierarchy.load("h.pt").act(np.zeros(6)) in gym.spaces.Discrete(5)
+    assert not Path("imported").exists()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", ".", "a/b", "a\\b", ""])
+def test_a_preset_in_a_file_names_no_other_folder(folder, name):
+    path = primitives(folder, "mlsh/MovingBandits-v0")
+    saved = torch.load(path, weights_only=True)
+    saved["config"]["preset"] = name
+    torch.save(saved, path)
+    with pytest.raises(UserError, match=r"x\.pt cannot be used: a preset's name becomes that of a folder"):
+        phi_in(Path(path))
+
+
+def test_a_folder_in_a_phi_file_is_that_of_somebody_else(folder):
+    path = primitives(folder, "mlsh/MovingBandits-v0")
+    saved = torch.load(path, weights_only=True)
+    saved["config"]["run"]["folder"] = "/tmp/elsewhere"
+    torch.save(saved, path)
+    assert phi_in(Path(path)).config.run.folder is None
+
+
+@pytest.mark.parametrize("place", ["/tmp/elsewhere", "../elsewhere", "runs/../../elsewhere"])
+def test_a_configuration_file_names_no_folder_elsewhere(folder, place):
+    (folder / "config.json").write_text(f'{{"run": {{"folder": "{place}"}}}}')
+    with pytest.raises(UserError, match=r"below this one.*--folder"):
+        parse_train_args(["--config", "config.json"])
+    config, *_ = parse_train_args(["--config", "config.json", "--trust"])
+    assert config.run.folder == place

@@ -71,7 +71,7 @@ class Hierarchy:
 
     def choose(self, observation: Array, *, deterministic: bool = False, rng: np.random.Generator | None = None) -> int:
         """The primitive that the master chooses for the next macro-action."""
-        seen = self.primitives.skills.observe(np.asarray(observation, np.float32)[None])
+        seen = self.primitives.skills.observe(self.primitives.interface.as_float32(observation)[None])
         logits = outputs_of(self.master, seen[None])[0, 0]
         if deterministic:
             return int(logits.argmax())

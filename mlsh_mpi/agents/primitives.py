@@ -77,12 +77,12 @@ class Primitives:
         Raises:
             UserError: there is no such primitive, or the observation has another size.
         """
-        raw = np.asarray(observation, np.float32)
+        raw = np.asarray(observation)
         if raw.ndim not in (1, 2) or raw.shape[-1] != self.observation_size:
             raise UserError(
                 f"an observation has {self.observation_size} numbers, one row for each environment, but its shape is {raw.shape}"
             )
-        batch = np.atleast_2d(raw)
+        batch = np.atleast_2d(self.interface.as_float32(raw))
         rows = np.broadcast_to(np.asarray(primitive, np.int64), (len(batch),))
         if ((rows < 0) | (rows >= len(self))).any():
             raise UserError(f"primitives are numbered 0 to {len(self) - 1}, but primitive is {primitive}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from mlsh_mpi.config.overrides import from_dict
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, Stack
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
@@ -51,6 +51,11 @@ class Phi:
         if self.saved_interface is not None:
             return Interface.from_dict(self.saved_interface)
         return TaskFamily.of(EnvironmentMaker.of(self.config.environment))
+
+    @property
+    def offset(self) -> Array | None:
+        """What was subtracted from observations in training: see :attr:`Interface.offset`."""
+        return None if self.saved_interface is None else Interface.from_dict(self.saved_interface).offset
 
     def skills(self, interface: Interface) -> Skills:
         """The primitives with their frozen filter, for an environment that may differ from the one they were trained in.

@@ -65,5 +65,6 @@ class Workers:
         if odd[0] and job.world.rank == 0:
             warn(
                 f"mlsh_mpi: {odd[0]:.0f} of the episodes under way went otherwise when their actions were taken again, so these "
-                "begin anew: the environment does not repeat itself from the same seed"
+                "begin anew: what happens in this environment depends on more than seed, task and actions (wrappers such as "
+                "NormalizeReward remember earlier episodes, which no checkpoint holds)"
             )

@@ -129,8 +129,11 @@ def ready_to_learn(
 
     def found() -> tuple[AdaptationSet, Skills | None]:
         config.check(family.episode_length)
-        skills = None if method in methods.UNTRAINED else registry.skills_of((phi or phi_of(config)).tested_by(config), family)
-        return AdaptationSet(config, current, family, tasks(family)), skills
+        if method in methods.UNTRAINED:
+            return AdaptationSet(config, current, family, tasks(family)), None
+        trained = (phi or phi_of(config)).tested_by(config)
+        of_training = family.subtracting(trained.offset)
+        return AdaptationSet(config, current, of_training, tasks(family)), registry.skills_of(trained, of_training)
 
     adaptation_set, skills = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
     return adaptation_set, skills, world.agreed(lambda: registry.learners(method, adaptation_set, skills))

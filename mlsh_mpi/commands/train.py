@@ -85,6 +85,8 @@ def run_job(
         return path
     if saved and run_folder.stopped(saved, config):  # training has ended, and the job left during the test
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
+    if saved:  # observations stay as they were, also where the first look of another job would see them a little differently
+        family = family.subtracting(run_folder.offset_of(saved.identity))
     groups = groups_of(config, world, saved)
     world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a resumed run keeps its groups
     experiment = Experiment(config, current, family)

@@ -21,6 +21,7 @@ import numpy as np
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
 from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
 from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, library_version, refuse_singletons, refuse_without_mpi
+from mlsh_mpi.mpi.limits import allow_open_files
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.mpi.software import differences, software
 from mlsh_mpi.mpi.watchdog import Watchdog
@@ -102,6 +103,7 @@ class Job:
         os._exit = self._refuse_exit  # type: ignore[assignment]
         self.refuse_differences(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
         self._refuse_clocks()
+        self.world.agreed(lambda: allow_open_files(self.world.size - self.ranks_here))
         self.world.agreed(self._refuse_missing_ranks)
 
     def close(self) -> None:

@@ -8,8 +8,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
-from itertools import zip_longest
+from contextlib import ExitStack
+from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -23,6 +23,7 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.trial_episodes import Findings, refuse_unusable, try_episodes
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -48,19 +49,21 @@ def checked_family(maker: EnvironmentMaker, job: Job) -> TaskFamily:
         UserError: on every rank; the environment does not follow the protocol, and the message says how.
     """
 
-    def looked_at() -> tuple[TaskFamily, list[str]]:
+    def looked_at() -> tuple[TaskFamily, list[str], Array | None]:
         job.watch.enter(lambda: f"the first reset and step of {maker.name}")
         try:
             family = TaskFamily.of(maker)
             names = task_names(family)
-            for note in check_environment(maker, family) if job.world.rank == 0 else ():
+            found = check_environment(maker, family) if job.world.rank == 0 else Findings([], None)
+            for note in found.notes:
                 warn(f"mlsh_mpi: {note}")
         finally:
             job.watch.leave()
-        return family, names
+        return family, names, found.offset
 
-    family, names = job.world.agreed(looked_at)
-    for rank, others in enumerate(job.world.allgather(names)):
+    family, names, offset = job.world.agreed(looked_at)
+    of_all = job.world.allgather((names, offset))
+    for rank, (others, _) in enumerate(of_all):
         for name, other in zip_longest(names, others, fillvalue="no more"):
             if name != other:
                 raise UserError.of_all(
@@ -68,31 +71,32 @@ def checked_family(maker: EnvironmentMaker, job: Job) -> TaskFamily:
                     f"{other}: draw from the generator that is given, and from lists and tuples: a set has another order in "
                     "each process"
                 )
-    return family
+    return family.subtracting(of_all[0][1])
 
 
-def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
-    """Resets twice and steps once: a single environment, and the vector form if there is one.
+def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
+    """Resets, steps, and tries a few short episodes: in a single environment, and in the vector form if there is one.
 
     Args:
         maker: makes the environment.
         family: the environment's task family.
 
     Returns:
-        A sentence for each thing that is allowed but seldom intended.
+        What is allowed but seldom intended, and the offset of observations.
 
     Raises:
-        UserError: the environment breaks a rule.
+        UserError: the environment breaks a rule, or its task does not reach it.
     """
     try:
-        task = _drawn(family, 0)
+        tasks = _different_tasks(family)
         _actions(family)
-        notes = _episode(family, Lanes(SequentialVectorEnv([family.env]), family.actions), task)
-        vector = maker.vector(2)
-        if vector is not None:
-            with closing(vector):
-                notes += _episode(family, vector, task)
-        return notes
+        with ExitStack() as opened:
+            _episode(family, Lanes(SequentialVectorEnv([family.env]), family.actions), tasks[0])
+            vector = maker.vector(2)
+            if vector is not None:
+                opened.callback(vector.close)
+                _episode(family, vector, tasks[0])
+            return _called(family, "step", lambda: try_episodes(family, tasks, vector))
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
         rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
@@ -131,6 +135,13 @@ def task_names(family: TaskFamily) -> list[str]:
     return drawn + listed
 
 
+def _different_tasks(family: TaskFamily) -> list[Any]:
+    """Two tasks with different names, or one if no others are drawn."""
+    first = _drawn(family, 0)
+    others = (_drawn(family, number) for number in range(1, DRAWS))
+    return [first, *islice((task for task in others if _named(family, task) != _named(family, first)), 1)]
+
+
 def _drawn(family: TaskFamily, number: int) -> Any:
     return _called(family, "sample_task", lambda: family.sample_task(seeding.stream(number, "task")))
 
@@ -150,25 +161,22 @@ def _actions(family: TaskFamily) -> None:
         raise UserError(f"the action space {family.action_space} of {family.name} has no action in its middle: check its bounds")
 
 
-def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> list[str]:
-    """Tries two resets and a step, and returns notes as :func:`probe` does."""
+def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> None:
+    """Tries two resets and a step.
+
+    Raises:
+        UserError: they do not follow the protocol.
+    """
     count, name = lanes.count, _named(family, task)
-    starts: list[Array] = []
     for _ in range(2):
-        starts.append(_called(family, "reset", lambda: lanes.reset(np.ones(count, np.bool_), [7] * count, [task] * count)))
+        start = _called(family, "reset", lambda: lanes.reset(np.ones(count, np.bool_), [7] * count, [task] * count))
         _refuse_changed(family, "reset", name, task)
-    _refuse_not_finite(family, "observation", starts[1])
+    refuse_unusable(family, "observation", start)
     action = np.repeat(family.actions.middle_as_drawn[None], count, axis=0)
     observation, reward, _ = _called(family, "step", lambda: lanes.step(action))
     _refuse_changed(family, "step", name, task)
-    _refuse_not_finite(family, "observation", observation)
-    _refuse_not_finite(family, "reward", reward)
-    if np.array_equal(starts[0], starts[1]):
-        return []
-    return [
-        f"{family.name} does not repeat itself: two resets with one seed and task begin differently, so no run can be repeated; "
-        "call super().reset(seed=seed) and draw from self.np_random"
-    ]
+    refuse_unusable(family, "observation", observation)
+    refuse_unusable(family, "reward", reward)
 
 
 def _refuse_changed(family: TaskFamily, method: str, name: str, task: Any) -> None:
@@ -177,11 +185,6 @@ def _refuse_changed(family: TaskFamily, method: str, name: str, task: Any) -> No
             f"{method} of {family.name} must leave its task as it is, but changed {name} to {_named(family, task)}: every lane "
             "of a group is given the same object; copy what you take apart"
         )
-
-
-def _refuse_not_finite(family: TaskFamily, what: str, values: Array) -> None:
-    if not np.isfinite(values).all():
-        raise UserError(f"{family.name} must give finite numbers, but its first {what} is {values[0].tolist()}")
 
 
 def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> None:

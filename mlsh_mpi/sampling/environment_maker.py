@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import AutoresetMode
 
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
@@ -44,6 +45,8 @@ class EnvironmentMaker:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self.episode_length = (_resolve(env) if isinstance(env, str) else env), episode_length
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
+        self.offset: np.ndarray[Any, np.dtype[Any]] | None = None
+        """(observation,) that lanes subtract from observations: see :attr:`Interface.offset`."""
 
     @classmethod
     def of(cls, config: Environment, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
@@ -113,11 +116,12 @@ class EnvironmentMaker:
 
     def lanes(self, count: int) -> Lanes:
         """`count` lanes, stepped as arrays if the environment has a vector form, else one after another."""
-        arrays = self.vector(count)
-        if arrays is not None:
-            return arrays
-        envs = [self.single() for _ in range(count)]
-        return Lanes(SequentialVectorEnv(envs), actions_of(envs[0]))
+        lanes = self.vector(count)
+        if lanes is None:
+            envs = [self.single() for _ in range(count)]
+            lanes = Lanes(SequentialVectorEnv(envs), actions_of(envs[0]))
+        lanes.offset = self.offset
+        return lanes
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:

@@ -17,6 +17,9 @@ from mlsh_mpi.sampling.lanes import LaneFault, Lanes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
+LARGEST = 1e12
+"""Largest magnitude of a number to learn from: the squares of returns over a thousand such rewards, and of their gradients, still
+fit into float32."""
 
 
 class Step(NamedTuple):
@@ -89,14 +92,27 @@ class Episodes:
         """Steps every lane."""
         return self._timed("a step", self._lanes.step, action)
 
-    def refuse(self, **collected: Array) -> None:
-        """Raises EnvironmentFault unless all values are finite: by name, (T, L, ...), or (T + 1, L, ...) including those before
-        step 0."""
-        for name, values in collected.items():
-            if not np.isfinite(values).all():
-                t, lane, *_ = np.argwhere(~np.isfinite(values))[0]
-                value = values[t, lane].tolist()
-                raise EnvironmentFault(f"{self._place(lane)} has the {name} {value} after {t} steps of the iteration")
+    def refuse(self, reward: Array, observation: Array | None = None) -> None:
+        """Refuses numbers that cannot be learned from.
+
+        Args:
+            reward: (T, L), of each step.
+            observation: (T + 1, L, observation) as the environments returned it, before each step and after the last.
+
+        Raises:
+            EnvironmentFault: one is not finite, or larger than :data:`LARGEST`. The message names the first.
+        """
+        found = []
+        for name, values, begins in (("observation", observation, 0), ("reward", reward, 1)):
+            if values is None or (fits := np.abs(values) <= LARGEST).all():  # NaN does not fit either
+                continue
+            t, lane, *_ = np.argwhere(~fits)[0].tolist()
+            found.append((t + begins, t, name, lane, values[t, lane]))
+        if found:
+            _, steps, name, lane, value = min(found, key=lambda one: one[0])
+            limit = f": numbers beyond +-{LARGEST:g} overflow in learning, so scale it" if np.isfinite(value).all() else ""
+            place = self._place(lane)
+            raise EnvironmentFault(f"{place} has the {name} {value.tolist()} after {steps} steps of the iteration{limit}")
 
     def _timed(self, what: str, act: Callable[..., T], *arguments: Any) -> T:
         entered = time.perf_counter()

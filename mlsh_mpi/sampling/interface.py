@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -27,6 +27,14 @@ class Interface:
     """Indices of the part of an observation that primitives see."""
     actions: Actions
     """The conversion from policies' actions to the environment's."""
+    offset: Array | None = field(default=None, kw_only=True)
+    """(observation,) subtracted from observations before they become float32, which could not tell large values apart; None where
+    they are small enough."""
+
+    def as_float32(self, observation: Any) -> Array:
+        """(..., observation) as the environment returns it -> the same as policies and filters take it, float32."""
+        found = np.asarray(observation)
+        return (found if self.offset is None else found - self.offset).astype(np.float32, copy=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The interface as plain values, for a file."""
@@ -42,6 +50,7 @@ class Interface:
             "action_space": plain,
             "primitive_columns": self.primitive_columns.tolist(),
             "unclipped_actions": self.actions.unclipped,
+            **({} if self.offset is None else {"offset": self.offset.tolist()}),
         }
 
     @classmethod
@@ -56,7 +65,10 @@ class Interface:
             size, columns = int(values["observation_size"]), np.array(values["primitive_columns"], np.int64)
             if not (columns.ndim == 1 and len(columns) and 0 <= columns.min() <= columns.max() < size):
                 raise ValueError(f"{size} numbers, of which primitives see {columns.tolist()}")
-            return cls(str(values["name"]), size, space, columns, Actions.of(space, bool(values["unclipped_actions"])))
+            actions, offset = Actions.of(space, bool(values["unclipped_actions"])), values.get("offset")
+            if offset is not None:
+                offset = np.array(offset, np.float64).reshape(size)
+            return cls(str(values["name"]), size, space, columns, actions, offset=offset)
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"the file is damaged: what it says of observations and actions cannot be used ({error!r})") from None
 

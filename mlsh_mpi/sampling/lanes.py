@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -39,6 +39,10 @@ class Lanes:
         self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
         self.cut = np.zeros(self.count, np.bool_)
         """(L,) bool: whether only the time limit ended the episode with the last step."""
+        self.offset: Array | None = None
+        """(observation,) subtracted from observations in their own precision; None subtracts nothing."""
+        self.kind: type[np.floating[Any]] = np.float32
+        """Type of the observations that are returned."""
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         """Starts new episodes.
@@ -49,7 +53,7 @@ class Lanes:
             tasks: (L,) a task for each lane.
 
         Returns:
-            (L, observation) float32 of all lanes.
+            (L, observation) of all lanes, as :attr:`kind`.
 
         Raises:
             LaneFault: the environment does not follow Gymnasium's interface.
@@ -65,7 +69,8 @@ class Lanes:
             action: (L, ...) as policies sampled it.
 
         Returns:
-            (L, observation) float32, (L,) rewards, and (L,) bool whether the episode is over, by termination or truncation.
+            (L, observation) as :attr:`kind`, (L,) rewards, and (L,) bool whether the episode is over, by termination or
+            truncation.
 
         Raises:
             LaneFault: the environment does not follow Gymnasium's interface.
@@ -89,7 +94,9 @@ class Lanes:
         found = np.asarray(observation)
         if found.shape != self._shape or not _is_numeric(found):
             raise LaneFault(None, f"observed {found.dtype} of shape {found.shape} where numbers of shape {self._shape} belong")
-        return found.astype(np.float32, copy=False)
+        if self.offset is not None:
+            found = found - self.offset
+        return found.astype(self.kind, copy=False)
 
     def _one_a_lane(self, what: str, values: Any) -> Array:
         found = np.asarray(values)
@@ -99,13 +106,20 @@ class Lanes:
 
 
 class SequentialVectorEnv:
-    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset."""
+    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset.
 
-    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
-        self.envs, self.num_envs = list(envs), len(envs)
+    Args:
+        envs: one for each lane.
+        options: makes the options of a reset from a task.
+    """
+
+    def __init__(
+        self, envs: Sequence[gym.Env[Any, Any]], options: Callable[[Any], dict[str, Any]] = lambda task: {"task": task}
+    ) -> None:
+        self.envs, self.num_envs, self._options = list(envs), len(envs), options
         self.single_observation_space = envs[0].observation_space
         self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
-        self._observation = np.zeros((len(envs), *self._shape), np.float32)
+        self._observation = np.zeros((len(envs), *self._shape))
         self.lane = 0
 
     def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
@@ -113,7 +127,7 @@ class SequentialVectorEnv:
         with self._attribute_faults():
             for lane in np.flatnonzero(options["reset_mask"]).tolist():
                 self.lane = lane
-                answer = self.envs[lane].reset(seed=seed[lane], options={"task": options["task"][lane]})
+                answer = self.envs[lane].reset(seed=seed[lane], options=self._options(options["task"][lane]))
                 self._put(_unpack(lane, "reset", answer, RESET)[0])
         return self._observation.copy(), {}
 

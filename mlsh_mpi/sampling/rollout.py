@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Array, Stack
 from mlsh_mpi.networks.distributions import Exploring, Head, uniform
@@ -153,8 +154,8 @@ def collect(
                 break
         t += 1
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
-    episodes.refuse(observation=recording.raw, reward=at.reward)
-    at, earlier = at._replace(action=np.stack(recording.actions)), before.earlier
+    episodes.refuse(at.reward, recording.raw)
+    at, earlier = at._replace(action=np.stack(recording.actions), reward=at.reward.astype(np.float32)), before.earlier
     if running is not None:
         running.take(at, recording.raw[-1], episodes.seeds, macro_length, clock)
     return Rollout(
@@ -195,7 +196,7 @@ class _Recording:
             raw_observation=raw[:-1],
             observation=seen[:-1],
             action=np.empty(0),
-            reward=np.empty((length, lanes), np.float32),
+            reward=np.empty((length, lanes)),  # float32 only once it is known to fit
             end=np.empty((length, lanes), np.bool_),
             primitive=np.empty((length, lanes), np.int64),
             decides=np.zeros((length, lanes), np.bool_),
@@ -206,7 +207,11 @@ class _Recording:
     def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
         """Steps every lane, and starts the next episode where one ended. Returns whether any did."""
         self.actions.append(action)
-        following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
+        try:
+            following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
+        except EnvironmentFault:
+            episodes.refuse(self.steps.reward[:t], self.raw[: t + 1])  # what it observed before may be the first cause
+            raise
         end = self.steps.end[t]
         ended = bool(np.count_nonzero(end))  # takes a fraction of the time of any()
         if ended:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -65,6 +65,11 @@ class TaskFamily(Interface):
                 f"primitive_observation of {name} must be a slice or indices of {space.shape[0]} numbers, not {seen!r} ({error})"
             ) from None
         return cls(name, space.shape[0], env.action_space, columns, actions_of(env), length, env, maker)
+
+    def subtracting(self, offset: np.ndarray[Any, np.dtype[Any]] | None) -> TaskFamily:
+        """The same family, whose lanes subtract an offset from observations: see :attr:`Interface.offset`."""
+        self.maker.offset = offset
+        return replace(self, offset=offset)
 
     @property
     def tasks(self) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import gymnasium as gym
+import numpy as np
 
 from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.config.presets import preset_config
@@ -192,8 +193,9 @@ class RunFolder:
             (self.path / name).rename(_free_name(self.path / name))
 
 
-def identity(family: TaskFamily, library: str) -> dict[str, dict[str, str]]:
-    """What a checkpoint is valid for: the environment that it fits, and the software that would continue it bit for bit."""
+def identity(family: TaskFamily, library: str) -> dict[str, Any]:
+    """What a checkpoint is valid for: the environment that it fits, and the software that would continue it bit for bit; and what
+    is subtracted from observations."""
     return {
         "environment": {
             "name": family.name,
@@ -203,8 +205,15 @@ def identity(family: TaskFamily, library: str) -> dict[str, dict[str, str]]:
             "episode_length": str(family.episode_length),
             "primitive_columns": str(family.primitive_columns.tolist()),
         },
+        "offset": "" if family.offset is None else json.dumps(family.offset.tolist()),
         "software": software() | environment_source(family) | {"MPI": library},
     }
+
+
+def offset_of(identity: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[Any]] | None:
+    """What a run subtracts from observations, from its identity: see :attr:`Interface.offset`."""
+    found = identity.get("offset")
+    return np.array(json.loads(found)) if found else None
 
 
 def environment_source(family: TaskFamily) -> dict[str, str]:

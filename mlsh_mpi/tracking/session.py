@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
 from mlsh_mpi.config.settings import Config
-from mlsh_mpi.errors import UserError, nearest
+from mlsh_mpi.errors import UserError, as_words, nearest
 from mlsh_mpi.mpi.job import Job
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.tracking import checkpoint, run_folder
@@ -251,8 +251,7 @@ class IterationHook:
         if self._target is not None and self._calls == self._cycle:
             world.agreed(partial(self._target.check, self._seen))
         if self._watched:
-            asked = self._callback is not None and self._callback(metrics, state) is True
-            reached = world.any([asked])[0] or reached
+            reached = world.any([self._called_back(metrics, state)])[0] or reached
         if reached and self._reporter is not None:
             say(f"mlsh_mpi: training ends after iteration {iteration}: {run.stop_when or 'the callback'} is reached")
         last = reached or iteration == run.iterations
@@ -264,6 +263,20 @@ class IterationHook:
         if leaving and not last:
             self._job.leave()
         return reached
+
+    def _called_back(self, metrics: dict[str, float], state: Resumable) -> bool:
+        """Whether the callback, if this rank has one, asks for the end of training.
+
+        Raises:
+            UserError: it tried to end the process, which would leave the other ranks waiting and the run without a checkpoint.
+        """
+        try:
+            return self._callback is not None and self._callback(metrics, state) is True
+        except SystemExit as error:
+            raise UserError(
+                f"on_iteration must not end the process, but raised {as_words(error)}: return True to end training, which then "
+                "keeps a checkpoint and is tested"
+            ) from error
 
     def _keep(self, iteration: int, state: Resumable, reached: bool) -> None:
         gathered = state.gathered(self._job.world)

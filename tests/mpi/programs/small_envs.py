@@ -77,12 +77,17 @@ class Push(gym.Env):
 
 
 class FailsOnRankOne(Walk):
-    """Raises in a step, on one rank."""
+    """Raises in a step, on one rank, in every instance but the first, with which an environment is only tried."""
 
     failing = (1,)
+    made = 0
+
+    def __init__(self):
+        FailsOnRankOne.made += 1
+        self.number, self.steps = FailsOnRankOne.made, 0
 
     def step(self, action):
-        self.steps = getattr(self, "steps", 0) + 1
+        self.steps += self.number > 1
         if self.steps > 7 and RANK in self.failing:
             self.fail()
         return super().step(action)
@@ -144,7 +149,7 @@ class TaskExits(Walk):
 
     def sample_task(self, rng, split="train"):
         self.drawn = getattr(self, "drawn", 0) + 1
-        if self.drawn > 40:
+        if self.drawn > 60:
             sys.exit()
         return super().sample_task(rng, split)
 

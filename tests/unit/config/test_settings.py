@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,9 @@ def test_the_default_preset_ends_at_the_papers_macro_length():
         ({"exploration": 1.5}, ["--exploration must be between 0 and 1", "is 1.5"]),
         ({"exploration": float("nan")}, ["--exploration must be between 0 and 1", "is nan"]),
         ({"master": MasterPPO(learning_rate=0)}, ["--master.learning-rate must be greater than 0", "is 0"]),
+        ({"master": MasterPPO(learning_rate=float("inf"))}, ["--master.learning-rate must be greater than 0 and finite", "inf"]),
+        ({"primitive_reward_shift": -float("inf")}, ["--primitive.reward-shift must be a finite number", "-inf"]),
+        ({"time_limit": float("inf")}, ["--time-limit must be greater than 0 and finite", "inf"]),
         ({"minibatches": 0}, ["--primitive.minibatches must be greater than 0", "is 0"]),
         ({"minibatch_size": 0}, ["--master.minibatch-size must be greater than 0", "is 0"]),
         ({"hidden": (64, 0)}, ["at least one unit", "(64, 0)"]),
@@ -97,6 +102,15 @@ def test_refuses_what_does_not_fit_by_rule_value_and_remedy(options, parts):
 @pytest.mark.parametrize("options", [{"steps": T}, {"macro_length": T}, {"macro_length": 1}, {"warmup": 0}, {"exploration": 0}])
 def test_accepts_what_just_fits(options):
     with_options(Config(), options).check(T)
+
+
+def test_numbers_of_numpy_and_paths_are_taken_as_they_are_meant():
+    options = {"seed": np.int64(3), "exploration": np.float32(0.5), "hidden": [np.int32(8)], "deal_tasks": np.True_}
+    config = with_options(Config(), options | {"folder": Path("runs/here")})
+    assert (config.run.seed, config.hierarchy.exploration, config.network.hidden) == (3, 0.5, (8,))
+    assert config.sampling.deal_tasks is True
+    assert config.run.folder == "runs/here"
+    json.dumps(dataclasses.asdict(config))
 
 
 def test_options_go_where_they_belong_and_leave_the_rest():

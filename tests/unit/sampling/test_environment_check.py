@@ -11,6 +11,7 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_check import check_environment, refuse_too_much_memory, task_names, unpicklable_part
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.trial_episodes import Findings
 
 
 class Line(gym.Env):
@@ -238,14 +239,14 @@ def test_a_mistake_is_said_in_a_sentence(env, parts):
 
 def test_one_that_does_as_it_should_is_left_alone():
     maker = EnvironmentMaker(Line, 10)
-    assert looked_at(maker) == []
+    assert looked_at(maker) == Findings([], None)
 
 
 @pytest.mark.parametrize("id_", known_environments())
 def test_so_are_those_of_the_project_singly_and_as_arrays(id_):
     maker = EnvironmentMaker(id_, None)
     assert maker.vector(2) is not None
-    assert looked_at(maker) == []
+    assert looked_at(maker) == Findings([], None)
 
 
 def test_one_that_does_not_repeat_itself_is_mentioned():
@@ -254,7 +255,7 @@ def test_one_that_does_not_repeat_itself_is_mentioned():
             return super().reset(options=options)  # without the seed
 
     maker = EnvironmentMaker(Forgetful, 10)
-    (note,) = looked_at(maker)
+    (note,) = looked_at(maker).notes
     assert "Forgetful does not repeat itself" in note
 
 

@@ -25,7 +25,8 @@ class Counter(gym.Env):
     observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = SPACES["discrete"]
     primitive_observation = (0, 2)
-    broken_at = None
+    broken_at, broken = None, np.nan
+    blind_at = None
 
     def sample_task(self, rng, split="train"):
         return 0
@@ -36,11 +37,12 @@ class Counter(gym.Env):
 
     def step(self, action):
         self.clock += 1
-        reward = float(np.sum(action)) if self.clock != self.broken_at else np.nan
+        reward = float(np.sum(action)) if self.clock != self.broken_at else self.broken
+        assert np.isfinite(action).all(), "an assertion of the environment's own"
         return self._seen(), reward, self.clock == 2 + self.number % 9, False, {}
 
     def _seen(self):
-        return np.array([self.number, -self.number, self.clock], np.float32)
+        return np.array([self.number, -self.number, self.clock if self.clock != self.blind_at else np.nan], np.float32)
 
 
 def collected(space, workers=3, filtered=False, **attributes):
@@ -112,6 +114,17 @@ def test_what_primitives_see_is_a_view_only_where_that_is_one_stretch():
 def test_the_first_reward_that_is_no_number_is_named():
     with pytest.raises(EnvironmentFault, match=r"worker 0, with task 0, in iteration 1 has the reward nan after 1 steps"):
         collected(SPACES["discrete"], broken_at=2)
+
+
+@pytest.mark.parametrize(("broken", "said"), [(1e20, r"reward 1e\+20 .*: numbers beyond"), (-4e38, r"reward -4e\+38 .*scale it")])
+def test_a_reward_too_large_to_learn_from_is_named_with_its_value(broken, said):
+    with pytest.raises(EnvironmentFault, match=said):
+        collected(SPACES["discrete"], broken_at=2, broken=broken)
+
+
+def test_an_observation_that_is_no_number_is_to_blame_for_the_actions_that_follow():
+    with pytest.raises(EnvironmentFault, match=r"has the observation \[\d+.0, -\d+.0, nan\] after 1 steps"):
+        collected(SPACES["box"], blind_at=1)
 
 
 def test_the_filter_in_float32_is_the_exact_one_to_seven_digits():

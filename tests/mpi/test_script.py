@@ -77,7 +77,7 @@ class Leaves(Corridor):
     steps = 0
     def step(self, action):
         self.steps += 1
-        if self.steps > 30:
+        if self.steps > 30 and os.path.exists("leaves/metrics.jsonl"):
             raise SystemExit(0)
         return super().step(action)
 

@@ -1,6 +1,6 @@
 """The test of the method: how fast new tasks are learned after training (paper, section 6.2).
 
-mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
+mpirun -np 4 python -m mlsh_mpi adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FORCED_TASKS = 16
 
 
 def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.adapt``."""
+    """Entry point of ``python -m mlsh_mpi adapt``."""
     with job() as current:
         wanted = parse_on_rank0(current, _parse)
         if wanted is not None:

@@ -1,6 +1,6 @@
 """Episodes before and after learning a task, as a film.
 
-python -m mlsh_mpi.replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-primitive K] [--options of mlsh_mpi.adapt]
+python -m mlsh_mpi replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-primitive K] [--options of adapt]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MANY = 12
 
 
 def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.replay``."""
+    """Entry point of ``python -m mlsh_mpi replay``."""
     from mlsh_mpi.cli import parse_replay_args
 
     with job() as current:

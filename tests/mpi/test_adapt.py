@@ -13,8 +13,8 @@ from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, mpirun, mpirun_each, python
 
 pytestmark = pytest.mark.mpi
-ADAPT = ("-m", "mlsh_mpi.adapt")
-REPLAY = ("-m", "mlsh_mpi.replay")
+ADAPT = ("-m", "mlsh_mpi", "adapt")
+REPLAY = ("-m", "mlsh_mpi", "replay")
 SMALL = "--steps 250 --updates 3 --test-masters 5 --test-episodes 2 --master.memory 3".split()
 TRAIN = "--groups 2 --steps 100 --iterations 2 --warmup 1 --forming-iterations 0 --test-masters 2 --test-episodes 2".split()
 BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
@@ -267,7 +267,7 @@ def test_a_phi_that_changed_is_not_taken_for_the_one_before(trained, tmp_path):
 def test_an_environment_without_pictures_cannot_be_filmed():
     lengths = ("--episode-length", "5", "--macro-length", "5", "--updates", "1", "--steps", "50")
     options = ("--env", "small_envs:Arms", "--method", "scratch", *lengths)
-    result = python("-m", "mlsh_mpi.replay", "moving-bandits", *options, *BRIEF, cwd=PROGRAMS)
+    result = python("-m", "mlsh_mpi", "replay", "moving-bandits", *options, *BRIEF, cwd=PROGRAMS)
     assert result.code == 2
     assert 'render_mode="rgb_array"' in result.stderr
 
@@ -340,7 +340,7 @@ def test_another_name_of_the_same_phi_continues(trained):
 
 
 def test_a_film_is_refused_on_several_ranks(trained):
-    result = mpirun(2, "-m", "mlsh_mpi.replay", "moving-bandits", cwd=trained)
+    result = mpirun(2, "-m", "mlsh_mpi", "replay", "moving-bandits", cwd=trained)
     assert result.code == 2
     assert "made by one process" in result.told[0]
 

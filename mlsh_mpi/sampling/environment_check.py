@@ -23,6 +23,7 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_form import INSTEAD
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -89,9 +90,11 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> list[str]:
         _actions(family)
         notes = _episode(family, Lanes(SequentialVectorEnv([family.env]), family.actions), task)
         vector = maker.vector(2)
-        if vector is not None:
-            with closing(vector):
-                notes += _episode(family, vector, task)
+        if vector is None:
+            return notes + [maker.left_aside] * bool(maker.left_aside)
+        with closing(vector):
+            _refuse_other_spaces(family, vector)
+            notes += _episode(family, vector, task)
         return notes
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
@@ -169,6 +172,20 @@ def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> list[str]:
         f"{family.name} does not repeat itself: two resets with one seed and task begin differently, so no run can be repeated; "
         "call super().reset(seed=seed) and draw from self.np_random"
     ]
+
+
+def _refuse_other_spaces(family: TaskFamily, vector: Lanes) -> None:
+    """Refuses a vector form whose observations or actions are not those of the single one."""
+    observation, action = vector.spaces
+    for what, single, other in (
+        ("observations", family.env.observation_space, observation),
+        ("actions", family.action_space, action),
+    ):
+        if single.shape != other.shape or (what == "actions" and single != other):
+            raise UserError(
+                f"the vector form of {family.name} must have the {what} of the single one, but has {other} instead of {single}: "
+                f"{INSTEAD}"
+            )
 
 
 def _refuse_changed(family: TaskFamily, method: str, name: str, task: Any) -> None:

@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.vector import AutoresetMode
 
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
+from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
 
 SCRIPTED = "script:"
 """Prefix of the name of an environment that a script passed; it cannot be made again from that name."""
@@ -46,6 +46,8 @@ class EnvironmentMaker:
         if episode_length is not None and episode_length < 1:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self.episode_length = (_resolve(env) if isinstance(env, str) else env), episode_length
+        self.left_aside = ""
+        """Why a vector form that the environment has is not used, once :meth:`vector` has been called."""
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
 
     @classmethod
@@ -93,14 +95,18 @@ class EnvironmentMaker:
         return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)
 
     def vector(self, count: int) -> Lanes | None:
-        """`count` lanes stepped as arrays; None if the environment has no vector form that can be used."""
-        if isinstance(self._env, str) and gym.spec(self._env).vector_entry_point is not None:
-            limit: dict[str, Any] = {} if self.episode_length is None else {"max_episode_steps": self.episode_length}
-            vector = gym.make_vec(self._env, count, vectorization_mode="vector_entry_point", **limit, **self._settings)
-            if vector.metadata.get("autoreset_mode") is AutoresetMode.DISABLED and hasattr(vector.unwrapped, "sample_task"):
-                unclipped = bool(getattr(vector.unwrapped, "unclipped_actions", False))
-                return Lanes(vector, Actions.of(vector.single_action_space, unclipped))
-        return None
+        """`count` lanes stepped as arrays; None if the environment has no vector form that can be used.
+
+        Raises:
+            UserError: it has one, which could not be made.
+        """
+        if not isinstance(self._env, str) or gym.spec(self._env).vector_entry_point is None:
+            return None
+        try:
+            return vector_lanes(self._env, count, self.episode_length, self._settings)
+        except NotUsed as reason:
+            self.left_aside = f"{self.name} is stepped one episode after another, because its vector form {reason}"
+            return None
 
     def lanes(self, count: int) -> Lanes:
         """`count` lanes, stepped as arrays if the environment has a vector form, else one after another."""
@@ -108,12 +114,17 @@ class EnvironmentMaker:
         if arrays is not None:
             return arrays
         envs = [self.single() for _ in range(count)]
-        return Lanes(SequentialVectorEnv(envs), actions_of(envs[0]))
+        return Lanes(SequentialVectorEnv(envs), actions_of(envs[0]), self.episode_length or registered_length(envs[0]))
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:
     """An attribute of the outermost wrapper that has it, or of the environment itself; the default if none has it."""
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else default
+
+
+def registered_length(env: gym.Env[Any, Any]) -> int | None:
+    """The time limit with which a single environment was registered; None if there is none."""
+    return env.spec.max_episode_steps if env.spec else None
 
 
 def actions_of(env: gym.Env[Any, Any]) -> Actions:

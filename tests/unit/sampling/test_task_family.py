@@ -199,7 +199,7 @@ def test_tasks_are_labelled_by_their_json_form():
         (":Walk", 10, [":Walk"]),
         (".here:Walk", 10, [".here:Walk"]),
         (Untasked, 10, ["Untasked has no sample_task(rng, split)"]),
-        (Pictures, 10, ["flat vectors", "Pictures has Box"]),
+        (Pictures, 10, ["flat vectors", "Pictures has Box", "gymnasium.wrappers.FlattenObservation(env)"]),
         (Symbols, 10, ["flat vectors", "Symbols has Discrete(16)"]),
         (Walk, None, ["Walk does not say how long an episode lasts", "--episode-length STEPS"]),
         (ID, 0, ["episode-length", "0"]),
@@ -385,6 +385,12 @@ class Louder(gym.Wrapper):
 
     def task_to_json(self, task):
         return {"loud": task}
+
+
+def test_any_observation_is_a_vector_inside_gymnasiums_wrapper():
+    maker = EnvironmentMaker(lambda: gym.wrappers.FlattenObservation(Pictures()), 10)
+    family = TaskFamily.of(maker)
+    assert (family.observation_size, family.sample_task(np.random.default_rng(0)) < 1) == (64, True)
 
 
 def test_tasks_may_stand_in_a_wrapper_and_the_outermost_counts():

@@ -28,6 +28,7 @@ from mlsh_mpi.sampling.environment_check import checked_family
 from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
@@ -141,7 +142,7 @@ def ready_to_learn(
 
 
 def default_folder(config: AdaptConfig) -> Path:
-    """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/PRESET-METHOD-seedSEED
+    """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/NAME-METHOD-seedSEED
     for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt of a run."""
     if config.run.folder is not None:
         return Path(config.run.folder)
@@ -149,7 +150,7 @@ def default_folder(config: AdaptConfig) -> Path:
     name = method + ("-held-out" if config.test.held_out else "")
     name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
     if method in methods.UNTRAINED:
-        return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
+        return Path(f"runs/{experiment_name(config)}-{name}-seed{config.run.seed}")
     trained_in = phi_in(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
     run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
@@ -218,7 +219,7 @@ class AdaptationReporter(RunReporter):
             for hierarchy in hierarchies:
                 (self.folder.path / HIERARCHIES).mkdir(exist_ok=True)
                 hierarchy.save(self.folder.path / HIERARCHIES / f"{file_name(hierarchy.task)}.pt")
-        title = f"{self.config.preset}, {summary['method']}"
+        title = f"{experiment_name(self.config)}, {summary['method']}"
         others = ", adaptation.json (each learner's curve)" + f", {HIERARCHIES}/ (what has mastered each task)" * bool(
             hierarchies
         )

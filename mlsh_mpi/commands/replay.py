@@ -28,6 +28,7 @@ from mlsh_mpi.output import say
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import parse_on_rank0
 
 FEW = 4
@@ -90,7 +91,7 @@ def replay(current: Job, config: AdaptConfig, film: Film) -> None:
         everywhere = [(f"primitive {k} alone", forced[k](), None) for k in forced if film.force_primitive is None]
         name, rollout, _ = takes[-1]
         tasks = [(f"{adaptation_set.family.label(task)}, {name}", rollout, row) for row, task in enumerate(adaptation_set.tasks)]
-        _draw_paths(film.paths, adaptation_set, [*everywhere, *tasks], f"{config.preset}: {adaptation_set.family.name}")
+        _draw_paths(film.paths, adaptation_set, [*everywhere, *tasks], f"{experiment_name(config)}: {adaptation_set.family.name}")
         return
 
     episodes = [[_episode(adaptation_set, learners, *take, row) for take in takes] for row in range(len(adaptation_set.tasks))]

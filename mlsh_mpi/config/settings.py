@@ -197,7 +197,7 @@ class Run:
     iterations: PositiveInt = 100
     """Number of iterations, each one collection and update."""
     folder: str | None = None
-    """Run folder; by default runs/PRESET-seedSEED."""
+    """Run folder; by default runs/PRESET-seedSEED, for an environment of your own runs/ENVIRONMENT-seedSEED."""
     test_masters: PositiveInt = 20
     """Number of fresh masters that the final test trains over the finished primitives; at least one for each rank."""
     test_episodes: PositiveInt = 20

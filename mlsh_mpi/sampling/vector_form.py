@@ -13,7 +13,6 @@ from mlsh_mpi.errors import Interrupted, UserError, as_words
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.lanes import Lanes
 
-
 INSTEAD = "mend it, or register the environment without vector_entry_point"
 
 
@@ -38,7 +37,7 @@ def vector_lanes(env: str, count: int, episode_length: int | None, settings: Map
     if spec.additional_wrappers:
         raise NotUsed("cannot have the additional_wrappers that it is registered with")
 
-    limit = {} if episode_length is None else {"max_episode_steps": episode_length}
+    limit: dict[str, Any] = {} if episode_length is None else {"max_episode_steps": episode_length}
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*(autoreset_mode|AutoresetMode)")  # said below, and once

@@ -35,7 +35,7 @@ class One(MovingBanditsVector):
 
 
 class ResetsItself(MovingBanditsVector):
-    metadata = MovingBanditsVector.metadata | {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    metadata = MovingBanditsVector.metadata | {"autoreset_mode": AutoresetMode.NEXT_STEP}
 
 
 class SaysNothing(MovingBanditsVector):

@@ -18,6 +18,7 @@ from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
+from mlsh_mpi.agents.shipped import RUNS
 from mlsh_mpi.algorithm.saved_primitives import PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
@@ -150,11 +151,18 @@ def default_folder(config: AdaptConfig) -> Path:
     name = method + ("-held-out" if config.test.held_out else "")
     name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
     if method in methods.UNTRAINED:
-        return Path(f"runs/{experiment_name(config)}-{name}-seed{config.run.seed}")
+        return Path(RUNS, f"{experiment_name(config)}-{name}-seed{config.run.seed}")
     trained_in = phi_in(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
-    run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
-    return run / "adapt" / f"{name}-seed{config.run.seed}"
+    return run_of(config) / "adapt" / f"{name}-seed{config.run.seed}"
+
+
+def run_of(config: AdaptConfig) -> Path:
+    """The folder of the run that a test or a film is of; runs/FILE for a file that is not the phi.pt of a run."""
+    source = Path(config.source)
+    if methods.method_of(config) in methods.UNTRAINED:
+        return Path(RUNS, f"{experiment_name(config)}-{methods.method_of(config)}-seed{config.run.seed}")
+    return source if source.is_dir() else source.parent if source.name == PHI else Path(RUNS, source.stem)
 
 
 def file_name(label: str) -> str:

@@ -20,7 +20,7 @@ COMMANDS = {
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
 """What parses the arguments of a command, in `mlsh_mpi.cli`."""
-SHOWING = {"-h", "--help", "--list", "--print-config", "--tyro-print-completion", "--tyro-write-completion"}
+SHOWING = {"-h", "--help", "--list", "--print-config"}
 """Arguments with which a command only shows something."""
 
 

@@ -43,11 +43,13 @@ class AdaptConfig(Config):
 class Film:
     """What a replay shows, and the file that it writes."""
 
-    video: Path = Path("replay.mp4")
-    """File to write: .mp4 or .gif, or .png for a strip of stills."""
+    video: Path | None = None
+    """File to write, which must not be there: .mp4 or .gif, or .png for a strip of stills; by default the first free name of
+    replay.mp4, replay-2.mp4 and so on in the run's folder."""
     force_primitive: Annotated[int | None, NOT_NEGATIVE] = None
     """Show this primitive alone instead of those that the masters choose."""
     fps: OptionalPositiveInt = None
     """Frames per second; by default those of the environment."""
     paths: Path | None = None
-    """Instead of a film, draw to this file where ants go, seen from above: each primitive alone, and each task once learned."""
+    """Instead of a film, draw to this file, which must not be there, where ants go, seen from above: each primitive alone, and
+    each task once learned."""

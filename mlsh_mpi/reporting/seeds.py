@@ -6,6 +6,7 @@ python -m mlsh_mpi.reporting.seeds RUN... [--picture seeds.png]
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.tracking.curves import LEARNING, series_of, training_curves
@@ -120,7 +122,7 @@ def main() -> None:
             warn(f"mlsh_mpi: left out: {mistake}")
 
     with exit_on_user_error():
-        tyro.cli(seeds, prog="mlsh seeds")
+        parsed(seeds, sys.argv[1:], prog="mlsh seeds")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -85,14 +87,26 @@ class EnvironmentMaker:
             raise
         except BaseException as error:
             if self._settings and isinstance(error, (TypeError, ValueError)):
-                given = " ".join(f"{name}={value}" for name, value in self._settings.items())
-                raise UserError(f"the environment does not take --env-settings {given} ({error})") from None
+                raise UserError(self._refused_settings(error)) from None
             if render and isinstance(error, (TypeError, ValueError)):
                 raise UserError('the environment draws no pictures: it must take render_mode="rgb_array"') from None
             raise UserError(f"the environment {self.name} could not be made: it raised {as_words(error)}") from error
         if not isinstance(env, gym.Env):
             raise UserError(f"{self.name} must return a gymnasium.Env, but returned {type(env).__name__}")
         return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)
+
+    def _refused_settings(self, error: Exception) -> str:
+        """What is wrong with the environment's settings, given what it raised."""
+        said = str(error).partition(" was raised from the environment creator")[0]  # what gym.make appends
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", said)
+        if unknown and unknown[1] in self._settings:
+            known = _settings_of(self._env)
+            there = f": there are {', '.join(known)}" if known else ""
+            return f"--env-settings: {self.name} has no setting {unknown[1]}{nearest(unknown[1], known)}{there}"
+        given = " ".join(f"{name}={value}" for name, value in self._settings.items())
+        if said.endswith("takes no arguments"):
+            return f"--env-settings: {self.name} has no settings, so it does not take {given}"
+        return f"{self.name} does not take --env-settings {given}: {said}"
 
     def vector(self, count: int) -> Lanes | None:
         """`count` lanes stepped as arrays; None if the environment has no vector form that can be used.
@@ -115,6 +129,20 @@ class EnvironmentMaker:
             return arrays
         envs = [self.single() for _ in range(count)]
         return Lanes(SequentialVectorEnv(envs), actions_of(envs[0]), self.episode_length or registered_length(envs[0]))
+
+
+def _settings_of(env: str | EnvFactory) -> list[str]:
+    """Names of what a class and its bases, or a function, take by keyword; none if that cannot be told."""
+    try:
+        entry = gym.spec(env).entry_point if isinstance(env, str) else env
+        factory = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+        makers = [factory, getattr(factory, "world_type", None)]  # the project's environments pass settings to their worlds
+        callables = [base for maker in makers for base in (inspect.getmro(maker) if inspect.isclass(maker) else [maker])]
+        found = [p for each in callables if each not in (None, object) for p in inspect.signature(each).parameters.values()]
+    except (TypeError, ValueError, AttributeError, ImportError):
+        return []
+    named = (p.name for p in found if p.default is not p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return sorted({*named} - {"render_mode"})
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:

@@ -253,9 +253,15 @@ def test_a_setting_is_json_or_python(given, taken):
     ("env", "settings", "says"),
     [
         ("mlsh/AntTwowalk-v0", ("integrator",), "name=value"),
-        ("mlsh/AntTwowalk-v0", ("integrator=RK5",), "does not take --env-settings integrator=RK5 .*must be one of RK4"),
-        ("mlsh/AntTwowalk-v0", ("gravity=0",), "does not take --env-settings gravity=0"),
-        (Walk, ("length=3",), "does not take --env-settings length=3"),
+        ("mlsh/AntTwowalk-v0", ("integrator=RK5",), "does not take --env-settings integrator=RK5: integrator must be one of RK4"),
+        (
+            "mlsh/AntTwowalk-v0",
+            ("gravity=0",),
+            "has no setting gravity: there are camera, frame_skip, integrator, upright_interval$",
+        ),
+        ("mlsh/AntTwowalk-v0", ("integrater=RK4",), r"has no setting integrater \(did you mean integrator\?\): there are "),
+        ("mlsh/MovingBandits-v0", ("foo=3",), "^--env-settings: mlsh/MovingBandits-v0 has no setting foo$"),
+        (Walk, ("length=3",), "^--env-settings: Walk has no settings, so it does not take length=3$"),
     ],
 )
 def test_settings_that_an_environment_does_not_take_are_refused(env, settings, says):

@@ -16,6 +16,7 @@ import gymnasium as gym
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
+from mlsh_mpi.sampling import mujoco_warnings
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
@@ -77,6 +78,7 @@ class EnvironmentMaker:
             UserError: it cannot be made, or does not render.
         """
         how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+        mujoco_warnings.tell_once()  # before and after: its module may be loaded already, or only now
         try:
             if isinstance(self._env, str):
                 return gym.make(
@@ -91,6 +93,8 @@ class EnvironmentMaker:
             if render and isinstance(error, (TypeError, ValueError)):
                 raise UserError('the environment draws no pictures: it must take render_mode="rgb_array"') from None
             raise UserError(f"the environment {self.name} could not be made: it raised {as_words(error)}") from error
+        finally:
+            mujoco_warnings.tell_once()
         if not isinstance(env, gym.Env):
             raise UserError(f"{self.name} must return a gymnasium.Env, but returned {type(env).__name__}")
         return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)

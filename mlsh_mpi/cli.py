@@ -15,43 +15,15 @@ import tyro
 
 from mlsh_mpi.agents.shipped import all_shipped, named_source
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
+from mlsh_mpi.config.adaptation import FILM_MEANINGLESS, INSTEAD, MEANINGLESS, AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, from_dict
-from mlsh_mpi.config.parsing import DESCRIBING, parsed
+from mlsh_mpi.config.parsing import DESCRIBING, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_maker import known_environments
-
-MEANINGLESS: dict[str, tuple[str, ...]] = {
-    "algorithm": ("algorithm", "trial"),
-    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations", "uniform_iterations"),
-    "sampling": ("groups", "workers", "deal_tasks"),
-    "network": ("hidden", "filter_observations"),
-    "run": ("iterations", "stop_when"),
-    "environment": ("primitive_columns",),
-}
-"""Options of training that have no meaning once it is over, by concern."""
-FILM_MEANINGLESS: dict[str, tuple[str, ...]] = MEANINGLESS | {
-    "run": (
-        *MEANINGLESS["run"],
-        "folder",
-        "test_episodes",
-        "sync_interval",
-        "checkpoint_minutes",
-        "checkpoint_interval",
-        "time_limit",
-    )
-}
-"""Those that have none for a film."""
-INSTEAD = {
-    "groups": ", and use --test-masters",
-    "workers": ", and use --steps",
-    "iterations": ", and use --updates",
-    "folder": ", and use --video",
-}
 
 
 @dataclass(frozen=True)
@@ -157,6 +129,15 @@ def _about(summary: str, default: AdaptConfig, name: str) -> str:
     if default.source:
         return f"{summary} The defaults are those of {default.source}."
     return f"{summary} The defaults are those of {DEFAULT_PRESET}: mlsh {name} RUN --help has those of the run."
+
+
+def options_of_commands() -> dict[str, list[Option]]:
+    """The options of each command that are shown in its help."""
+    default = AdaptConfig()
+    adapt = _helpful(AdaptCommandLine(default), ["--help"], MEANINGLESS)
+    replay = _helpful(ReplayCommandLine(default), ["--help"], FILM_MEANINGLESS)
+    commands = {"train": CommandLine(Config()), "adapt": adapt, "replay": replay}
+    return {name: list(options_of(type(command))) for name, command in commands.items()}
 
 
 def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:

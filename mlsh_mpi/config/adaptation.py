@@ -53,3 +53,33 @@ class Film:
     paths: Path | None = None
     """Instead of a film, draw to this file, which must not be there, where ants go, seen from above: each primitive alone, and
     each task once learned."""
+
+
+MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "algorithm": ("algorithm", "trial"),
+    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations", "uniform_iterations"),
+    "sampling": ("groups", "workers", "deal_tasks"),
+    "network": ("hidden", "filter_observations"),
+    "run": ("iterations", "stop_when"),
+    "environment": ("primitive_columns",),
+}
+"""Options of training that have no meaning once it is over, by concern."""
+FILM_MEANINGLESS: dict[str, tuple[str, ...]] = MEANINGLESS | {
+    "run": (
+        *MEANINGLESS["run"],
+        "folder",
+        "test_episodes",
+        "sync_interval",
+        "checkpoint_minutes",
+        "checkpoint_interval",
+        "time_limit",
+    )
+}
+"""Those that have none for a film."""
+INSTEAD = {
+    "groups": ", and use --test-masters",
+    "workers": ", and use --steps",
+    "iterations": ", and use --updates",
+    "folder": ", and use --video",
+}
+"""What may be used in their place."""

@@ -8,6 +8,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -28,6 +29,8 @@ WORDS: dict[Any, tuple[str, str]] = {
     Path: ("a path", "paths"),
 }
 """What an option of a type takes: one of it, and several."""
+HIDDEN: Any = tyro.conf.Suppress[str].__metadata__[0]  # type: ignore[attr-defined]
+"""What marks an option that is not shown."""
 COUNTS = ("no", "one", "two", "three", "four")
 
 
@@ -52,16 +55,45 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
     except SystemExit:
         if not heard.getvalue():
             raise
-        raise UserError(_sentence(heard.getvalue(), arguments, dict(options_of(kind)))) from None
+        options = {word: option.annotation for option in options_of(kind) for word in option.words}
+        raise UserError(_sentence(heard.getvalue(), arguments, options)) from None
 
 
-def options_of(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every option of a dataclass or function, such as --master.learning-rate, with its type."""
-    for name, annotation in get_type_hints(kind).items():
+@dataclass(frozen=True)
+class Option:
+    """An option of a command."""
+
+    name: str
+    """With its dashes: --master.learning-rate."""
+    annotation: Any
+    """Type of its value."""
+    has_opposite: bool
+    """Whether a flag may be given with no- too: --no-deal-tasks, --master.no-standardise-values."""
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it takes no value."""
+        return self.annotation is bool
+
+    @property
+    def words(self) -> list[str]:
+        """The forms in which it may be written."""
+        prefix, dot, last = self.name.removeprefix("--").rpartition(".")
+        return [self.name, f"--{prefix}{dot}no-{last}"] if self.is_flag and self.has_opposite else [self.name]
+
+
+def options_of(kind: Any, prefix: str = "") -> Iterator[Option]:
+    """Every option of a dataclass or function that is shown in its help."""
+    plain = get_type_hints(kind)
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        marks, annotation = getattr(hint, "__metadata__", ()), plain[name]
+        if name == "return" or HIDDEN in marks or tyro.conf.Positional in marks:
+            continue
         if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield from options_of(annotation, f"{name}." if name in PREFIXED else "")
-        elif name not in ("preset", "source", "return"):
-            yield "--" + (prefix + name).replace("_", "-"), annotation
+        else:
+            option = "--" + (prefix + name).replace("_", "-")
+            yield Option(option, annotation, tyro.conf.FlagCreatePairsOff not in marks)
 
 
 def takes(annotation: Any) -> str:
@@ -97,14 +129,14 @@ def _sentence(box: str, arguments: Sequence[str], options: Mapping[str, Any]) ->
     values, wanted = _values_of(option, arguments), takes(options[option])
     if not values:
         return f"missing value for {option}, which takes {wanted}"
-    hint = nearest(values[0], [str(choice) for choice in _choices(options[option])])
+    hint = nearest(values[0], [str(choice) for choice in choices(options[option])])
     return f"{option} takes {wanted}, not {' '.join(map(repr, values))}{hint}"
 
 
 def _unknown_option(arguments: Sequence[str], options: Mapping[str, Any]) -> str:
     for argument in arguments:
         word = argument.split("=")[0]
-        if word.startswith("--") and _plain(word).replace("--no-", "--") not in map(str.lower, options):
+        if word.startswith("--") and _plain(word) not in options:
             return f"there is no option {word}{nearest(word, list(options))}: --help lists them all"
     return ""
 
@@ -140,12 +172,13 @@ def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
     return values
 
 
-def _choices(annotation: Any) -> Iterator[Any]:
+def choices(annotation: Any) -> Iterator[Any]:
+    """The values of a type that lists them."""
     if get_origin(annotation) is Literal:
         yield from get_args(annotation)
     else:
         for part in get_args(annotation):
-            yield from _choices(part)
+            yield from choices(part)
 
 
 def _plain(word: str) -> str:

@@ -92,35 +92,35 @@ def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label:
         axis.fill_between(x, *np.transpose([band(column) for column in values.T]), color=colour, alpha=0.18, lw=0)
 
 
+def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
+    """Draws several runs together; those that differ only in their seed are drawn as a mean with its band.
+
+    Args:
+        runs: the run folders.
+        picture: file to write: .png, .pdf or .svg.
+    """
+    if not runs:
+        raise UserError("name run folders, such as runs/*-seed*")
+    found, mistakes = [], []
+    for folder in runs:
+        try:
+            found.append(Run.read(folder))
+        except UserError as error:
+            mistakes.append(str(error))
+    if not found:
+        raise UserError(mistakes[0])
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw_seeds(picture, found)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--picture {picture} cannot be written: {error}") from None
+    say(f"{len(found)} runs are in {picture}")
+    for mistake in mistakes:
+        warn(f"mlsh_mpi: left out: {mistake}")
+
+
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.reporting.seeds``."""
-
-    def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
-        """Draws several runs together; those that differ only in their seed are drawn as a mean with its band.
-
-        Args:
-            runs: the run folders.
-            picture: file to write: .png, .pdf or .svg.
-        """
-        if not runs:
-            raise UserError("name run folders, such as runs/*-seed*")
-        found, mistakes = [], []
-        for folder in runs:
-            try:
-                found.append(Run.read(folder))
-            except UserError as error:
-                mistakes.append(str(error))
-        if not found:
-            raise UserError(mistakes[0])
-        try:
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_seeds(picture, found)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--picture {picture} cannot be written: {error}") from None
-        say(f"{len(found)} runs are in {picture}")
-        for mistake in mistakes:
-            warn(f"mlsh_mpi: left out: {mistake}")
-
     with exit_on_user_error():
         parsed(seeds, sys.argv[1:], prog="mlsh seeds")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import re
 import sys
@@ -45,10 +46,13 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
     Raises:
         UserError: an option or a value is unknown.
     """
+    # A function is called only later, because what it says itself is not tyro's.
+    filled: Any = kind if isinstance(kind, type) else functools.wraps(kind)(functools.partial(functools.partial, kind))
+
     heard = io.StringIO()
     try:
         with contextlib.nullcontext() if DESCRIBING & set(arguments) else contextlib.redirect_stderr(heard):
-            return tyro.cli(kind, args=arguments, **how)
+            result: Any = tyro.cli(filled, args=arguments, **how)
     except BrokenPipeError:  # whoever read the help has seen enough
         discard(sys.stdout)
         sys.exit()
@@ -57,6 +61,7 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
             raise
         options = {word: option.annotation for option in options_of(kind) for word in option.words}
         raise UserError(_sentence(heard.getvalue(), arguments, options)) from None
+    return result() if isinstance(result, functools.partial) else result
 
 
 @dataclass(frozen=True)

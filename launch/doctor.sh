@@ -67,6 +67,6 @@ start=(srun -n "$ranks")
 [[ $launcher || ${SLURM_JOB_ID:-} ]] || wrong start "without mpirun only a SLURM job can start ranks: sbatch launch/slurm/train.sbatch doctor"
 [[ $family != openmpi ]] || start+=(--bind-to none)
 code=0
-timeout --foreground --kill-after=10 300 "${start[@]}" "$venv/bin/python" -m mlsh_mpi.doctor || code=$?
+timeout --foreground --kill-after=10 300 "${start[@]}" "$venv/bin/python" -m mlsh_mpi doctor || code=$?
 ((code != 124)) || wrong start "the ranks did not come to an end within five minutes: a firewall, or a host that does not answer"
 exit "$code"

@@ -146,4 +146,4 @@ case $(mpi_family) in
 esac
 
 rm -rf "$answers"
-exec "${start[@]}" "$venv/bin/python" -m "mlsh_mpi.$module" "$@"
+exec "${start[@]}" "$venv/bin/python" -m mlsh_mpi "$module" "$@"

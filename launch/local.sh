@@ -48,4 +48,4 @@ for argument in "$@"; do
 done
 [[ $module != replay ]] || ranks=1
 
-exec mpirun -np "$ranks" "$venv/bin/python" -m "mlsh_mpi.$module" "$@"
+exec mpirun -np "$ranks" "$venv/bin/python" -m mlsh_mpi "$module" "$@"

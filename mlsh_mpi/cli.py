@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import io
 import json
 import os
-import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from mlsh_mpi.agents.shipped import all_shipped
+from mlsh_mpi.agents.shipped import all_shipped, named_source
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.adaptation import AdaptConfig, Film, Test
+from mlsh_mpi.config.adaptation import FILM_MEANINGLESS, INSTEAD, MEANINGLESS, AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, read_config
+from mlsh_mpi.config.parsing import DESCRIBING, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
-from mlsh_mpi.errors import UserError, nearest
-from mlsh_mpi.output import discard, say
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import known_environments
-
-MEANINGLESS: dict[str, tuple[str, ...]] = {
-    "algorithm": ("algorithm", "trial"),
-    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations", "uniform_iterations"),
-    "sampling": ("groups", "workers", "deal_tasks"),
-    "network": ("hidden", "filter_observations"),
-    "run": ("iterations", "stop_when"),
-    "environment": ("primitive_columns",),
-}
-"""Options of training that have no meaning once it is over, by concern."""
-DESCRIBING = {"-h", "--help", "--tyro-print-completion", "--tyro-write-completion"}
-"""Arguments that ask for all options."""
-INSTEAD = {
-    "groups": ", and use --test-masters",
-    "workers": ", and use --steps",
-    "iterations": ", and use --updates",
-}
 
 Trust = Annotated[
     bool,
@@ -141,9 +121,9 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environment
         UserError: there is nothing to test, or an option or value is unknown or has no meaning here.
     """
     default, rest = _source(arguments)
-    about = "How fast new tasks are learned with what training left."
-    command = _parsed(_helpful(AdaptCommandLine(default), rest), rest, "mlsh adapt RUN_OR_PHI", about)
-    return _checked(default, command.settings), _choice(command, rest), command.fresh
+    about = _about("How fast new tasks are learned with what training left.", default, "adapt")
+    command = _parsed(_helpful(AdaptCommandLine(default), rest, MEANINGLESS), rest, "mlsh adapt RUN_OR_PHI", about)
+    return _checked(default, command.settings, MEANINGLESS), _choice(command, rest), command.fresh
 
 
 def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, Film]:
@@ -153,9 +133,9 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environmen
         UserError: as :func:`parse_adapt_args`.
     """
     default, rest = _source(arguments)
-    about = "Episodes before and after learning a task, as a film."
-    command = _parsed(_helpful(ReplayCommandLine(default), rest), rest, "mlsh replay RUN_OR_PHI", about)
-    return _checked(default, command.settings), _choice(command, rest), command.film
+    about = _about("Episodes before and after learning a task, as a film.", default, "replay")
+    command = _parsed(_helpful(ReplayCommandLine(default), rest, FILM_MEANINGLESS), rest, "mlsh replay RUN_OR_PHI", about)
+    return _checked(default, command.settings, FILM_MEANINGLESS), _choice(command, rest), command.film
 
 
 def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
@@ -163,6 +143,22 @@ def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
     given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
     named = command.settings.environment.env if "--env" in given else None
     return EnvironmentChoice(named, settings="--env-settings" in given, trust=command.trust)
+
+
+def _about(summary: str, default: AdaptConfig, name: str) -> str:
+    """What stands above the options."""
+    if default.source:
+        return f"{summary} The defaults are those of {default.source}."
+    return f"{summary} The defaults are those of {DEFAULT_PRESET}: mlsh {name} RUN --help has those of the run."
+
+
+def options_of_commands() -> dict[str, list[Option]]:
+    """The options of each command that are shown in its help."""
+    default = AdaptConfig()
+    adapt = _helpful(AdaptCommandLine(default), ["--help"], MEANINGLESS)
+    replay = _helpful(ReplayCommandLine(default), ["--help"], FILM_MEANINGLESS)
+    commands = {"train": CommandLine(Config()), "adapt": adapt, "replay": replay}
+    return {name: list(options_of(type(command))) for name, command in commands.items()}
 
 
 def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
@@ -174,8 +170,13 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
             "name a run folder or its phi.pt, such as runs/moving-bandits-seed0; shipped primitives, "
             "such as ant-twowalk; or a preset and --method scratch"
         )
-    if source and not _is_path(source) and not set(methods.UNTRAINED) & set(rest):
-        source = str(all_shipped().get(source, source))  # shipped primitives may have the name of their preset
+    untrained = set(methods.UNTRAINED) & {word.rpartition("=")[2] for word in rest}
+    if source and not Path(source).exists() and not untrained:
+        try:
+            source = str(named_source(source))  # shipped primitives may have the name of their preset
+        except UserError:
+            if not _is_preset(source):
+                raise
     start, _ = _what_to_start_from().parse_known_args(rest)
     base, hierarchy = preset_config(DEFAULT_PRESET), None
     if source and _is_path(source):
@@ -194,19 +195,28 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     return AdaptConfig(**fields, source=source or ""), rest
 
 
+def _is_preset(name: str) -> bool:
+    try:
+        preset_config(name)
+    except UserError:
+        return False
+    return True
+
+
 def _is_path(source: str) -> bool:
     return Path(source).exists() or os.sep in source
 
 
-def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
+def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str, Sequence[str]]) -> AdaptConfig:
     untrained = methods.method_of(config) in methods.UNTRAINED
-    for concern, names in MEANINGLESS.items():
+    for concern, names in meaningless.items():
         if untrained and concern in ("network", "environment"):
             continue
         for name in names:
             if getattr(getattr(default, concern), name) != getattr(getattr(config, concern), name):
                 option, instead = name.replace("_", "-"), INSTEAD.get(name, "")
-                raise UserError(f"--{option} is a matter of training, which is over: leave it out{instead}")
+                matter = "a matter of training, which is over" if name in MEANINGLESS[concern] else "of no use for a film"
+                raise UserError(f"--{option} is {matter}: leave it out{instead}")
     if config.test.held_out and config.test.task:
         raise UserError("--held-out and --task both say which tasks are learned: leave one of them out")
     if not _is_path(config.source) and not untrained:
@@ -218,14 +228,14 @@ def _checked(default: AdaptConfig, config: AdaptConfig) -> AdaptConfig:
     return methods.resolved(config)
 
 
-def _helpful(command: Command, arguments: Sequence[str]) -> Command:
-    """The same, but where all options are asked for, without those that mean nothing once training is over."""
+def _helpful(command: Command, arguments: Sequence[str], meaningless: Mapping[str, Sequence[str]]) -> Command:
+    """The same, but where all options are asked for, without those that mean nothing there."""
     if not DESCRIBING & set(arguments):
         return command
     settings = command.settings
     shown = {
         name: _suppressing(getattr(settings, name), {option: getattr(getattr(settings, name), option) for option in options})
-        for name, options in MEANINGLESS.items()
+        for name, options in meaningless.items()
     }
     return _suppressing(command, {}, settings=_suppressing(settings, {}, **shown))
 
@@ -243,17 +253,7 @@ def _suppressing(value: Any, hidden: Mapping[str, Any], **others: Any) -> Any:
 
 
 def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:
-    heard = io.StringIO()
-    try:
-        with contextlib.nullcontext() if DESCRIBING & set(arguments) else contextlib.redirect_stderr(heard):
-            return tyro.cli(type(default), default=default, args=arguments, prog=prog, description=description)
-    except BrokenPipeError:  # whoever read the help has seen enough
-        discard(sys.stdout)
-        sys.exit()
-    except SystemExit:
-        if not heard.getvalue():
-            raise
-        raise UserError(_sentence(heard.getvalue(), arguments, type(default))) from None
+    return parsed(type(default), arguments, default=default, prog=prog, description=description)
 
 
 def _what_to_start_from() -> argparse.ArgumentParser:
@@ -272,27 +272,3 @@ def listing() -> str:
     behind = "Baselines (behind any preset's name, as in moving-bandits-shared):"
     yours = "Environments (or any --env module:Class of yours):"
     return "\n".join(["Presets:", *presets, "", behind, *baselines, "", yours, *environments])
-
-
-def _sentence(box: str, arguments: Sequence[str], command: type) -> str:
-    """Tyro's boxed message as one sentence, with the nearest option where one is mistyped."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # a launcher may give its ranks a terminal, where tyro uses colours
-    lines = [line.strip("│ ") for line in plain.splitlines() if line.startswith("│")]
-    end = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
-    sentence = " ".join(lines[:end]).rstrip(".") or " ".join(plain.split())
-    names = list(_options(command, ""))
-    known = {name.lower() for name in names}
-    for argument in arguments:
-        word = argument.split("=")[0]
-        if word.startswith("--") and word.replace("_", "-").replace("--no-", "--") not in known:
-            return f"there is no option {word}{nearest(word, names)}: --help lists them all"
-    return f"{sentence[0].lower()}{sentence[1:]}: --help lists options and values"
-
-
-def _options(concern: type, prefix: str) -> Iterator[str]:
-    """The names of all options."""
-    for name, annotation in get_type_hints(concern).items():
-        if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-            yield from _options(annotation, f"{name}." if name in PREFIXED else "")
-        elif name not in ("preset", "source"):
-            yield "--" + (prefix + name).replace("_", "-")

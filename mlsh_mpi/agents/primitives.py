@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from mlsh_mpi.agents.shipped import shipped_primitives
+from mlsh_mpi.agents.shipped import named_source
 from mlsh_mpi.algorithm.saved_primitives import Phi, load_phi
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array
@@ -96,12 +96,12 @@ def load(source: str | PathLike[str]) -> Primitives:
     """Loads trained primitives from a run folder or a phi.pt, or those that come with this project by their name.
 
     Args:
-        source: for example ``runs/ant-twowalk-seed0``, ``.../phi.pt``, or ``ant-twowalk``.
+        source: for example ``runs/ant-twowalk-seed0``, which may be named without ``runs/``, ``.../phi.pt``, or ``ant-twowalk``.
 
     Raises:
         UserError: there is no such source, or the file is something else.
     """
     path = Path(source)
     if not path.exists() and path.name == str(source) and not path.suffix:
-        path = shipped_primitives(str(source))
+        path = named_source(str(source))
     return Primitives(load_phi(path))

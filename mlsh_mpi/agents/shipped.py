@@ -1,4 +1,4 @@
-"""Trained primitives that come with this project, in a checkout and in an installed package."""
+"""Trained primitives by a name: those that come with this project, and those of runs below runs/."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mlsh_mpi.errors import UserError, nearest
 
+RUNS = "runs"
+"""The folder of all runs that name no other."""
 CHECKOUT = Path(__file__).resolve().parents[2] / "launch" / "paper"
 
 
@@ -25,16 +27,26 @@ def all_shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted((paper_folder() / "primitives").glob("*.pt"))}
 
 
-def shipped_primitives(name: str) -> Path:
-    """The file of the shipped primitives of a name, such as ant-twowalk.
+def runs_below(folder: Path) -> list[Path]:
+    """The run folders in a folder that hold trained primitives."""
+    return sorted(phi.parent for phi in folder.glob("*/phi.pt"))
+
+
+def named_source(name: str) -> Path:
+    """The shipped primitives of a name, such as ant-twowalk, or else the run folder of that name below runs/.
 
     Raises:
-        UserError: there are none of that name.
+        UserError: there is neither.
     """
-    known = all_shipped()
-    if name not in known:
-        raise UserError(
-            f"there is no run folder and no phi.pt {name!r}, and no shipped primitives of that name"
-            f"{nearest(name, list(known))}: there are {', '.join(known)}"
-        )
-    return known[name]
+    known, here = all_shipped(), Path(name).parent if "/" in name else Path(RUNS)
+    if name in known:
+        return known[name]
+    if "/" not in name and (here / name).is_dir():
+        return here / name
+
+    choices = [*map(str, runs_below(here)), *([] if "/" in name else known)]
+    hint = nearest(name, choices) or nearest(str(here / name), choices)
+    raise UserError(
+        f"there is no run folder and no phi.pt {name!r}, and no shipped primitives of that name{hint}: there are "
+        f"{', '.join(known)}"
+    )

@@ -1,6 +1,6 @@
 """The test of the method: how fast new tasks are learned after training (paper, section 6.2).
 
-mpirun -np 4 python -m mlsh_mpi.adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
+mpirun -np 4 python -m mlsh_mpi adapt RUN_OR_PHI [--held-out] [--task ...] [--env ...] [--options]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
+from mlsh_mpi.agents.shipped import RUNS
 from mlsh_mpi.algorithm.saved_primitives import PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
@@ -28,6 +29,7 @@ from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
@@ -37,7 +39,7 @@ FORCED_TASKS = 16
 
 
 def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.adapt``."""
+    """Entry point of ``python -m mlsh_mpi adapt``."""
     with job() as current:
         wanted = parse_on_rank0(current, _parse)
         if wanted is not None:
@@ -140,7 +142,7 @@ def ready_to_learn(
 
 
 def default_folder(config: AdaptConfig) -> Path:
-    """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/PRESET-METHOD-seedSEED
+    """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/NAME-METHOD-seedSEED
     for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt of a run."""
     if config.run.folder is not None:
         return Path(config.run.folder)
@@ -148,11 +150,18 @@ def default_folder(config: AdaptConfig) -> Path:
     name = method + ("-held-out" if config.test.held_out else "")
     name += "".join(f"-{''.join(c for c in task if c.isalnum())}" for task in config.test.task)
     if method in methods.UNTRAINED:
-        return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
+        return Path(RUNS, f"{experiment_name(config)}-{name}-seed{config.run.seed}")
     trained_in = phi_in(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
-    run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
-    return run / "adapt" / f"{name}-seed{config.run.seed}"
+    return run_of(config) / "adapt" / f"{name}-seed{config.run.seed}"
+
+
+def run_of(config: AdaptConfig) -> Path:
+    """The folder of the run that a test or a film is of; runs/FILE for a file that is not the phi.pt of a run."""
+    source = Path(config.source)
+    if methods.method_of(config) in methods.UNTRAINED:
+        return Path(RUNS, f"{experiment_name(config)}-{methods.method_of(config)}-seed{config.run.seed}")
+    return source if source.is_dir() else source.parent if source.name == PHI else Path(RUNS, source.stem)
 
 
 def file_name(label: str) -> str:
@@ -217,7 +226,7 @@ class AdaptationReporter(RunReporter):
             for hierarchy in hierarchies:
                 (self.folder.path / HIERARCHIES).mkdir(exist_ok=True)
                 hierarchy.save(self.folder.path / HIERARCHIES / f"{file_name(hierarchy.task)}.pt")
-        title = f"{self.config.preset}, {summary['method']}"
+        title = f"{experiment_name(self.config)}, {summary['method']}"
         others = ", adaptation.json (each learner's curve)" + f", {HIERARCHIES}/ (what has mastered each task)" * bool(
             hierarchies
         )

@@ -1,6 +1,6 @@
 """Checks what could go wrong here before a long run: launcher, hosts, network, filesystem and rendering.
 
-mpirun -np 4 python -m mlsh_mpi.doctor        (launch/doctor.sh chooses the launcher and looks at more)
+mpirun -np 4 python -m mlsh_mpi doctor        (launch/doctor.sh chooses the launcher and looks at more)
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.doctor``: exits with 0 unless a verdict is WRONG."""
+    """Entry point of ``python -m mlsh_mpi doctor``: exits with 0 unless a verdict is WRONG."""
     about = argparse.ArgumentParser("mlsh doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     about.parse_args()
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:

@@ -1,10 +1,11 @@
 """Episodes before and after learning a task, as a film.
 
-python -m mlsh_mpi.replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-primitive K] [--options of mlsh_mpi.adapt]
+python -m mlsh_mpi replay RUN_OR_PHI [--task ...] [--video out.mp4] [--force-primitive K] [--options of adapt]
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.agents.hierarchy import read_hierarchy
 from mlsh_mpi.algorithm.metrics import format_value
-from mlsh_mpi.commands.adapt import ready_to_learn
+from mlsh_mpi.commands.adapt import ready_to_learn, run_of
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.errors import UserError, as_words
@@ -29,6 +30,7 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import parse_on_rank0
 
 FEW = 4
@@ -38,7 +40,7 @@ MANY = 12
 
 
 def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.replay``."""
+    """Entry point of ``python -m mlsh_mpi replay``."""
     from mlsh_mpi.cli import parse_replay_args
 
     with job() as current:
@@ -71,8 +73,11 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
         return different if config.test.task else different[: MANY if film.paths else FEW]
 
     adaptation_set, skills, learners = ready_to_learn(config, choice, current, few)
-    if film.video.suffix not in films.FORMATS:
+    if film.video is not None and film.video.suffix not in films.FORMATS:
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
+    for option, path in (("--video", None if film.paths else film.video), ("--paths", film.paths)):
+        if path is not None and path.is_file():
+            raise UserError(f"{option} {path} is there already: remove it, or name another file")
     if film.paths is not None and adaptation_set.family.attribute("ground") is None:
         raise UserError(f"--paths draws where ants walk, and {adaptation_set.family.name} has no ground to be seen from above")
     _refuse_without_pictures(adaptation_set, film)
@@ -92,14 +97,20 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
         everywhere = [(f"primitive {k} alone", forced[k](), None) for k in forced if film.force_primitive is None]
         name, rollout, _ = takes[-1]
         tasks = [(f"{adaptation_set.family.label(task)}, {name}", rollout, row) for row, task in enumerate(adaptation_set.tasks)]
-        _draw_paths(film.paths, adaptation_set, [*everywhere, *tasks], f"{config.preset}: {adaptation_set.family.name}")
+        _draw_paths(film.paths, adaptation_set, [*everywhere, *tasks], f"{experiment_name(config)}: {adaptation_set.family.name}")
         return
 
     episodes = [[_episode(adaptation_set, learners, *take, row) for take in takes] for row in range(len(adaptation_set.tasks))]
-    _film(current, adaptation_set, episodes, film)
+    _film(current, adaptation_set, episodes, film.video or free_name(run_of(config)), film.fps)
 
 
-def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequence[Any]], film: Film) -> None:
+def free_name(folder: Path) -> Path:
+    """The first of replay.mp4, replay-2.mp4, ... that is not yet in a folder."""
+    names = (folder / f"replay{f'-{i}' if i > 1 else ''}.mp4" for i in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequence[Any]], path: Path, fps: int | None) -> None:
     """Writes the film: the episodes of a task side by side, one task after the other."""
     from mlsh_mpi.reporting import video as films
     from mlsh_mpi.tracking.logs import Bar
@@ -116,12 +127,12 @@ def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequen
         _leave_if_asked(current)
         bar.advance("")
 
-    films.write(film.video, frames(), lengths, film.fps or int(env.metadata.get("render_fps") or 20), drawn)
+    films.write(path, frames(), lengths, fps or int(env.metadata.get("render_fps") or 20), drawn)
     bar.close()
     env.close()
     for row in episodes:
         say(", ".join(f"{episode.title}: return {format_value(float(episode.reward.sum()))}" for episode in row))
-    say(f"the film is {film.video}")
+    say(f"the film is {path}")
 
 
 def _forced(

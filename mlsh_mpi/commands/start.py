@@ -16,11 +16,12 @@ COMMANDS = {
     "figures": ("mlsh_mpi.figures.__main__", "draw the paper's figures from runs", "FIGURE"),
     "seeds": ("mlsh_mpi.reporting.seeds", "draw several runs together", "RUN..."),
     "doctor": ("mlsh_mpi.commands.doctor", "look for what would go wrong on these hosts", ""),
+    "completion": ("mlsh_mpi.commands.completion", "print a script that completes all this in your shell", "bash|zsh"),
 }
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
 """What parses the arguments of a command, in `mlsh_mpi.cli`."""
-SHOWING = {"-h", "--help", "--list", "--print-config", "--tyro-print-completion", "--tyro-write-completion"}
+SHOWING = {"-h", "--help", "--list", "--print-config"}
 """Arguments with which a command only shows something."""
 
 

@@ -30,6 +30,7 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Target, open_on_all_ranks, parse_on_rank0
 
 Callback = Callable[[dict[str, float], Resumable], object]
@@ -182,7 +183,7 @@ class TrainingReporter(RunReporter):
         config, family = self.config, self._family
         summary = self._tables.summarise(self.log.rows, adaptation, forced, family, config)
         shown_skills = skills if methods.supports_forcing(config) else None
-        title = f"{config.preset}, seed {config.run.seed}"
+        title = f"{experiment_name(config)}, seed {config.run.seed}"
         self.finish(
             self._tables.tables(summary),
             summary,

@@ -43,11 +43,43 @@ class AdaptConfig(Config):
 class Film:
     """What a replay shows, and the file that it writes."""
 
-    video: Path = Path("replay.mp4")
-    """File to write: .mp4 or .gif, or .png for a strip of stills."""
+    video: Path | None = None
+    """File to write, which must not be there: .mp4 or .gif, or .png for a strip of stills; by default the first free name of
+    replay.mp4, replay-2.mp4 and so on in the run's folder."""
     force_primitive: Annotated[int | None, NOT_NEGATIVE] = None
     """Show this primitive alone instead of those that the masters choose."""
     fps: OptionalPositiveInt = None
     """Frames per second; by default those of the environment."""
     paths: Path | None = None
-    """Instead of a film, draw to this file where ants go, seen from above: each primitive alone, and each task once learned."""
+    """Instead of a film, draw to this file, which must not be there, where ants go, seen from above: each primitive alone, and
+    each task once learned."""
+
+
+MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "algorithm": ("algorithm", "trial"),
+    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations", "uniform_iterations"),
+    "sampling": ("groups", "workers", "deal_tasks"),
+    "network": ("hidden", "filter_observations"),
+    "run": ("iterations", "stop_when"),
+    "environment": ("primitive_columns",),
+}
+"""Options of training that have no meaning once it is over, by concern."""
+FILM_MEANINGLESS: dict[str, tuple[str, ...]] = MEANINGLESS | {
+    "run": (
+        *MEANINGLESS["run"],
+        "folder",
+        "test_episodes",
+        "sync_interval",
+        "checkpoint_minutes",
+        "checkpoint_interval",
+        "time_limit",
+    )
+}
+"""Those that have none for a film."""
+INSTEAD = {
+    "groups": ", and use --test-masters",
+    "workers": ", and use --steps",
+    "iterations": ", and use --updates",
+    "folder": ", and use --video",
+}
+"""What may be used in their place."""

@@ -43,8 +43,8 @@ TUNED = PrimitivePPO(
     bootstrap_time_limits=True,
 )
 """Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
-initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that returns are about ten: with values
-that are standardised instead, hierarchies form several times more slowly."""
+initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that the return of a good episode is about
+ten (7 to 60): with values that are standardised instead, hierarchies form several times more slowly."""
 MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
 """Settings for masters that make few decisions an iteration."""
 HUMANOID: dict[str, Any] = {

@@ -132,7 +132,8 @@ class PPO:
     """Added to every reward before learning. It changes no preference where all episodes are of one length; with rewards around
     zero, returns do not depend on the time left, which value networks do not see (reward centring, Naik et al. 2024)."""
     reward_scale: PositiveFloat = 1.0
-    """Then multiplies every reward. Value networks fit returns of about one best; results are neither shifted nor scaled."""
+    """Then multiplies every reward. Choose it so that the return of a good episode is about ten (presets that scale: 7 to 60);
+    results are neither shifted nor scaled."""
     standardise_values: bool = False
     """Value networks learn returns standardised by running moments, so that rewards need no scale of their own (PopArt: van
     Hasselt et al. 2016)."""
@@ -199,7 +200,7 @@ class Run:
     iterations: PositiveInt = 100
     """Number of iterations, each one collection and update."""
     folder: str | None = None
-    """Run folder; by default runs/PRESET-seedSEED."""
+    """Run folder; by default runs/PRESET-seedSEED, for an environment of your own runs/ENVIRONMENT-seedSEED."""
     test_masters: PositiveInt = 20
     """Number of fresh masters that the final test trains over the finished primitives; at least one for each rank."""
     test_episodes: PositiveInt = 20

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from typing import Annotated
 import tyro
 
 from mlsh_mpi.agents.shipped import is_checkout, paper_folder
+from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised, draw_figure
@@ -131,7 +133,7 @@ def _read(shown: PaperFigure | PaperTable, folder: Path) -> list[Curve]:
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.figures``."""
     with exit_on_user_error():
-        tyro.cli(figures, prog="mlsh figures")
+        parsed(figures, sys.argv[1:], prog="mlsh figures")
 
 
 if __name__ == "__main__":

@@ -58,14 +58,14 @@ class Command:
 
     def start(self, ranks: int) -> subprocess.Popen[bytes]:
         """Starts the run on this machine, with its output in the file `log`."""
-        module, arguments = "train", self.arguments
+        name, arguments = "train", self.arguments
         if arguments[0] == "adapt":
-            module, arguments = arguments[0], arguments[1:]
+            name, arguments = arguments[0], arguments[1:]
         if shutil.which("mpirun") is None:
             raise UserError("there is no mpirun on PATH: start with launch/local.sh figures, or load the module of your MPI")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            command = ["mpirun", "-np", str(ranks), sys.executable, "-m", f"mlsh_mpi.{module}", *arguments]
+            command = ["mpirun", "-np", str(ranks), sys.executable, "-m", "mlsh_mpi", name, *arguments]
             # In a session of its own: else a terminal's Ctrl-C would reach it at once, and some launchers then end the job.
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 

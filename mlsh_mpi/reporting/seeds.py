@@ -6,6 +6,7 @@ python -m mlsh_mpi.reporting.seeds RUN... [--picture seeds.png]
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.tracking.curves import LEARNING, series_of, training_curves
@@ -90,37 +92,37 @@ def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label:
         axis.fill_between(x, *np.transpose([band(column) for column in values.T]), color=colour, alpha=0.18, lw=0)
 
 
+def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
+    """Draws several runs together; those that differ only in their seed are drawn as a mean with its band.
+
+    Args:
+        runs: the run folders.
+        picture: file to write: .png, .pdf or .svg.
+    """
+    if not runs:
+        raise UserError("name run folders, such as runs/*-seed*")
+    found, mistakes = [], []
+    for folder in runs:
+        try:
+            found.append(Run.read(folder))
+        except UserError as error:
+            mistakes.append(str(error))
+    if not found:
+        raise UserError(mistakes[0])
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw_seeds(picture, found)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--picture {picture} cannot be written: {error}") from None
+    say(f"{len(found)} runs are in {picture}")
+    for mistake in mistakes:
+        warn(f"mlsh_mpi: left out: {mistake}")
+
+
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.reporting.seeds``."""
-
-    def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
-        """Draws several runs together; those that differ only in their seed are drawn as a mean with its band.
-
-        Args:
-            runs: the run folders.
-            picture: file to write: .png, .pdf or .svg.
-        """
-        if not runs:
-            raise UserError("name run folders, such as runs/*-seed*")
-        found, mistakes = [], []
-        for folder in runs:
-            try:
-                found.append(Run.read(folder))
-            except UserError as error:
-                mistakes.append(str(error))
-        if not found:
-            raise UserError(mistakes[0])
-        try:
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_seeds(picture, found)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--picture {picture} cannot be written: {error}") from None
-        say(f"{len(found)} runs are in {picture}")
-        for mistake in mistakes:
-            warn(f"mlsh_mpi: left out: {mistake}")
-
     with exit_on_user_error():
-        tyro.cli(seeds, prog="mlsh seeds")
+        parsed(seeds, sys.argv[1:], prog="mlsh seeds")
 
 
 if __name__ == "__main__":

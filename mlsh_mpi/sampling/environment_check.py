@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.sampling.trial_episodes import Findings, refuse_unusable, try_episodes
+from mlsh_mpi.sampling.vector_form import INSTEAD
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -95,8 +97,10 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
             vector = maker.vector(2)
             if vector is not None:
                 opened.callback(vector.close)
+                _refuse_other_spaces(family, vector)
                 _episode(family, vector, tasks[0])
-            return _called(family, "step", lambda: try_episodes(family, tasks, vector))
+            found = _called(family, "step", lambda: try_episodes(family, tasks, vector))
+        return replace(found, notes=[*found.notes, *filter(None, [maker.left_aside])])
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
         rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
@@ -177,6 +181,20 @@ def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> None:
     _refuse_changed(family, "step", name, task)
     refuse_unusable(family, "observation", observation)
     refuse_unusable(family, "reward", reward)
+
+
+def _refuse_other_spaces(family: TaskFamily, vector: Lanes) -> None:
+    """Refuses a vector form whose observations or actions are not those of the single one."""
+    observation, action = vector.spaces
+    for what, single, other in (
+        ("observations", family.env.observation_space, observation),
+        ("actions", family.action_space, action),
+    ):
+        if single.shape != other.shape or (what == "actions" and single != other):
+            raise UserError(
+                f"the vector form of {family.name} must have the {what} of the single one, but has {other} instead of {single}: "
+                f"{INSTEAD}"
+            )
 
 
 def _refuse_changed(family: TaskFamily, method: str, name: str, task: Any) -> None:

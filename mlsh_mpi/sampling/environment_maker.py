@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode
 
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
+from mlsh_mpi.sampling import mujoco_warnings
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, refuse_other_than_environments
 from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
+from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
 
 
 class EnvironmentMaker:
@@ -44,6 +47,8 @@ class EnvironmentMaker:
         if episode_length is not None and episode_length < 1:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self.episode_length = (_resolve(env) if isinstance(env, str) else env), episode_length
+        self.left_aside = ""
+        """Why a vector form that the environment has is not used, once :meth:`vector` has been called."""
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
         self.offset: np.ndarray[Any, np.dtype[Any]] | None = None
         """(observation,) that lanes subtract from observations: see :attr:`Interface.offset`."""
@@ -85,6 +90,7 @@ class EnvironmentMaker:
             UserError: it cannot be made, or does not render.
         """
         how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+        mujoco_warnings.tell_once()  # before and after: its module may be loaded already, or only now
         try:
             if isinstance(self._env, str):
                 return gym.make(
@@ -95,38 +101,75 @@ class EnvironmentMaker:
             raise
         except BaseException as error:
             if self._settings and isinstance(error, (TypeError, ValueError)):
-                given = " ".join(f"{name}={value}" for name, value in self._settings.items())
-                raise UserError(f"the environment does not take --env-settings {given} ({error})") from None
+                raise UserError(self._refused_settings(error)) from None
             if render and isinstance(error, (TypeError, ValueError)):
                 raise UserError('the environment draws no pictures: it must take render_mode="rgb_array"') from None
             raise UserError(f"the environment {self.name} could not be made: it raised {as_words(error)}") from error
+        finally:
+            mujoco_warnings.tell_once()
         if not isinstance(env, gym.Env):
             raise UserError(f"{self.name} must return a gymnasium.Env, but returned {type(env).__name__}")
         return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)
 
+    def _refused_settings(self, error: Exception) -> str:
+        """What is wrong with the environment's settings, given what it raised."""
+        said = str(error).partition(" was raised from the environment creator")[0]  # what gym.make appends
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", said)
+        if unknown and unknown[1] in self._settings:
+            known = _settings_of(self._env)
+            there = f": there are {', '.join(known)}" if known else ""
+            return f"--env-settings: {self.name} has no setting {unknown[1]}{nearest(unknown[1], known)}{there}"
+        given = " ".join(f"{name}={value}" for name, value in self._settings.items())
+        if said.endswith("takes no arguments"):
+            return f"--env-settings: {self.name} has no settings, so it does not take {given}"
+        return f"{self.name} does not take --env-settings {given}: {said}"
+
     def vector(self, count: int) -> Lanes | None:
-        """`count` lanes stepped as arrays; None if the environment has no vector form that can be used."""
-        if isinstance(self._env, str) and gym.spec(self._env).vector_entry_point is not None:
-            limit: dict[str, Any] = {} if self.episode_length is None else {"max_episode_steps": self.episode_length}
-            vector = gym.make_vec(self._env, count, vectorization_mode="vector_entry_point", **limit, **self._settings)
-            if vector.metadata.get("autoreset_mode") is AutoresetMode.DISABLED and hasattr(vector.unwrapped, "sample_task"):
-                unclipped = bool(getattr(vector.unwrapped, "unclipped_actions", False))
-                return Lanes(vector, Actions.of(vector.single_action_space, unclipped))
-        return None
+        """`count` lanes stepped as arrays; None if the environment has no vector form that can be used.
+
+        Raises:
+            UserError: it has one, which could not be made.
+        """
+        if not isinstance(self._env, str) or gym.spec(self._env).vector_entry_point is None:
+            return None
+        try:
+            return vector_lanes(self._env, count, self.episode_length, self._settings)
+        except NotUsed as reason:
+            self.left_aside = f"{self.name} is stepped one episode after another, because its vector form {reason}"
+            return None
 
     def lanes(self, count: int) -> Lanes:
         """`count` lanes, stepped as arrays if the environment has a vector form, else one after another."""
         lanes = self.vector(count)
         if lanes is None:
             envs = [self.single() for _ in range(count)]
-            lanes = Lanes(SequentialVectorEnv(envs), actions_of(envs[0]))
+            lanes = Lanes(SequentialVectorEnv(envs), actions_of(envs[0]), self.episode_length or registered_length(envs[0]))
         lanes.offset = self.offset
         return lanes
+
+
+def _settings_of(env: str | EnvFactory) -> list[str]:
+    """Names of what a class and its bases, or a function, take by keyword; none if that cannot be told."""
+    try:
+        entry = gym.spec(env).entry_point if isinstance(env, str) else env
+        factory = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+        makers = [factory, getattr(factory, "world_type", None)]  # the project's environments pass settings to their worlds
+        callables = [base for maker in makers for base in (inspect.getmro(maker) if inspect.isclass(maker) else [maker])]
+        found = [p for each in callables if each not in (None, object) for p in inspect.signature(each).parameters.values()]
+    except (TypeError, ValueError, AttributeError, ImportError):
+        return []
+    named = (p.name for p in found if p.default is not p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return sorted({*named} - {"render_mode"})
 
 
 def outermost(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:
     """An attribute of the outermost wrapper that has it, or of the environment itself; the default if none has it."""
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else default
+
+
+def registered_length(env: gym.Env[Any, Any]) -> int | None:
+    """The time limit with which a single environment was registered; None if there is none."""
+    return env.spec.max_episode_steps if env.spec else None
 
 
 def actions_of(env: gym.Env[Any, Any]) -> Actions:

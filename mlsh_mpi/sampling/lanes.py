@@ -31,12 +31,14 @@ class Lanes:
     Args:
         vector: an environment with the vector interface and autoreset disabled.
         actions: the conversion from policies' actions to its own.
+        episode_length: T; an episode that the environment itself has not ended by then is truncated. None leaves that to it.
     """
 
-    def __init__(self, vector: Any, actions: Actions) -> None:
-        self._vector, self._actions = vector, actions
+    def __init__(self, vector: Any, actions: Actions, episode_length: int | None = None) -> None:
+        self._vector, self._actions, self._episode_length = vector, actions, episode_length
         self.count: int = vector.num_envs
         self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
+        self._taken = np.zeros(self.count, np.int64)  # steps of each lane since its reset
         self.cut = np.zeros(self.count, np.bool_)
         """(L,) bool: whether only the time limit ended the episode with the last step."""
         self.offset: Array | None = None
@@ -60,6 +62,7 @@ class Lanes:
         """
         answer = self._vector.reset(seed=seeds, options={"reset_mask": mask, "task": tasks})
         observation, _ = _unpack(None, "reset", answer, RESET)
+        self._taken[mask] = 0
         return self._observed(observation)
 
     def step(self, action: Array) -> tuple[Array, Array, Array]:
@@ -78,8 +81,17 @@ class Lanes:
         answer = self._vector.step(self._actions(action))
         observation, reward, *ends, _ = _unpack(None, "step", answer, STEP)
         terminated, truncated = (self._one_a_lane("end", end).astype(np.bool_, copy=False) for end in ends)
+
+        self._taken += 1
+        if self._episode_length is not None:
+            truncated = truncated | (self._taken >= self._episode_length)
         self.cut = truncated & ~terminated
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
+
+    @property
+    def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
+        """The spaces of an observation and of an action in one lane."""
+        return self._vector.single_observation_space, self._actions.space
 
     @property
     def at_work(self) -> int | None:

@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
-from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, actions_of, outermost
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, actions_of, outermost, registered_length
 from mlsh_mpi.sampling.interface import Interface
 
 
@@ -45,8 +45,11 @@ class TaskFamily(Interface):
             raise UserError(f"{name} has no sample_task(rng, split): a distribution of tasks is what MLSH learns from")
         space = env.observation_space
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-            raise UserError(f"observations must be flat vectors (a one-dimensional Box), but {name} has {space}")
-        length = maker.episode_length or (env.spec.max_episode_steps if env.spec else None)
+            raise UserError(
+                f"observations must be flat vectors (a one-dimensional Box), but {name} has {space}: return "
+                "gymnasium.wrappers.FlattenObservation(env) from a function, and name that"
+            )
+        length = maker.episode_length or registered_length(env)
         if length is None:
             raise UserError(f"{name} does not say how long an episode lasts: add --episode-length STEPS")
         seen = outermost(env, "primitive_observation", slice(None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -23,13 +22,13 @@ import gymnasium as gym
 import numpy as np
 
 from mlsh_mpi.algorithm.training_state import Checkpoint
-from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.software import software
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import checkpoint
+from mlsh_mpi.tracking.run_names import experiment_name, with_present_environment
 
 SUMMARY = "summary.json"
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -84,7 +83,7 @@ class RunFolder:
             saved = Checkpoint.from_dict(found) if found else None
             earlier = saved.config if saved else self._earlier_config()
             if earlier is not None:
-                self._compare(earlier, config)
+                self._compare(with_present_environment(earlier, saved.identity if saved else None, config, identity), config)
             if saved is not None:
                 self._identify(saved.identity, identity, tell)
                 if saved.iteration > config.run.iterations:
@@ -231,14 +230,8 @@ def environment_source(family: TaskFamily) -> dict[str, str]:
 
 
 def default_folder(config: Config) -> Path:
-    """runs/PRESET-seedSEED, with the environment's name if it is not the preset's, unless the configuration names a folder."""
-    if config.run.folder is not None:
-        return Path(config.run.folder)
-    name, env = config.preset, config.environment.env
-    with contextlib.suppress(UserError):  # a configuration from a file may have any name
-        if preset_config(name.removesuffix("-smoke")).environment.env != env:
-            name = env.split("/")[-1].split(":")[-1]
-    return Path(f"runs/{name}-seed{config.run.seed}")
+    """runs/NAME-seedSEED with the name of :func:`experiment_name`, unless the configuration names a folder."""
+    return Path(config.run.folder or f"runs/{experiment_name(config)}-seed{config.run.seed}")
 
 
 def _lock(path: Path) -> TextIO:

@@ -62,7 +62,7 @@ def adapted(source: str, method: str, updates: int, seed: int, folder: Path, *op
     test = folder / f"{method}-seed{seed}"
     if not (test / "summary.json").exists():
         choice = ("--method", method, "--updates", str(updates), "--seed", str(seed), "--folder", str(test))
-        python("-m", "mlsh_mpi.adapt", source, *choice, *options)
+        python("-m", "mlsh_mpi", "adapt", source, *choice, *options)
     found: dict[str, Any] = json.loads((test / "adaptation.json").read_text())
     return found
 

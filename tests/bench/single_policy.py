@@ -66,7 +66,7 @@ def mlsh_mpi(task: str, seeds: int, folder: Path) -> np.ndarray:
     options = f"--env one_task:{task} --episode-length {length} --steps {D} --updates {steps // D - 1} --test-masters {seeds}"
     options += f" --primitive.learning-rate 0.0003 --primitive.epochs {EPOCHS} --primitive.minibatches {MINIBATCHES}"
     preset = "ant-twowalk-paper" if filtered else "moving-bandits"
-    command = ["mpirun", "-np", "2", sys.executable, "-m", "mlsh_mpi.adapt", preset, "--method", "scratch", *options.split()]
+    command = ["mpirun", "-np", "2", sys.executable, "-m", "mlsh_mpi", "adapt", preset, "--method", "scratch", *options.split()]
     where = {"PYTHONPATH": str(Path(__file__).parent)}
     run = folder.resolve() / f"ours-{task}"
     subprocess.run([*command, "--folder", str(run), "--fresh"], check=True, stdout=subprocess.DEVNULL, env=os.environ | where)

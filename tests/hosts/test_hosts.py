@@ -62,7 +62,7 @@ class Hosts:
 
 def _is_rank(words):
     """Not mpirun, whose command line has the same in it."""
-    return words[0].endswith("/python") and "mlsh_mpi.train" in words
+    return words[0].endswith("/python") and words[1:4] == ["-m", "mlsh_mpi", "train"]
 
 
 def _is_launcher(words):

@@ -13,8 +13,8 @@ from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, mpirun, mpirun_each, python
 
 pytestmark = pytest.mark.mpi
-ADAPT = ("-m", "mlsh_mpi.adapt")
-REPLAY = ("-m", "mlsh_mpi.replay")
+ADAPT = ("-m", "mlsh_mpi", "adapt")
+REPLAY = ("-m", "mlsh_mpi", "replay")
 SMALL = "--steps 250 --updates 3 --test-masters 5 --test-episodes 2 --master.memory 3".split()
 TRAIN = "--groups 2 --steps 100 --iterations 2 --warmup 1 --forming-iterations 0 --test-masters 2 --test-episodes 2".split()
 BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
@@ -267,7 +267,7 @@ def test_a_phi_that_changed_is_not_taken_for_the_one_before(trained, tmp_path):
 def test_an_environment_without_pictures_cannot_be_filmed():
     lengths = ("--episode-length", "5", "--macro-length", "5", "--updates", "1", "--steps", "50")
     options = ("--env", "small_envs:Arms", "--method", "scratch", *lengths)
-    result = python("-m", "mlsh_mpi.replay", "moving-bandits", *options, *BRIEF, cwd=PROGRAMS)
+    result = python("-m", "mlsh_mpi", "replay", "moving-bandits", *options, *BRIEF, cwd=PROGRAMS)
     assert result.code == 2
     assert 'render_mode="rgb_array"' in result.stderr
 
@@ -276,6 +276,7 @@ REFUSED_FILMS = [
     (["--force-primitive", "2"], "--force-primitive 2 is not one of the primitives of this run (0 to 1)"),
     (["--video", "film.avi"], "must end in .mp4, .gif, .png"),
     (["--video", "/proc/film.mp4"], "cannot be written"),
+    (["--video", "film.gif"], "--video film.gif is there already: remove it, or name another file"),
     (["--paths", "paths.png"], "mlsh/MovingBandits-v0 has no ground to be seen from above"),
 ]
 
@@ -288,10 +289,13 @@ def films(trained):
         "film.mp4": usual,
         "film.gif": (*usual, "--task", "goal=1"),
         "alone.mp4": (*usual, "--force-primitive", "1"),
+        "unnamed": (*usual, "--force-primitive", "1", "--fps", "10"),
         "memory.mp4": (*REPLAY, "moving-bandits-rl2", "--steps", "200", "--updates", "2"),
     }
     refused = [(*REPLAY, "moving-bandits", "--steps", "250", "--updates", "1", *BRIEF, *options) for options, _ in REFUSED_FILMS]
-    commands = [*((*command, "--video", name) for name, command in made.items()), *refused]
+    (trained / "moving-bandits/replay.mp4").touch()
+    named = [(*command, *(() if name == "unnamed" else ("--video", name))) for name, command in made.items()]
+    commands = [*named, *refused]
     results = mpirun_each(1, *commands, cwd=trained)
     return dict(zip([*made, *range(len(refused))], results, strict=True))
 
@@ -309,6 +313,11 @@ def test_a_film_shows_each_task_before_and_after(trained, films):
     with PIL.Image.open(trained / "film.gif") as film:
         assert film.n_frames > 30
     assert "goal=0, alone" in films["alone.mp4"].succeeded().stdout
+
+
+def test_a_film_without_a_name_is_in_the_runs_folder_and_leaves_earlier_ones(trained, films):
+    assert "the film is moving-bandits/replay-2.mp4" in films["unnamed"].succeeded().stdout
+    assert (trained / "moving-bandits/replay.mp4").stat().st_size == 0
 
 
 @pytest.mark.parametrize("number", range(len(REFUSED_FILMS)), ids=[" ".join(options) for options, _ in REFUSED_FILMS])
@@ -340,7 +349,7 @@ def test_another_name_of_the_same_phi_continues(trained):
 
 
 def test_a_film_is_refused_on_several_ranks(trained):
-    result = mpirun(2, "-m", "mlsh_mpi.replay", "moving-bandits", cwd=trained)
+    result = mpirun(2, "-m", "mlsh_mpi", "replay", "moving-bandits", cwd=trained)
     assert result.code == 2
     assert "made by one process" in result.told[0]
 

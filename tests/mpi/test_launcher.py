@@ -67,7 +67,7 @@ def test_jobs_do_not_take_themselves_for_part_of_the_one_around(tmp_path, monkey
 
 
 def test_commands_in_one_job_say_and_return_what_each_would_alone(tmp_path):
-    commands = [("-m", f"mlsh_mpi.{module}", "moving-bandit") for module in ("train", "adapt", "replay")]
+    commands = [("-m", "mlsh_mpi", name, "moving-bandit") for name in ("train", "adapt", "replay")]
     shown, *mistakes = mpirun_each(2, ("-m", "mlsh_mpi.train", "--list"), *commands, cwd=tmp_path)
     alone = mpirun(2, *commands[1], cwd=tmp_path)
     assert (mistakes[1].code, mistakes[1].stdout, mistakes[1].told) == (alone.code, alone.stdout, alone.told)

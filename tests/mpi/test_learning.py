@@ -35,7 +35,7 @@ def learned(cwd, *arguments):
 def test_one_policy_from_scratch_solves_cartpole(tmp_path):
     """Gymnasium asks for 475 of 500; random actions keep the pole up for 22 steps."""
     options = "--method scratch --env small_envs:CartPole --episode-length 500 --updates 24 --test-masters 4".split()
-    returns = np.array(learned(tmp_path, "mlsh_mpi.adapt", "moving-bandits", *options)["unexplored"])
+    returns = np.array(learned(tmp_path, "mlsh_mpi", "adapt", "moving-bandits", *options)["unexplored"])
     assert returns[0].max() < 60
     assert returns.max(0).min() >= 475
 

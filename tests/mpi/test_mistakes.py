@@ -200,7 +200,7 @@ def test_what_the_first_look_finds_is_said_once_and_nothing_is_written(tmp_path,
     refused(mpirun(3, *TRAIN, *options, cwd=PROGRAMS), ["sample_task of OwnDraws must draw from the generator it is given"])
     where = ["--env", "small_envs:OwnDraws", "--episode-length", "50"]
     for command in ("adapt", "replay"):
-        result = mpirun(1, "-m", f"mlsh_mpi.{command}", finished_job.folder, *where, cwd=PROGRAMS)
+        result = mpirun(1, "-m", "mlsh_mpi", command, finished_job.folder, *where, cwd=PROGRAMS)
         refused(result, ["sample_task of OwnDraws must draw from the generator it is given"])
     assert not (tmp_path / "run").exists()
 

@@ -188,7 +188,7 @@ def test_an_environment_by_name_is_kept_by_name_and_can_be_tested_afterwards(cor
     )
     mpirun(2, "script.py", cwd=corridor).succeeded()
     assert json.loads((corridor / "named/config.json").read_text())["environment"]["env"] == "my_envs:my/Many-v0"
-    python("-m", "mlsh_mpi.adapt", "named", "--updates", 1, "--test-masters", 2, cwd=corridor).succeeded()
-    result = python("-m", "mlsh_mpi.adapt", "named", "--env", "my/Many-v0", cwd=corridor)
+    python("-m", "mlsh_mpi", "adapt", "named", "--updates", 1, "--test-masters", 2, cwd=corridor).succeeded()
+    result = python("-m", "mlsh_mpi", "adapt", "named", "--env", "my/Many-v0", cwd=corridor)
     assert result.code == 2
     assert "module:id for one that your module registers" in result.stderr

@@ -22,7 +22,7 @@ TESTS = {
 def reached(tmp_path_factory):
     """The summary of each of the tests."""
     cwd, summaries = tmp_path_factory.mktemp("shipped"), {}
-    commands = [("-m", "mlsh_mpi.adapt", PRIMITIVES / f"{name}.pt", *options.split()) for name, options in TESTS.items()]
+    commands = [("-m", "mlsh_mpi", "adapt", PRIMITIVES / f"{name}.pt", *options.split()) for name, options in TESTS.items()]
     for name, result in zip(TESTS, mpirun_each(2, *commands, cwd=cwd), strict=True):
         result.succeeded()
         (summary,) = (cwd / "runs" / name / "adapt").glob("*/summary.json")

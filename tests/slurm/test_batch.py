@@ -246,7 +246,7 @@ def test_a_launcher_that_is_not_the_librarys_is_refused(cluster, environment, tm
 def test_a_rank_that_is_killed_ends_the_job_at_once(cluster, environment, tmp_path):
     job = Submitted(cluster, environment, tmp_path, TWO, [*LONG, "--checkpoint-interval", "2"])
     job.wait_for_iteration(5)
-    ranks = [pid for pid in cluster.processes("mlsh_mpi.train") if Path(f"/proc/{pid}/comm").read_text().startswith("python")]
+    ranks = [pid for pid in cluster.processes("mlsh_mpi train") if Path(f"/proc/{pid}/comm").read_text().startswith("python")]
     assert len(ranks) == 4
     os.kill(ranks[1], signal.SIGKILL)
     cluster.wait_for("it goes on", lambda: cluster.state(job.number) == "FAILED")

@@ -45,7 +45,7 @@ def arrows(name):
 
 
 LAYERS = [
-    {"__main__", "train", "adapt", "replay", "doctor"},
+    {"__main__", "train"},
     {"commands", "figures"},
     {"cli"},
     {"reporting"},

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,10 +131,19 @@ def test_flags_stand_alone():
         ("--frsh", ["no option --frsh", "did you mean --fresh?"]),
         ("--no-learn-from-explord", ["no option --no-learn-from-explord", "learn-from-explored"]),
         ("--seed 3 --sed 4", ["no option --sed", "did you mean --seed?"]),
-        ("--iterations many", ["--iterations", "'many'"]),
-        ("--iterations", ["--iterations", "missing value"]),
-        ("--credit episod", ["--credit", "'episod'", "'episode', 'macro-action'"]),
-        ("--hidden wide", ["--hidden", "'wide'"]),
+        ("--iterations many", ["--iterations takes a whole number, not 'many'"]),
+        ("--seed 1.5", ["--seed takes a whole number, not '1.5'"]),
+        ("--seed=x", ["--seed takes a whole number, not 'x'"]),
+        ("--master.learning-rate fast", ["--master.learning-rate takes a number, not 'fast'"]),
+        ("--episode_length x", ["--episode-length takes a whole number or None, not 'x'"]),
+        ("--primitive-columns 1", ["--primitive-columns takes two whole numbers or None, not '1'"]),
+        ("--primitive-columns 1 b", ["--primitive-columns takes two whole numbers or None, not '1' 'b'"]),
+        ("--test-masters 3 4", ["unrecognized: 4; --test-masters takes a whole number"]),
+        ("--fresh yes", ["unrecognized: yes; --fresh takes no value"]),
+        ("--no-fresh", ["no option --no-fresh"]),
+        ("--iterations", ["missing value for --iterations, which takes a whole number"]),
+        ("--credit episod", ["--credit takes one of episode, macro-action, not 'episod' (did you mean episode?)"]),
+        ("--hidden wide", ["--hidden takes whole numbers, not 'wide'"]),
         ("moving-bandits more", ["unrecognized", "more"]),
         ("--seed 3 moving-bandits", ["unrecognized", "moving-bandits"]),
         ("--config /no/such/file.json", ["--config /no/such/file.json", "cannot be read"]),
@@ -147,6 +157,7 @@ def test_mistakes_get_one_line_that_names_what_is_meant(arguments, parts):
     sentence = str(refusal.value)
     assert "\n" not in sentence
     assert "│" not in sentence
+    assert not any(word in sentence for word in ("int()", "float()", "Expected", "<class", "tuple[", "Error"))
     for part in parts:
         assert part in sentence
 
@@ -249,6 +260,66 @@ def test_a_film_has_a_place_and_perhaps_a_primitive(phi):
     assert (str(film.video), film.force_primitive, config.run.seed) == ("x.gif", 1, 7)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ant-twowlk", "did you mean ant-twowalk?"),
+        ("PointMass-sed0", "did you mean runs/PointMass-seed0?"),
+        ("runs/PointMas-seed0", "did you mean runs/PointMass-seed0?"),
+        ("./runs/PointMass", "did you mean runs/PointMass-seed0?"),
+    ],
+)
+@pytest.mark.parametrize("parse_args", [parse_adapt_args, parse_replay_args])
+@pytest.mark.usefixtures("run_here")
+def test_hints_for_what_was_trained_are_runs_and_shipped_primitives_and_no_presets(parse_args, name, hint):
+    with pytest.raises(UserError) as refusal:
+        parse_args([name])
+    assert hint in str(refusal.value)
+    assert "there are ant-mazes, ant-twowalk" in str(refusal.value)
+    assert "key-door" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("run_here")
+def test_a_run_below_runs_needs_no_more_than_its_name():
+    assert parse_adapt_args(["PointMass-seed0"])[0].source == "runs/PointMass-seed0"
+    assert parse_replay_args(["PointMass-seed0"])[0].run.seed == 7
+    assert len(load("PointMass-seed0")) == 2
+    assert parse_adapt_args(["four-rooms", "--method=scratch"])[0].source == "four-rooms"
+    with pytest.raises(UserError, match="key-door is a preset, with nothing trained"):
+        parse_adapt_args(["key-door"])
+
+
+@pytest.fixture
+def run_here(phi, tmp_path, monkeypatch):
+    """A run below runs/ in the current folder."""
+    (tmp_path / "runs/PointMass-seed0").mkdir(parents=True)
+    Path(phi).rename(tmp_path / "runs/PointMass-seed0/phi.pt")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--folder x", "--folder is of no use for a film: leave it out, and use --video"),
+        ("--test-episodes 3", "--test-episodes is of no use for a film: leave it out"),
+        ("--groups 3", "--groups is a matter of training, which is over"),
+    ],
+)
+def test_a_film_refuses_what_does_nothing_for_it(phi, arguments, says):
+    with pytest.raises(UserError, match=says):
+        parse_replay_args([phi, *arguments.split()])
+
+
+def test_help_of_a_film_leaves_out_what_does_nothing_and_says_whose_defaults_it_shows(phi, capsys):
+    for source, whose in ([], "moving-bandits: mlsh replay RUN --help has those of the run"), ([phi], phi.split("/")[-2]):
+        with pytest.raises(SystemExit):
+            parse_replay_args([*source, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert {"--video", "--updates", "--fps"} <= set(shown.split())
+        assert not {"--groups", "--folder", "--test-episodes", "--checkpoint-minutes", "--time-limit"} & set(shown.split())
+        assert whose in shown
+
+
 def test_from_scratch_a_preset_is_enough():
     config, *_ = parse_adapt_args(["four-rooms", "--method", "option-critic", "--held-out"])
     assert (config.preset, config.test.method, config.test.held_out) == ("four-rooms", "option-critic", True)
@@ -294,9 +365,7 @@ def test_one_command_starts_the_others(monkeypatch, capsys):
     assert called == [["mlsh seeds", "a", "--picture", "b.png"]]
 
 
-@pytest.mark.parametrize(
-    "arguments", ["train --help", "train four-rooms --list", "adapt --help", "replay --help", "adapt --tyro-print-completion zsh"]
-)
+@pytest.mark.parametrize("arguments", ["train --help", "train four-rooms --list", "adapt --help", "replay --help"])
 def test_help_needs_neither_torch_nor_mpi(arguments):
     program = "import atexit, sys; atexit.register(lambda: print({'torch', 'mpi4py'} & set(sys.modules), file=sys.stderr))"
     program += "; from mlsh_mpi.__main__ import main; main()"

@@ -234,8 +234,8 @@ def launched(result: subprocess.CompletedProcess, module: str = "train") -> tupl
     lines = result.stdout.splitlines()
     command = lines[lines.index("-np") :]
     assert Path(command[2]).name == "python"
-    assert command[3:5] == ["-m", f"mlsh_mpi.{module}"]
-    return command[1], command[5:]
+    assert command[3:6] == ["-m", "mlsh_mpi", module]
+    return command[1], command[6:]
 
 
 def test_adapt_and_replay_are_the_first_word(installed):

@@ -15,7 +15,7 @@ from mpi4py import MPI
 
 from mlsh_mpi.commands import adapt, replay, train
 
-MAINS = {"mlsh_mpi.train": train.main, "mlsh_mpi.adapt": adapt.main, "mlsh_mpi.replay": replay.main}
+MAINS = {"train": train.main, "adapt": adapt.main, "replay": replay.main}
 
 
 def redirected(descriptor, path):
@@ -25,9 +25,10 @@ def redirected(descriptor, path):
 
 
 def exit_code(module, arguments):
-    sys.argv = [module, *arguments]
+    name, *rest = arguments if module == "mlsh_mpi" else [module.removeprefix("mlsh_mpi."), *arguments]
+    sys.argv = [module, *rest]
     try:
-        MAINS[module]()
+        MAINS[name]()
     except SystemExit as end:
         return end.code or 0
     return 0

@@ -1,11 +1,14 @@
 """Which tasks a test learns: named, listed, held out or drawn."""
 
+from dataclasses import replace
+
 import pytest
 
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks, named_task
 from mlsh_mpi.commands.adapt import default_folder
 from mlsh_mpi.config import adaptation as settings
 from mlsh_mpi.config.adaptation import AdaptConfig
+from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.config.settings import Run
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
@@ -62,7 +65,8 @@ def test_tasks_that_cannot_be_hashed_are_told_apart():
 
 
 def test_the_folder_tells_tests_apart():
-    scratch = AdaptConfig(preset="four-rooms", source="four-rooms", test=settings.Test(method="scratch", held_out=True))
+    base = AdaptConfig(preset="four-rooms", source="four-rooms", environment=PRESETS["four-rooms"].config.environment)
+    scratch = replace(base, test=settings.Test(method="scratch", held_out=True))
     assert str(default_folder(scratch)) == "runs/four-rooms-scratch-held-out-seed0"
-    named = AdaptConfig(preset="four-rooms", source="four-rooms", test=settings.Test(method="scratch", task=("goal=7",)))
+    named = replace(base, test=settings.Test(method="scratch", task=("goal=7",)))
     assert str(default_folder(named)) == "runs/four-rooms-scratch-goal7-seed0"

@@ -49,7 +49,12 @@ def test_the_command_writes_the_picture_and_names_mistakes(runs, tmp_path, monke
     command(tmp_path, *runs, "--picture", tmp_path / "seeds.png")
     told = capsys.readouterr()
     assert (told.out.splitlines()[-1], "left out: " in told.err) == (f"4 runs are in {tmp_path / 'seeds.png'}", True)
-    for arguments, says in (([], "name run folders"), ([tmp_path], "holds no run"), ([*runs, "--picture", "a.doc"], "a.doc")):
+    for arguments, says in (
+        ([], "name run folders"),
+        (["a", "--picture"], "--picture, which takes a path\n"),
+        ([tmp_path], "holds no run"),
+        ([*runs, "--picture", "a.doc"], "a.doc"),
+    ):
         with pytest.raises(SystemExit) as ended:
             command(*arguments)
         assert ended.value.code == 2

@@ -10,7 +10,7 @@ import torch
 
 import mlsh_mpi
 from mlsh_mpi.agents.hierarchy import phi_in
-from mlsh_mpi.agents.shipped import shipped_primitives
+from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.cli import parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import UserError
@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
 
 def primitives(folder, env, *settings, **other):
     """A phi file that names this environment with these settings."""
-    saved = torch.load(shipped_primitives("moving-bandits"), weights_only=True)
+    saved = torch.load(all_shipped()["moving-bandits"], weights_only=True)
     saved["config"]["environment"] |= {"env": env, "env_settings": settings}
     torch.save(saved | other, folder / "x.pt")
     return str(folder / "x.pt")

@@ -199,7 +199,7 @@ def test_tasks_are_labelled_by_their_json_form():
         (":Walk", 10, [":Walk"]),
         (".here:Walk", 10, [".here:Walk"]),
         (Untasked, 10, ["Untasked has no sample_task(rng, split)"]),
-        (Pictures, 10, ["flat vectors", "Pictures has Box"]),
+        (Pictures, 10, ["flat vectors", "Pictures has Box", "gymnasium.wrappers.FlattenObservation(env)"]),
         (Symbols, 10, ["flat vectors", "Symbols has Discrete(16)"]),
         (Walk, None, ["Walk does not say how long an episode lasts", "--episode-length STEPS"]),
         (ID, 0, ["episode-length", "0"]),
@@ -253,9 +253,15 @@ def test_a_setting_is_json_or_python(given, taken):
     ("env", "settings", "says"),
     [
         ("mlsh/AntTwowalk-v0", ("integrator",), "name=value"),
-        ("mlsh/AntTwowalk-v0", ("integrator=RK5",), "does not take --env-settings integrator=RK5 .*must be one of RK4"),
-        ("mlsh/AntTwowalk-v0", ("gravity=0",), "does not take --env-settings gravity=0"),
-        (Walk, ("length=3",), "does not take --env-settings length=3"),
+        ("mlsh/AntTwowalk-v0", ("integrator=RK5",), "does not take --env-settings integrator=RK5: integrator must be one of RK4"),
+        (
+            "mlsh/AntTwowalk-v0",
+            ("gravity=0",),
+            "has no setting gravity: there are camera, frame_skip, integrator, upright_interval$",
+        ),
+        ("mlsh/AntTwowalk-v0", ("integrater=RK4",), r"has no setting integrater \(did you mean integrator\?\): there are "),
+        ("mlsh/MovingBandits-v0", ("foo=3",), "^--env-settings: mlsh/MovingBandits-v0 has no setting foo$"),
+        (Walk, ("length=3",), "^--env-settings: Walk has no settings, so it does not take length=3$"),
     ],
 )
 def test_settings_that_an_environment_does_not_take_are_refused(env, settings, says):
@@ -385,6 +391,12 @@ class Louder(gym.Wrapper):
 
     def task_to_json(self, task):
         return {"loud": task}
+
+
+def test_any_observation_is_a_vector_inside_gymnasiums_wrapper():
+    maker = EnvironmentMaker(lambda: gym.wrappers.FlattenObservation(Pictures()), 10)
+    family = TaskFamily.of(maker)
+    assert (family.observation_size, family.sample_task(np.random.default_rng(0)) < 1) == (64, True)
 
 
 def test_tasks_may_stand_in_a_wrapper_and_the_outermost_counts():

@@ -24,7 +24,7 @@ from typing import TypeVar
 import numpy as np
 
 from mlsh_mpi.mpi.job import Job, job
-from mlsh_mpi.mpi.library import promised_ranks
+from mlsh_mpi.mpi.launchers import promised_ranks
 from mlsh_mpi.mpi.software import PACKAGES, software
 from mlsh_mpi.output import say
 

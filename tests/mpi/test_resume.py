@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def continues(tmp_path, ranks=2):
 
 @pytest.mark.parametrize(
     ("number", "whom"),
-    [(signal.SIGUSR1, "mpirun"), (signal.SIGUSR1, "rank 1"), (signal.SIGUSR2, "rank 0"), (signal.SIGTERM, "rank 1")],
+    [(signal.SIGUSR1, "mpirun"), (signal.SIGUSR1, "rank 1"), (signal.SIGHUP, "rank 0"), (signal.SIGTERM, "rank 1")],
 )
 def test_a_signal_ends_the_iteration_keeps_it_and_says_to_continue(tmp_path, number, whom):
     with started(tmp_path) as job:
@@ -185,6 +186,35 @@ def test_whoever_is_killed_the_job_ends_soon_and_the_next_continues(tmp_path, wh
         assert job.wait(60).code != 0
         assert job.members() == []
     continues(tmp_path)
+
+
+def test_ranks_without_their_launcher_leave_in_an_orderly_way(tmp_path):
+    with started(tmp_path) as job:
+        parents = {int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1]) for rank in ranks_of(job)}
+        for parent in parents - {job.process.pid}:
+            os.kill(parent, signal.SIGKILL)
+        if job.process.pid in parents:
+            pytest.skip("mpirun itself starts the ranks")
+        assert job.wait(60).code != 0
+        assert job.members() == []
+    assert logged(tmp_path / "run")[-1]["iteration"] == last_checkpoint(tmp_path / "run")["iteration"]
+    continues(tmp_path)
+
+
+def test_a_job_that_was_suspended_for_longer_than_patience_goes_on(tmp_path):
+    with started(tmp_path, 2, 4, "--patience", "1") as job:
+        members = [member for member in job.members() if member != job.process.pid]
+        for member in members:
+            os.kill(member, signal.SIGSTOP)
+        time.sleep(8)  # more than one and a half times --patience and five seconds, after which nobody would have looked
+        for member in members:
+            os.kill(member, signal.SIGCONT)
+        seen = job.stdout.count("training ")
+        while job.stdout.count("training ") < seen + 5:
+            assert job.process.poll() is None
+            time.sleep(0.1)
+        job.signal("USR1")
+        assert job.wait().code == CONTINUE
 
 
 def test_damaged_checkpoints_are_named_and_passed_over_or_refused(tmp_path):

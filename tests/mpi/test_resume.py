@@ -202,18 +202,18 @@ def test_ranks_without_their_launcher_leave_in_an_orderly_way(tmp_path):
 
 
 def test_a_job_that_was_suspended_for_longer_than_patience_goes_on(tmp_path):
-    with started(tmp_path, 2, 4, "--patience", "1") as job:
+    with started(tmp_path, 2, 4, "--patience", "5") as job:
         members = [member for member in job.members() if member != job.process.pid]
         for member in members:
             os.kill(member, signal.SIGSTOP)
-        time.sleep(8)  # more than one and a half times --patience and five seconds, after which nobody would have looked
+        time.sleep(14)  # more than one and a half times --patience and five seconds, after which nobody would have looked
         for member in members:
             os.kill(member, signal.SIGCONT)
         seen = job.stdout.count("training ")
         while job.stdout.count("training ") < seen + 5:
             assert job.process.poll() is None
             time.sleep(0.1)
-        job.signal("USR1")
+        job.signal("SIGUSR1")
         assert job.wait().code == CONTINUE
 
 

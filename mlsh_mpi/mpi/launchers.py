@@ -32,9 +32,10 @@ def promised_ranks_here(environment: Mapping[str, str]) -> int | None:
     """Number of ranks on this host according to the launcher; None if it does not say. Without a launcher there is one."""
     if not environment.keys() & {*RANK_VARIABLES}:
         return 1
-    if environment.get("SLURM_STEP_NUM_NODES") == "1":
+    here = _first_number(environment, "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+    if here is None and environment.get("SLURM_STEP_NUM_NODES") == "1":  # of srun; mpirun may have inherited it from a batch job
         return promised_ranks(environment)
-    return _first_number(environment, "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+    return here
 
 
 def is_first_here(environment: Mapping[str, str]) -> bool:

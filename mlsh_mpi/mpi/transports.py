@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,14 +20,21 @@ def within_host(environment: MutableMapping[str, str]) -> Iterator[None]:
     container has for a dozen ranks. What the user has set stays. Afterwards the environment is as it was, for processes that a
     rank starts.
     """
-    ranks = promised_ranks_here(environment)
-    names = []
-    if ranks is not None and ranks == (promised_ranks(environment) or 1):
-        settings = {"UCX_TLS": "self,sysv" if SYSTEM_V.exists() else "self,sm", "OMPI_MCA_btl": "^tcp"}
-        names = [name for name in settings if name not in environment]
-        environment.update({name: settings[name] for name in names})
+    settings = _settings(environment)
+    names = [name for name in settings if name not in environment]
+    environment.update({name: settings[name] for name in names})
     try:
         yield
     finally:
         for name in names:
             del environment[name]
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    ranks = promised_ranks_here(environment)
+    if ranks is None or ranks != (promised_ranks(environment) or 1):
+        return {}
+    settings = {"OMPI_MCA_btl": "^tcp"}
+    if not any(name.startswith(("OMPI_COMM_WORLD", "I_MPI_")) for name in environment):  # those choose among UCX's by themselves
+        settings["UCX_TLS"] = "self,sysv" if SYSTEM_V.exists() else "self,sm"
+    return settings

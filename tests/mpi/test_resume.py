@@ -127,7 +127,7 @@ def continues(tmp_path, ranks=2):
 
 @pytest.mark.parametrize(
     ("number", "whom"),
-    [(signal.SIGUSR1, "mpirun"), (signal.SIGUSR1, "rank 1"), (signal.SIGHUP, "rank 0"), (signal.SIGTERM, "rank 1")],
+    [(signal.SIGUSR1, "mpirun"), (signal.SIGUSR2, "rank 1"), (signal.SIGHUP, "rank 0"), (signal.SIGTERM, "rank 1")],
 )
 def test_a_signal_ends_the_iteration_keeps_it_and_says_to_continue(tmp_path, number, whom):
     with started(tmp_path) as job:

@@ -29,14 +29,25 @@ print([link for path in links if os.path.lexists(path) and (link := os.readlink(
         ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, True),
         ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}, True),
         ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2", "PMI_SIZE": "2"}, False),
+        (HYDRA | {"MPI_LOCALNRANKS": "2", "SLURM_STEP_NUM_NODES": "1"}, False),
         ({"PMIX_RANK": "0"}, False),
     ],
-    ids=["no launcher", "MPICH", "two hosts", "Open MPI", "srun", "srun on two nodes", "another launcher"],
+    ids=[
+        "no launcher",
+        "MPICH",
+        "two hosts",
+        "Open MPI",
+        "srun",
+        "srun on two nodes",
+        "mpirun in a batch job",
+        "another launcher",
+    ],
 )
 def test_only_ranks_that_are_all_on_one_host_are_kept_there(environment, chosen):
     changed = dict(environment)
     with within_host(changed):
-        assert (changed.get("UCX_TLS", "").startswith("self,s"), changed.get("OMPI_MCA_btl") == "^tcp") == (chosen, chosen)
+        assert (changed.get("OMPI_MCA_btl") == "^tcp") == chosen
+        assert changed.get("UCX_TLS", "").startswith("self,s") == (chosen and "OMPI_COMM_WORLD_RANK" not in environment)
     assert changed == environment
 
 

@@ -199,35 +199,31 @@ def listening(process):
     return found & sockets
 
 
-def test_ranks_without_their_launcher_leave_in_an_orderly_way(tmp_path):
-    with started(tmp_path) as job:
-        for rank in ranks_of(job):
-            assert listening(rank) <= listening(job.process.pid)  # from which they have inherited
-        parents = {int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1]) for rank in ranks_of(job)}
-        for parent in parents - {job.process.pid}:
-            os.kill(parent, signal.SIGKILL)
-        if job.process.pid in parents:
-            pytest.skip("mpirun itself starts the ranks")
-        assert job.wait(60).code != 0
-        assert job.members() == []
-    assert logged(tmp_path / "run")[-1]["iteration"] == last_checkpoint(tmp_path / "run")["iteration"]
-    continues(tmp_path)
-
-
-def test_a_job_that_was_suspended_for_longer_than_patience_goes_on(tmp_path):
+def test_a_job_goes_on_after_it_was_suspended_and_leaves_in_order_when_its_launcher_is_killed(tmp_path):
     with started(tmp_path, 2, 4, "--patience", "5") as job:
+        ranks = ranks_of(job)
+        for rank in ranks:
+            assert listening(rank) <= listening(job.process.pid)  # from which they have inherited
+
         members = [member for member in job.members() if member != job.process.pid]
-        for member in members:
-            os.kill(member, signal.SIGSTOP)
-        time.sleep(14)  # more than one and a half times --patience and five seconds, after which nobody would have looked
-        for member in members:
-            os.kill(member, signal.SIGCONT)
+        for number, seconds in ((signal.SIGSTOP, 14), (signal.SIGCONT, 0)):
+            for member in members:
+                os.kill(member, number)
+            time.sleep(seconds)  # more than one and a half times --patience and five seconds
         seen = job.stdout.count("training ")
         while job.stdout.count("training ") < seen + 5:
             assert job.process.poll() is None
             time.sleep(0.1)
-        job.signal("SIGUSR1")
-        assert job.wait().code == CONTINUE
+
+        parents = {int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1]) for rank in ranks}
+        if job.process.pid in parents:
+            return  # mpirun itself starts the ranks
+        for parent in parents:
+            os.kill(parent, signal.SIGKILL)
+        assert job.wait(60).code != 0
+        assert job.members() == []
+    assert logged(tmp_path / "run")[-1]["iteration"] == last_checkpoint(tmp_path / "run")["iteration"]
+    continues(tmp_path)
 
 
 def test_damaged_checkpoints_are_named_and_passed_over_or_refused(tmp_path):

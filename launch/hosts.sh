@@ -146,4 +146,5 @@ case $(mpi_family) in
 esac
 
 rm -rf "$answers"
+outlive_terminal
 exec "${start[@]}" "$venv/bin/python" -m mlsh_mpi "$module" "$@"

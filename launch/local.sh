@@ -48,4 +48,5 @@ for argument in "$@"; do
 done
 [[ $module != replay ]] || ranks=1
 
+outlive_terminal
 exec mpirun -np "$ranks" "$venv/bin/python" -m mlsh_mpi "$module" "$@"

@@ -55,6 +55,16 @@ def exit_on_user_error() -> Iterator[None]:
         sys.exit(2)
 
 
+@contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """For a command: Ctrl-C in the body ends it with a line and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn("mlsh_mpi: interrupted")
+        sys.exit(130)
+
+
 def nearest(word: str, choices: Sequence[str]) -> str:
     """The choice most similar to a mistyped word, as a hint in parentheses; empty if none is similar."""
     match = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)

@@ -23,8 +23,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from mlsh_mpi.mpi import room
 from mlsh_mpi.mpi.job import Job, job
-from mlsh_mpi.mpi.library import promised_ranks
+from mlsh_mpi.mpi.launchers import promised_ranks
 from mlsh_mpi.mpi.software import PACKAGES, software
 from mlsh_mpi.output import say
 
@@ -58,7 +59,7 @@ def main() -> None:
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
         current.set_patience(PATIENCE)
         verdicts = []
-        for look in (launcher, hosts, binding, versions, clocks, network, filesystem, pictures, slurm):
+        for look in (launcher, hosts, shared_memory, binding, versions, clocks, network, filesystem, pictures, slurm):
             verdicts.append(look(current))
             if current.world.rank == 0:
                 say(str(verdicts[-1]))
@@ -88,6 +89,23 @@ def hosts(current: Job) -> Verdict:
     if crowded:
         return Verdict(NOTE, "hosts", f"{text}; more ranks than cores on {', '.join(crowded[:4])}: they take turns")
     return Verdict(OK, "hosts", text)
+
+
+def shared_memory(current: Job) -> Verdict:
+    """Room in /dev/shm on each host, of which this job has taken its part already, and what killed jobs have left there."""
+    mine = (*room.free_bytes(), room.leftovers()) if current.is_lowest_on_host and room.SHARED.is_dir() else None
+    told, left = [], []
+    for host, here in _by_host(current, mine):
+        free, size, files = next((found for found in here if found is not None), (0.0, 0.0, []))
+        needed = room.needed_bytes(len(here), one_host=len(current.hosts) == 1) if "MPICH" in current.library else 0.0
+        if size < needed:
+            return Verdict(WRONG, "shm", room.words(host, len(here), needed, size, files))
+        told.append(f"{free / 1e6:,.0f} of {size / 1e6:,.0f} MB free on {host}")
+        left += [f"{room.listed(files)} on {host}"] if files else []
+    text = f"{room.SHARED}: {', '.join(told[:6])}{', ...' if len(told) > 6 else ''}"
+    if left:
+        return Verdict(NOTE, "shm", f"{text}; killed jobs have left files there: {', '.join(left[:3])}")
+    return Verdict(OK, "shm", text)
 
 
 def binding(current: Job) -> Verdict:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 
-from mlsh_mpi.errors import exit_on_user_error
+from mlsh_mpi.errors import exit_on_interrupt, exit_on_user_error
+from mlsh_mpi.mpi import early_interrupt
 from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 
 COMMANDS = {
@@ -21,14 +23,21 @@ COMMANDS = {
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
 """What parses the arguments of a command, in `mlsh_mpi.cli`."""
+WITHOUT_JOB = {"figures", "seeds"}
+"""Commands that are no MPI job; a job handles its signals itself."""
 SHOWING = {"-h", "--help", "--list", "--print-config"}
 """Arguments with which a command only shows something."""
 
 
 def start(name: str, arguments: Sequence[str]) -> None:
     """Starts a command. Where it only shows something and no launcher has started it, it needs neither MPI nor torch."""
+    early_interrupt.watch()
     if name in PARSERS and SHOWING & set(arguments) and not os.environ.keys() & RANK_VARIABLES:
         with exit_on_user_error():
             getattr(import_module("mlsh_mpi.cli"), PARSERS[name])(arguments)
     else:
-        import_module(COMMANDS[name][0]).main()
+        command = import_module(COMMANDS[name][0])
+        if name in WITHOUT_JOB:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        with exit_on_interrupt():
+            command.main()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mlsh_mpi.errors import Interrupted, UserError
-from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, promised_rank
+from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, speaks_for_all
 from mlsh_mpi.output import warn
 
 exit_process = os._exit
@@ -24,7 +24,7 @@ def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path |
     """Reports the exception that has ended this rank, and ends the whole job."""
     if isinstance(error, UserError):
         alone = WITHOUT_MPI is None and MPI.COMM_WORLD.Get_size() > 1 and not error.everywhere
-        if alone or promised_rank() == 0:
+        if alone or speaks_for_all():
             warn(sentence(str(error)))
         if alone or threading.current_thread() is not threading.main_thread():  # else sys.exit ends this thread only
             abort(2)

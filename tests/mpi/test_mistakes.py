@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 
 import pytest
@@ -67,6 +68,17 @@ def test_singletons_of_a_foreign_launcher_are_refused_by_the_first_of_them(tmp_p
     else:
         assert (result.code, result.stdout, result.stderr) == (2, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_for_which_there_is_no_shared_memory_are_refused_before_mpi_starts(tmp_path, rank):
+    """Set by hand, as MPICH's mpirun sets it for each of a hundred million ranks on this host."""
+    ranks = {"MPI_LOCALNRANKS": "100000000", "PMI_SIZE": "100000000", "PMI_RANK": str(rank), "MPI_LOCALRANKID": str(rank)}
+    result = python(*TRAIN, cwd=tmp_path, **ranks)
+    if rank == 0:
+        refused(result, ["MPI needs 106000000.0 MB in /dev/shm for 100000000 ranks", "docker run --shm-size"])
+    else:
+        assert (result.code, result.stdout, result.stderr) == (2, "", "")
 
 
 @pytest.mark.parametrize(
@@ -246,9 +258,18 @@ def test_an_environment_that_leaves_while_it_draws_a_task_is_a_fault_too(tmp_pat
 def test_a_library_that_hangs_and_holds_the_interpreter_is_ended_though_nobody_can_look(tmp_path):
     options = ["--env", "small_envs:HoldsTheLock", *SMALL, *SHORT, "--patience", "2", "--folder", tmp_path / "run"]
     result = python(*TRAIN, *options, cwd=PROGRAMS)
-    assert result.code == 1
+    assert result.code == -signal.SIGKILL
     assert "Timeout (0:00:08)!" in result.stderr
     assert re.search(r'small_envs.py", line \d+ in fail', result.stderr)
+
+
+def test_interrupted_while_starting_the_job_ends_with_a_line(tmp_path):
+    """The ranks interrupt themselves where most of their start is still to come."""
+    interrupted = "import os, signal, sys; from mlsh_mpi.mpi import early_interrupt; early_interrupt.watch()"
+    interrupted += "; os.kill(os.getpid(), signal.SIGINT); from mlsh_mpi.commands import train; train.main()"
+    result = mpirun(2, "-c", interrupted, cwd=tmp_path)
+    assert (result.code, result.told, result.stdout) == (130, ["mlsh_mpi: interrupted while starting"], "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_an_mpi_library_the_extras_are_named(tmp_path):

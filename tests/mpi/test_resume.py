@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def continues(tmp_path, ranks=2):
 
 @pytest.mark.parametrize(
     ("number", "whom"),
-    [(signal.SIGUSR1, "mpirun"), (signal.SIGUSR1, "rank 1"), (signal.SIGUSR2, "rank 0"), (signal.SIGTERM, "rank 1")],
+    [(signal.SIGUSR1, "mpirun"), (signal.SIGUSR2, "rank 1"), (signal.SIGHUP, "rank 0"), (signal.SIGTERM, "rank 1")],
 )
 def test_a_signal_ends_the_iteration_keeps_it_and_says_to_continue(tmp_path, number, whom):
     with started(tmp_path) as job:
@@ -184,6 +185,44 @@ def test_whoever_is_killed_the_job_ends_soon_and_the_next_continues(tmp_path, wh
         os.kill(job.process.pid if whom == "mpirun" else ranks_of(job)[int(whom[-1])], signal.SIGKILL)
         assert job.wait(60).code != 0
         assert job.members() == []
+    continues(tmp_path)
+
+
+def listening(process):
+    """The sockets on which a process listens."""
+    tables = [Path(f"/proc/{process}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    sockets = {f"socket:[{words[9]}]" for table in tables for line in table if (words := line.split())[3] == "0A"}
+    found = set()
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.add(os.readlink(path))
+    return found & sockets
+
+
+def test_a_job_goes_on_after_it_was_suspended_and_leaves_in_order_when_its_launcher_is_killed(tmp_path):
+    with started(tmp_path, 2, 4, "--patience", "5") as job:
+        ranks = ranks_of(job)
+        for rank in ranks:
+            assert listening(rank) <= listening(job.process.pid)  # from which they have inherited
+
+        members = [member for member in job.members() if member != job.process.pid]
+        for number, seconds in ((signal.SIGSTOP, 14), (signal.SIGCONT, 0)):
+            for member in members:
+                os.kill(member, number)
+            time.sleep(seconds)  # more than one and a half times --patience and five seconds
+        seen = job.stdout.count("training ")
+        while job.stdout.count("training ") < seen + 5:
+            assert job.process.poll() is None
+            time.sleep(0.1)
+
+        parents = {int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1]) for rank in ranks}
+        if job.process.pid in parents:
+            return  # mpirun itself starts the ranks
+        for parent in parents:
+            os.kill(parent, signal.SIGKILL)
+        assert job.wait(60).code != 0
+        assert job.members() == []
+    assert logged(tmp_path / "run")[-1]["iteration"] == last_checkpoint(tmp_path / "run")["iteration"]
     continues(tmp_path)
 
 

@@ -283,6 +283,56 @@ def test_mpirun_takes_the_place_of_the_script(installed):
     assert result.stdout.splitlines()[0] == str(result.args)  # its process id is the script's
 
 
+LASTING = """#!/usr/bin/env bash
+trap 'echo TERM >>"$LOG.signals"' TERM
+echo "started"
+for _ in 1 2 3 4 5 6; do
+    sleep 0.1
+    echo "line" || exit 1
+    echo "line" >&2 || exit 1
+done
+echo "finished" >>"$LOG.signals"
+"""
+
+
+def signals_of(checkout):
+    return checkout.log.with_name("log.signals").read_text().split()
+
+
+def test_mpirun_outlives_a_reader_who_leaves(installed):
+    (installed.venv / "bin" / "mpirun").write_text(LASTING)
+    process = installed.start("local.sh")
+    assert process.stdout.readline() == "started\n"
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=20) == 0
+    assert signals_of(installed) == ["finished"]
+
+
+def test_a_closed_terminal_asks_the_ranks_to_leave_and_does_not_end_mpirun(installed):
+    (installed.venv / "bin" / "mpirun").write_text(LASTING)
+    process = installed.start("local.sh")
+    assert process.stdout.readline() == "started\n"
+    os.killpg(process.pid, signal.SIGHUP)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr) == (0, "line\n" * 6, "line\n" * 6)
+    assert signals_of(installed) == ["TERM", "finished"]
+
+
+def test_output_into_a_file_is_there_when_mpirun_has_ended(installed, tmp_path):
+    (installed.venv / "bin" / "mpirun").write_text(LASTING)
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(
+            [installed.root / "launch" / "local.sh"],
+            env={"PATH": str(installed.bin), "LOG": str(installed.log)},
+            start_new_session=True,
+            stdout=out,
+            stderr=out,
+        )
+    assert process.wait(timeout=20) == 0
+    assert (tmp_path / "out").read_text() == "started\n" + "line\n" * 12
+
+
 # Several hosts, and batch jobs
 
 

@@ -1,10 +1,14 @@
 """The launcher's processes are found above a rank, and ended when they hang."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 
+import pytest
+
+from mlsh_mpi.mpi import launchers
 from mlsh_mpi.mpi.software import differences, fingerprint, software
 
 RANK = """
@@ -36,6 +40,36 @@ def test_a_launcher_that_hangs_is_ended_with_its_proxy(tmp_path):
     process.stdout.close()
     assert time.monotonic() - began < 30
     subprocess.run(["pkill", "-s", str(process.pid), "sleep"], check=False)
+
+
+WAITS = """
+import sys
+from mlsh_mpi.mpi import launchers
+lifeline = launchers.Lifeline()
+print(lifeline.gone(), flush=True)
+sys.stdin.readline()
+print(lifeline.gone(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("launcher", "rank", "gone"), [("mpirun", "1", True), ("mpirun", None, False), ("other", "1", False)])
+def test_a_rank_knows_when_its_launcher_has_gone_behind_a_wrapper_too(tmp_path, launcher, rank, gone):
+    """Without a launcher, or if a script of another name has started it, a process may outlive its parents."""
+    (tmp_path / "rank.py").write_text(WAITS)
+    (tmp_path / "wrapper").write_text(f"#!/bin/sh\n{sys.executable} {tmp_path}/rank.py <&3\ntrue\n")
+    (tmp_path / launcher).write_text(f"#!/bin/sh\nexec 3<&0\n{tmp_path}/wrapper <&3 &\nwait\n")
+    for name in ("wrapper", launcher):
+        (tmp_path / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in launchers.RANK_VARIABLES}
+    environment |= {"PMI_RANK": rank} if rank else {}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([tmp_path / launcher], env=environment, start_new_session=True, **pipes) as process:
+        assert process.stdout.readline() == "False\n"
+        process.kill()
+        process.wait()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == f"{gone}\n"
 
 
 # What has to be the same on every host

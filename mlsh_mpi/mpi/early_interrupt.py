@@ -1,0 +1,55 @@
+"""Ctrl-C while a command is starting: one line and exit code 130, not a traceback from the middle of an import. Needs no MPI."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here
+from mlsh_mpi.output import warn
+
+INTERRUPTED = 130
+"""Exit code of what Ctrl-C has ended."""
+MEETING = 15.0
+"""Seconds that interrupted ranks have to meet in MPI's start; one that was interrupted before :func:`watch` does not come."""
+_exit_process = os._exit
+_asked = False
+
+
+def watch() -> None:
+    """From here on SIGINT ends a lone process at once; a rank goes on until its job has started, and all ranks end together.
+
+    A rank that ended by itself would make the launcher kill the others, and add up their exit codes.
+    """
+    if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
+        signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def asked() -> bool:
+    """Whether a rank has been interrupted since :func:`watch`."""
+    return _asked
+
+
+@contextmanager
+def meeting() -> Iterator[None]:
+    """While MPI starts in the body, which may wait for other ranks for ever, ends this rank in time if it was interrupted."""
+    if not _asked:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, MEETING)  # its signal needs no interpreter to end the process
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _on_interrupt(*_: object) -> None:
+    global _asked
+    if _asked or not os.environ.keys() & {*RANK_VARIABLES}:
+        if is_first_here(os.environ):
+            warn("mlsh_mpi: interrupted")
+        _exit_process(INTERRUPTED)
+    _asked = True

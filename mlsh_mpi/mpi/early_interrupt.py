@@ -13,8 +13,8 @@ from mlsh_mpi.output import warn
 
 INTERRUPTED = 130
 """Exit code of what Ctrl-C has ended."""
-MEETING = 15.0
-"""Seconds that interrupted ranks have to meet in MPI's start; one that was interrupted before :func:`watch` does not come."""
+START_SECONDS = 15.0
+"""Seconds that MPI may take to start after an interrupt; it may wait for a rank that an earlier Ctrl-C has ended already."""
 _exit_process = os._exit
 _asked = False
 
@@ -34,12 +34,12 @@ def asked() -> bool:
 
 
 @contextmanager
-def meeting() -> Iterator[None]:
+def ending_if_interrupted() -> Iterator[None]:
     """While MPI starts in the body, which may wait for other ranks for ever, ends this rank in time if it was interrupted."""
     if not _asked:
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, MEETING)  # its signal needs no interpreter to end the process
+    signal.setitimer(signal.ITIMER_REAL, START_SECONDS)  # its signal needs no interpreter to end the process
     try:
         yield
     finally:

@@ -9,14 +9,14 @@ import warnings
 import cloudpickle
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.mpi.early_interrupt import meeting
+from mlsh_mpi.mpi.early_interrupt import ending_if_interrupted
 from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here, promised_ranks
 from mlsh_mpi.mpi.room import lack_of_room
 from mlsh_mpi.mpi.transports import within_host
 
 # If a script has started MPI already, nothing of this matters any more.
 _no_room = lack_of_room(os.environ) if "mpi4py.MPI" not in sys.modules else None
-with within_host(os.environ), meeting(), warnings.catch_warnings():
+with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
     try:
         if _no_room is not None:

@@ -16,7 +16,7 @@ WAKING = 0.02
 wakes every 5 ms (sys.getswitchinterval), on busy cores less often."""
 GRACE = 5
 """Seconds of running time that the watching thread has to show that only time has passed, and the process was stopped."""
-EXECUTIONER = f"""
+LAST_RESORT = f"""
 trap '' HUP INT TERM USR1 USR2
 exec >&2
 read -r line || exit 0
@@ -94,7 +94,7 @@ class BlindTimer:
         if sys.__stderr__ is None:
             return
         with suppress(OSError):  # no shell, or no more processes: a rank without this timer is better than none
-            command = ["/bin/sh", "-c", EXECUTIONER, "sh", str(os.getpid())]
+            command = ["/bin/sh", "-c", LAST_RESORT, "sh", str(os.getpid())]
             local = {"PATH": "/usr/bin:/bin"}
             self._shell = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=local)
 

@@ -15,8 +15,8 @@ from mlsh_mpi.mpi import early_interrupt
 early_interrupt.watch()
 os.kill(os.getpid(), signal.SIGINT)
 print("starts", early_interrupt.asked(), flush=True)
-early_interrupt.MEETING = 0.1
-with early_interrupt.meeting():
+early_interrupt.START_SECONDS = 0.1
+with early_interrupt.ending_if_interrupted():
     if "hang" in sys.argv:
         signal.pause()
 print("started", flush=True)

@@ -10,7 +10,7 @@ PROGRAM = """
 import ctypes, sys, time
 from mlsh_mpi.mpi import running_time, watchdog
 watchdog.BLIND_MARGIN = 0.5
-running_time.EXECUTIONER = running_time.EXECUTIONER.replace(f"-lt {{running_time.GRACE}}", "-lt 2")
+running_time.LAST_RESORT = running_time.LAST_RESORT.replace(f"-lt {{running_time.GRACE}}", "-lt 2")
 watch = watchdog.Watchdog()
 watch.enter(lambda: "a step")
 watch.start(1.0, lambda text: print(text, file=sys.stderr, flush=True))

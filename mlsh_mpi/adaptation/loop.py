@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mlsh_mpi.adaptation.task_selection import TEST_SEED
 from mlsh_mpi.algorithm.decision_memory import Memory
-from mlsh_mpi.algorithm.metrics import COSTS, Clock, Tally, costs_of_a_rank
+from mlsh_mpi.algorithm.metrics import Clock, Tally, costs_of_a_rank, speed
 from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
@@ -292,7 +292,5 @@ def _metrics(update: int, adaptation: Adaptation, adaptation_set: AdaptationSet,
             metrics |= {f"{name}/{label}": float(np.mean(values[labels == label])) for label in sorted(set(labels))}
     metrics["master/entropy"] = float(np.mean(adaptation.entropy[-1]))
     metrics |= {f"primitive/usage_{k}": share for k, share in enumerate(adaptation.usage[-1].mean(0).tolist())}
-    cpu = float(tally.costs[:, COSTS.index("cpu")].sum())
-    metrics["speed/steps_per_cpu_second"] = float(tally.groups[:, 2].sum()) / max(cpu, 1e-9)
-    metrics |= costs_of_a_rank(tally.costs)
+    metrics |= speed(float(tally.groups[:, 2].sum()), tally.costs) | costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}

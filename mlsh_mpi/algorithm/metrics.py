@@ -144,8 +144,7 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
     metrics |= _learning_metrics(tally.learning)
-    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, COSTS.index("cpu")].sum())
-    metrics |= costs_of_a_rank(tally.costs)
+    metrics |= speed(float(usage.sum()), tally.costs) | costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
@@ -159,6 +158,13 @@ def _learning_metrics(learning: Array) -> dict[str, float]:
             if count and not deterministic and (owner, name) != ("master", "entropy"):  # its own policy's is logged
                 named[f"{owner}/{name}{suffix}"] = total / count
     return named
+
+
+def speed(steps: float, costs: Array) -> dict[str, float]:
+    """Environment steps of all ranks a second of wall time, and a second of CPU time of all ranks: (R, 7) of :data:`COSTS`."""
+    wall = float(costs[:, : len(TIMES)].sum(1).mean())
+    cpu = float(costs[:, COSTS.index("cpu")].sum())
+    return {"speed/steps_per_second": steps / max(wall, 1e-9), "speed/steps_per_cpu_second": steps / max(cpu, 1e-9)}
 
 
 def costs_of_a_rank(costs: Array) -> dict[str, float]:

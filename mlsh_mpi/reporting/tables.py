@@ -120,7 +120,8 @@ def summarise(
     skip = len(rows) // 5
     shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
     communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
-    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks))
+    reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
+    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks), reached)
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
@@ -140,9 +141,15 @@ def summarise(
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
             "time_shares": shares,
             "communication": communication,
-            "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
+            **{name: _median(rows[skip:], f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")},
         }
     )
+
+
+def _median(rows: Sequence[dict[str, float]], name: str) -> float | None:
+    """The median of a metric over the rows that have it; None if none has, as in a log of an earlier version."""
+    known = [row[name] for row in rows if name in row]
+    return float(np.median(known)) if known else None
 
 
 def _diagnostics(found: HierarchyDiagnostics) -> dict[str, Any]:
@@ -194,11 +201,13 @@ def tables(summary: Any, width: int = 110) -> str:
         f"communication of a rank in an iteration: {spent['calls']:.0f} sums and broadcasts of {spent['bytes'] / 1e6:.2f} MB "
         f"in all, {spent['milliseconds']:.1f} ms with waiting"
     )
-    console.print(
-        f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s, "
-        f"{summary['steps_per_cpu_second']:,.0f} steps a CPU-second"
-    )
+    console.print(f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s{_speeds(summary)}")
     return text.getvalue()
+
+
+def _speeds(summary: Any) -> str:
+    units = {"steps_per_second": "second of an iteration", "steps_per_cpu_second": "CPU-second"}
+    return "".join(f", {summary[name]:,.0f} steps a {unit}" for name, unit in units.items() if summary[name] is not None)
 
 
 def _of_tasks(summary: Any) -> Table:

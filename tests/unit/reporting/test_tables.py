@@ -79,6 +79,7 @@ def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_n
     assert metrics["schedule/groups_without_an_end"] == 1
     assert metrics["primitive/usage_0"] == pytest.approx(80 / 200)
     assert metrics["speed/steps_per_cpu_second"] == pytest.approx(200)
+    assert metrics["speed/steps_per_second"] == pytest.approx(200 / 4)  # four parts of wall time, a second each
     assert sum(metrics[f"time/{name}"] for name in ("environment", "policy", "learning", "communication")) == pytest.approx(1)
 
 
@@ -141,7 +142,8 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
         usage=np.array([[[np.nan, np.nan]] * 3, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]]),
         divergence=np.array([[[0.0, np.nan], [np.nan, 0.0]], [[0.0, 3.0], [3.0, 0.0]]]),
     )
-    row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
+    row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0}
+    row |= {"speed/steps_per_cpu_second": 500.0, "speed/steps_per_second": 1800.0}
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
     row |= {"communication/milliseconds": 3.2, "communication/calls": 151, "communication/bytes": 2.5e6}
     forced = ForcedReturns(("goal=0", "goal=1"), np.array([[42.0, 2.0], [4.0, 40.0]]))
@@ -158,10 +160,12 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
         "primitive 1",
         "40.00",
         "25%",
-        "1,000 environment steps",
+        "1,000 environment steps in 2 s, 1,800 steps a second of an iteration, 500 steps a CPU-second",
         "151 sums and broadcasts of 2.50 MB",
     ):
         assert part in text
+    summary = summarise([{k: v for k, v in row.items() if k != "speed/steps_per_second"}], adaptation, forced, family, config)
+    assert "1,000 environment steps in 2 s, 500 steps a CPU-second" in tables(summary)  # after a log of an earlier version
 
 
 def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():

@@ -15,7 +15,7 @@ import torch
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationSet, adapt
-from mlsh_mpi.adaptation.task_selection import TEST_SEED, final_tasks
+from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
 from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.algorithm.saved_primitives import PHI, save_phi
 from mlsh_mpi.algorithm.training_state import Resumable, groups_of
@@ -33,6 +33,8 @@ from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Targe
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
+SOME = 4
+"""Number of drawn tasks on which each primitive is tried alone where the environment does not list its tasks."""
 
 
 def main() -> None:
@@ -128,8 +130,11 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
 
 
 def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
-    """The tasks on which each primitive is tried alone."""
-    return family.tasks if methods.supports_forcing(config) else ()
+    """The tasks on which each primitive is tried alone: those listed, or else some of those that the fresh masters are given."""
+    if not methods.supports_forcing(config):
+        return ()
+    count = min(SOME, config.run.test_masters)
+    return family.tasks or different_tasks(final_tasks(family, config.run.seed + TEST_SEED, count), family)
 
 
 def _check(config: Config, family: TaskFamily, current: Job) -> None:

@@ -95,7 +95,7 @@ def summarise(
     Args:
         rows: the rows of the log.
         adaptation: results of the learners.
-        forced: returns of each primitive alone; None if they were not measured.
+        forced: returns of each primitive alone, on all tasks or on some; None if they were not measured.
         family: the environment's task family.
         config: the configuration of the run or test.
     """
@@ -103,7 +103,8 @@ def summarise(
     matrix = np.zeros((adaptation.usage.shape[-1], 0)) if forced is None else forced.returns
     columns = {label: column for column, label in enumerate(forced.tasks)} if forced else {}
     tasks, usage = {}, []
-    for label in columns or sorted(set(labels)):
+    whole = bool(columns) and columns.keys() >= set(labels)
+    for label in columns if whole else sorted(set(labels)):
         here = np.array([other == label for other in labels])
         usage.append(adaptation.usage[-1, here].mean(0))
         tasks[label] = {
@@ -121,7 +122,8 @@ def summarise(
     shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
     communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
     reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
-    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks), reached)
+    listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
+    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
@@ -137,7 +139,7 @@ def summarise(
             "adapted": adaptation.returns[-1].mean(),
             "unexplored": adaptation.unexplored[-1].mean(),
             "tasks": tasks,
-            "separated": separation(matrix),
+            "separated": separation(listed),
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
             "time_shares": shares,
             "communication": communication,
@@ -230,7 +232,7 @@ def _of_tasks(summary: Any) -> Table:
 
 def _of_primitives(summary: Any) -> Table:
     """The mean return of each primitive alone on each task."""
-    forced = {label: task["forced"] for label, task in summary["tasks"].items()}
+    forced = {label: task["forced"] for label, task in summary["tasks"].items() if "forced" in task}
     table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
     table.add_column("task")
     for k in range(len(next(iter(forced.values())))):

@@ -166,6 +166,11 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
         assert part in text
     summary = summarise([{k: v for k, v in row.items() if k != "speed/steps_per_second"}], adaptation, forced, family, config)
     assert "1,000 environment steps in 2 s, 500 steps a CPU-second" in tables(summary)  # after a log of an earlier version
+    some = ForcedReturns(("goal=1",), np.array([[2.0], [40.0]]))  # as where tasks are drawn, and a few of them are tried
+    summary = summarise([row] * 5, adaptation, some, family, config)
+    assert [task.get("forced") for task in summary["tasks"].values()] == [None, [2.0, 40.0]]
+    assert summary["separated"] is None
+    assert "goal=0" not in tables(summary).partition("primitive 1")[2]
 
 
 def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():

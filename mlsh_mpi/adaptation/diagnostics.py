@@ -190,7 +190,7 @@ class HierarchyDiagnostics:
             return []
         ranked = np.sort(self.forced, axis=0)
         wrong, right, gain = np.median(ranked[-2]), np.median(self.adapted), ranked[-1] - ranked[0]
-        if right - wrong < UNSERVED * np.ptp(self.forced):  # whom a task belongs to hardly matters
+        if min(right - wrong, np.median(gain)) < UNSERVED * np.ptp(self.forced):  # which primitive acts alone hardly matters
             return []
 
         behind = (self.adapted - wrong < BEHIND * (right - wrong)) & (gain < BEHIND * np.median(gain))
@@ -201,8 +201,8 @@ class HierarchyDiagnostics:
         reached, median = format_value(self.adapted[task]), format_value(float(np.median(self.adapted)))
         foreign = format_value(float(np.median(np.sort(self.forced, axis=0)[-2])))
         return (
-            f"{self.tasks[task]} is left behind: masters reach {reached} there and {median} on the median task, where a primitive "
-            f"of another task alone earns {foreign}. Try more --primitives, more --groups, or more --iterations."
+            f"{self.tasks[task]} is left behind: masters reach {reached} there and {median} on the median task, where a "
+            f"primitive of another task alone earns {foreign}. Try more --primitives, more --groups, or more --iterations."
         )
 
     def _alike(self, i: int, j: int) -> bool:

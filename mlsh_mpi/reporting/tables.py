@@ -128,6 +128,7 @@ def summarise(
         {
             "iterations": int(rows[-1]["iteration"]),
             "environment_steps": rows[-1]["environment_steps"],
+            "info": {name.removeprefix("info/"): value for name, value in rows[-1].items() if name.startswith("info/")},
             "seconds": rows[-1]["seconds"],
             "method": methods.DESCRIPTIONS[methods.method_of(config)],
             "updates": len(adaptation.returns) - 1,
@@ -196,6 +197,9 @@ def tables(summary: Any, width: int = 110) -> str:
         console.print(f"what the choice of a primitive tells of the task: {told}")
         for sentence in diagnostics["verdict"]:
             console.print(f"WARNING: {sentence}", highlight=False)
+    if summary["info"]:
+        numbers = ", ".join(f"{name} {format_value(value)}" for name, value in summary["info"].items())
+        console.print(f"info at the end of an episode, in the last iteration: {numbers}", markup=False, highlight=False)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
     spent = summary["communication"]

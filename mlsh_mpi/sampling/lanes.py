@@ -11,6 +11,7 @@ import numpy as np
 
 from mlsh_mpi.errors import Interrupted, as_words
 from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.info import numbers_of, numbers_of_lane
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
@@ -39,6 +40,7 @@ class Lanes:
         self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
         self.cut = np.zeros(self.count, np.bool_)
         """(L,) bool: whether only the time limit ended the episode with the last step."""
+        self._info: Any = {}
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         """Starts new episodes.
@@ -71,10 +73,20 @@ class Lanes:
             LaneFault: the environment does not follow Gymnasium's interface.
         """
         answer = self._vector.step(self._actions(action))
-        observation, reward, *ends, _ = _unpack(None, "step", answer, STEP)
+        observation, reward, *ends, self._info = _unpack(None, "step", answer, STEP)
         terminated, truncated = (self._one_a_lane("end", end).astype(np.bool_, copy=False) for end in ends)
         self.cut = truncated & ~terminated
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
+
+    def numbers(self, lanes: Array) -> list[dict[str, float]]:
+        """The plain numbers that the environment gave with the last step as `info`, for each of these lanes.
+
+        Args:
+            lanes: (n,) numbers of lanes.
+        """
+        if isinstance(self._vector, SequentialVectorEnv):
+            return [numbers_of(self._vector.infos[lane]) for lane in lanes]
+        return [numbers_of_lane(self._info, lane) for lane in lanes] if self._info else []
 
     @property
     def at_work(self) -> int | None:
@@ -99,13 +111,15 @@ class Lanes:
 
 
 class SequentialVectorEnv:
-    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset."""
+    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset, `infos`
+    what they gave as `info` with the last step."""
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
         self.envs, self.num_envs = list(envs), len(envs)
         self.single_observation_space = envs[0].observation_space
         self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
         self._observation = np.zeros((len(envs), *self._shape), np.float32)
+        self.infos: list[Any] = [{}] * len(envs)
         self.lane = 0
 
     def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
@@ -124,7 +138,8 @@ class SequentialVectorEnv:
         with self._attribute_faults():
             for lane, env in enumerate(self.envs):
                 self.lane = lane
-                observation, paid, terminated, truncated, _ = _unpack(lane, "step", env.step(actions[lane]), STEP)
+                answer = env.step(actions[lane])
+                observation, paid, terminated, truncated, self.infos[lane] = _unpack(lane, "step", answer, STEP)
                 self._put(observation)
                 reward[lane] = paid if type(paid) is float else self._number("reward", paid)
                 ends[0, lane] = terminated if type(terminated) is bool else self._number("end", terminated)

@@ -41,6 +41,8 @@ class Rollout:
     """(L,) summed reward, and (L,) steps, before this collection of the episodes that were under way at its beginning."""
     environment_seconds: float
     policy_seconds: float
+    info: tuple[tuple[int, dict[str, float]], ...] = ()
+    """Lane, and plain numbers of the environment's `info`, at each end of an episode where there are any."""
 
     def primitive_view(self, observation: Array) -> Array:
         """(..., observation) -> (..., the part of it that the primitives see)."""
@@ -167,6 +169,7 @@ def collect(
         earlier=earlier,
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
+        info=tuple(recording.info),
     )
 
 
@@ -182,6 +185,7 @@ class _Recording:
     """(T + 1, L, observation) as policies see it; the same array as `raw` if there is no filter."""
     actions: list[Array]
     limits: list[TimeLimit]
+    info: list[tuple[int, dict[str, float]]]
 
     @classmethod
     def allocate(cls, length: int, first: Array, skills: Skills) -> _Recording:
@@ -201,7 +205,7 @@ class _Recording:
             decides=np.zeros((length, lanes), np.bool_),
             explored=np.empty((length, lanes), np.bool_),
         )
-        return cls(steps, raw, seen, [], [])
+        return cls(steps, raw, seen, [], [], [])
 
     def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
         """Steps every lane, and starts the next episode where one ended. Returns whether any did."""
@@ -213,6 +217,9 @@ class _Recording:
             limited = np.flatnonzero(end & episodes.truncated)
             if len(limited):
                 self.limits.append(TimeLimit(t, limited, skills.observe(following)[limited]))
+            lanes = np.flatnonzero(end)
+            told = zip(lanes.tolist(), episodes.numbers(lanes), strict=False)  # a vector environment may tell nothing at all
+            self.info.extend((lane, numbers) for lane, numbers in told if numbers)
         self.raw[t + 1] = episodes.start(end) if ended and t + 1 < len(self.steps.end) else following
         self.seen[t + 1] = skills.observe(self.raw[t + 1])
         return ended

@@ -161,3 +161,18 @@ def test_a_task_of_another_scale_is_not_left_behind(scale):
     scales = np.array([1.0, scale, 1.0, 1.0])
     served, reached = np.delete(FIVE_GOALS, 1, axis=1) * scales, np.delete(REACHED, 1) * scales
     assert left_behind(served, reached) == []
+
+
+def test_a_maze_that_is_harder_than_others_is_not_left_behind():
+    """The shipped primitives of the ant's mazes: north, east and south, alone, and what masters reach with them."""
+    north = [254.4, -320.0, 441.2, -26.8, -0.6, 251.4, -8.2, 381.2, -43.5]
+    east = [-244.5, -249.1, 94.3, 42.9, 579.9, 448.1, 333.1, 20.8, 55.9]
+    south = [-361.1, 189.5, -4.1, 505.9, 74.8, 93.1, 496.8, -67.5, 526.1]
+    reached = np.array([233.2, 194.0, 559.7, 513.5, 582.9, 885.0, 788.6, 606.0, 606.1])
+    assert left_behind(np.array([north, east, south]), reached) == []
+
+
+def test_where_primitives_alone_reach_no_reward_nothing_is_said_of_who_is_left_behind():
+    """As with the shipped primitives of the Four Rooms, whose goals take several, one after the other."""
+    best, second = [0.5, 0.1, 0.0, 0.4, 0.1, 21.3, 20.0], [0.1, 0.1, 0.0, 0.2, 0.1, 19.2, 19.3]
+    assert left_behind(np.array([best, second, [0.0] * 7]), np.array([52.8, 59.2, 80.8, 4.9, 4.9, 69.9, 60.7])) == []

@@ -49,9 +49,9 @@ def test_the_tally_of_ranks_adds_up_to_that_of_one_rank():
     rng = np.random.default_rng(0)
     shape = (6, 8)
     reward, end, primitive = rng.random(shape), rng.random(shape) < 0.4, rng.integers(0, 3, shape)
-    one = Tally.empty(groups=4, primitives=3, ranks=1)
+    one = Tally.empty(groups=4, primitives=3, ranks=1, names=[])
     one.add_rollout(rollout(reward, end, primitive), place(4, 1, 1, 0))
-    two = Tally.empty(groups=4, primitives=3, ranks=2)
+    two = Tally.empty(groups=4, primitives=3, ranks=2, names=[])
     for rank in range(2):
         half = slice(4 * rank, 4 * rank + 4)
         two.add_rollout(rollout(reward[:, half], end[:, half], primitive[:, half]), place(4, 1, 2, rank))
@@ -60,14 +60,14 @@ def test_the_tally_of_ranks_adds_up_to_that_of_one_rank():
 
 
 def test_the_entropy_of_a_shared_group_is_the_mean_over_its_workers():
-    tally = Tally.empty(groups=1, primitives=2, ranks=2)
+    tally = Tally.empty(groups=1, primitives=2, ranks=2, names=[])
     tally.add_entropy(np.array([0.3]), place(1, 3, 2, 0), workers=3)
     tally.add_entropy(np.array([0.6]), place(1, 3, 2, 1), workers=3)
     assert tally.groups[0, 3] == pytest.approx((2 * 0.3 + 0.6) / 3)
 
 
 def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_none():
-    tally = Tally.empty(groups=3, primitives=2, ranks=1)
+    tally = Tally.empty(groups=3, primitives=2, ranks=1, names=[])
     tally.groups[:] = [[2, 20, 100, 0.1, 30, 70], [1, 7, 50, 0.2, 50, 0], [0, 0, 0, 0.3, 0, 50]]
     tally.costs[:] = 1.0
     phases = [Phase(0, False, True, 9), Phase(1, True, False, 0), Phase(0, False, False, 3)]
@@ -99,7 +99,7 @@ def test_a_target_of_another_form_is_refused(text):
 
 def test_a_primitive_that_sits_an_update_out_is_counted():
     """Two ranks learned from 30 and 200 samples together; the third had none."""
-    tally = Tally.empty(groups=3, primitives=2, ranks=3)
+    tally = Tally.empty(groups=3, primitives=2, ranks=3, names=[])
     tally.groups[:], tally.costs[:] = 1.0, 1.0
     told = np.array([[np.nan] * len(DIAGNOSTICS), range(len(DIAGNOSTICS))])
     for _ in range(2):

@@ -92,6 +92,9 @@ class Log:
 
     def _line(self, row: Mapping[str, float]) -> str:
         text = _shown(row)
+        if "return/adapted" in row and "schedule/joint_groups" in row:
+            shown, groups = f"adapted {format_value(row['return/adapted'])}", row["schedule/joint_groups"]
+            text = text.replace(shown, f"{shown} ({groups:.0f} group{'s' * (groups != 1)})")
         if "schedule/macro_length" in row:
             text = f"N {row['schedule/macro_length']:<3.0f} {text}"
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)

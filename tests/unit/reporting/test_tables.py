@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from metrics_page import matches, rows, unexplained
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
 from mlsh_mpi.adaptation.loop import Adaptation
+from mlsh_mpi.adaptation.update_metrics import update_metrics
 from mlsh_mpi.algorithm.metrics import Tally, finished, format_value, iteration_metrics
 from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
 from mlsh_mpi.algorithm.schedule import Phase
@@ -193,3 +195,24 @@ def test_the_band_of_equal_values_is_their_value_and_of_others_between_them():
     half = 1.96 * values.std() / 20  # normal theory
     assert low == pytest.approx(values.mean() - half, abs=0.05)
     assert high == pytest.approx(values.mean() + half, abs=0.05)
+
+
+def all_metrics():
+    """The metrics of an iteration and of an update in which everything happened that is ever logged."""
+    tally = Tally.empty(groups=4, primitives=2, ranks=1, names=["is_success"])
+    tally.groups[:] = tally.costs[:] = tally.learning[:] = 1.0
+    tally.learning[-1, -1] = 0.0  # masters choose, so they have no standard deviation
+    for group in range(4):
+        tally.info.add(group, {"is_success": 1.0})
+    phases = [Phase(0, False, True, 9), Phase(1, True, False, 0)] * 2
+    labels = ["goal=0", "goal=1", "goal=0", "goal=1"]
+    curves = {name: np.ones((1, 4)) for name in ("returns", "unexplored", "entropy")} | {"usage": np.ones((1, 4, 2))}
+    names = iteration_metrics(tally, phases, labels, min_samples=64) | update_metrics(1, labels, curves, tally, tally)
+    of_others = ("environment_steps", "seconds", "schedule/macro_length", "return/before")  # log, mlsh.py, training_loop.py
+    return sorted({*names, *of_others})
+
+
+def test_every_metric_has_a_row_on_the_page_and_every_row_a_metric():
+    names = all_metrics()
+    assert unexplained(names) == []
+    assert [row for row in rows() if not row.startswith("evaluation/") and not any(matches(row, name) for name in names)] == []

@@ -39,11 +39,13 @@ class AdaptationSet(Experiment):
 
     tasks: tuple[Any, ...]
     """(M,) task of each learner, over all ranks."""
+    seed_offset: int = TEST_SEED
+    """Added to the run's seed."""
 
     @property
     def seed(self) -> int:
         """Seed of every random stream of the test."""
-        return self.config.run.seed + TEST_SEED
+        return self.config.run.seed + self.seed_offset
 
     @cached_property
     def placement(self) -> Placement:

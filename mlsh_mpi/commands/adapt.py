@@ -18,7 +18,7 @@ from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
-from mlsh_mpi.algorithm.saved_primitives import PHI, Phi
+from mlsh_mpi.algorithm.saved_primitives import BEST, PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
@@ -142,7 +142,7 @@ def ready_to_learn(
 
 def default_folder(config: AdaptConfig) -> Path:
     """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/PRESET-METHOD-seedSEED
-    for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt of a run."""
+    for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt or best.pt of a run."""
     if config.run.folder is not None:
         return Path(config.run.folder)
     method, source = methods.method_of(config), Path(config.source)
@@ -152,7 +152,8 @@ def default_folder(config: AdaptConfig) -> Path:
         return Path(f"runs/{config.preset}-{name}-seed{config.run.seed}")
     trained_in = phi_in(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
-    run = source if source.is_dir() else source.parent if source.name == PHI else Path("runs", source.stem)
+    name += "-best" * (source.name == BEST)
+    run = source if source.is_dir() else source.parent if source.name in (PHI, BEST) else Path("runs", source.stem)
     return run / "adapt" / f"{name}-seed{config.run.seed}"
 
 

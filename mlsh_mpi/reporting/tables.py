@@ -197,6 +197,10 @@ def tables(summary: Any, width: int = 110) -> str:
         console.print(f"what the choice of a primitive tells of the task: {told}")
         for sentence in diagnostics["verdict"]:
             console.print(f"WARNING: {sentence}", highlight=False)
+    if "evaluation" in summary:
+        best = summary["evaluation"]
+        reached = f"{format_value(best['return'])} after iteration {best['iteration']:,}"
+        console.print(f"best evaluation during training: {reached}, kept as best.pt", highlight=False)
     if summary["info"]:
         numbers = ", ".join(f"{name} {format_value(value)}" for name, value in summary["info"].items())
         console.print(f"info at the end of an episode, in the last iteration: {numbers}", markup=False, highlight=False)

@@ -24,6 +24,7 @@ COLUMNS = {
     "adapted": "return/adapted",
     "exploration off": "return/unexplored",
     "entropy": "master/entropy",
+    "evaluated": "evaluation/return",
 }
 """The metrics that the line of an iteration shows, by their labels."""
 WIDE = 100

@@ -118,9 +118,6 @@ def summarise(
             "curve_unexplored": _curve(adaptation.unexplored[:, here]),
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
-    skip = len(rows) // 5
-    shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
-    communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
     reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
     listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
     diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
@@ -142,11 +139,18 @@ def summarise(
             "tasks": tasks,
             "separated": separation(listed),
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
-            "time_shares": shares,
-            "communication": communication,
-            **{name: _median(rows[skip:], f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")},
+            **_costs(rows[len(rows) // 5 :]),
         }
     )
+
+
+def _costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Shares of time, communication and speed over these iterations."""
+    return {
+        "time_shares": {name: float(np.mean([row[f"time/{name}"] for row in rows])) for name in TIMES},
+        "communication": {name: np.mean([row[f"communication/{name}"] for row in rows]) for name in COMMUNICATION},
+        **{name: _median(rows, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")},
+    }
 
 
 def _median(rows: Sequence[dict[str, float]], name: str) -> float | None:

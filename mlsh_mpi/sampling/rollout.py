@@ -12,7 +12,7 @@ import numpy as np
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Array, Stack
 from mlsh_mpi.networks.distributions import Exploring, Head, uniform
-from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.networks.inference import Act, Skills, outputs_of
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import Episodes, RunningEpisodes, Step, Streams
 from mlsh_mpi.sampling.lanes import Lanes
@@ -150,10 +150,7 @@ def collect(
             primitive, act = chosen, skills.acting(chosen)
         begin, until = t, min(steps, t + macro_length - int(clock.max()))
         at.primitive[t:until], at.explored[t:until] = primitive, explored
-        for t in range(begin, until):
-            if recording.step(t, act(skills.primitive_view(seen[t]), noise[t]), episodes, skills):
-                break
-        t += 1
+        t = 1 + recording.steps_until_an_end(range(begin, until), act, noise, episodes, skills)
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
     episodes.refuse(observation=recording.raw, reward=at.reward)
     at, earlier = at._replace(action=np.stack(recording.actions)), before.earlier
@@ -206,6 +203,13 @@ class _Recording:
             explored=np.empty((length, lanes), np.bool_),
         )
         return cls(steps, raw, seen, [], [], [])
+
+    def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, skills: Skills) -> int:
+        """Takes the wanted steps, but none after one with which an episode has ended; returns the number of the last."""
+        for t in wanted:
+            if self.step(t, act(skills.primitive_view(self.seen[t]), noise[t]), episodes, skills):
+                break
+        return t
 
     def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
         """Steps every lane, and starts the next episode where one ended. Returns whether any did."""

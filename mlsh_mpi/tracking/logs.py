@@ -59,6 +59,12 @@ class Log:
         self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self._started = time.perf_counter()
 
+    def settings(self, config: Mapping[str, Any]) -> None:
+        """Shows the resolved configuration, {concern: {setting: value}}, as a table in TensorBoard, under Text."""
+        rows = {f"{name}.{key}": item for name, part in config.items() if isinstance(part, dict) for key, item in part.items()}
+        lines = [f"| {name} | {_as_code(value)} |" for name, value in rows.items()]
+        self._events.add_text("settings", "\n".join(("| setting | value |", "|---|---|", *lines)), self._first * self._steps)
+
     def iteration(self, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of one iteration; "iteration" counts from 1."""
         iteration, seconds = int(metrics["iteration"]), self._earlier + time.perf_counter() - self._started
@@ -101,6 +107,11 @@ class Log:
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
         left = a_row * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  {text}  {_clock(left)} left"
+
+
+def _as_code(value: Any) -> str:
+    """A value as text that Markdown does not read as its own."""
+    return f"`{str(value).replace('`', chr(39)).replace('|', '/')}`"
 
 
 def _shown(row: Mapping[str, float]) -> str:

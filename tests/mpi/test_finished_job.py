@@ -98,6 +98,10 @@ def test_tensorboard_reads_the_same_numbers(finished_job):
     assert [event.step for event in scalars] == [row["environment_steps"] for row in rows]
     np.testing.assert_allclose([event.value for event in scalars], [row["return/mean"] for row in rows], rtol=1e-5)
     assert {name for row in rows for name in row if "/" in name} <= set(events.Tags()["scalars"])
+    (text,) = events.Tensors("settings/text_summary")
+    settings = text.tensor_proto.string_val[0].decode()
+    assert "| hierarchy.primitives | `2` |" in settings
+    assert "| run.seed | `3` |" in settings
 
 
 def test_the_picture_is_one(finished_job):

@@ -98,3 +98,17 @@ def test_the_first_page_is_short():
     text = PAGES["README.md"].read_text(encoding="utf-8")
     assert len(text.split()) <= 1000
     assert len(text.splitlines()) <= 150
+
+
+def test_what_the_page_of_troubles_quotes_is_said_somewhere():
+    """The first words of each quotation, up to a number, a name or an ellipsis, stand in the sources."""
+    sources = (
+        path.read_text(encoding="utf-8") for folder in ("mlsh_mpi", "envs") for path in ROOT.joinpath(folder).rglob("*.py")
+    )
+    joined = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+    cells = re.findall(r"^\| `([^`]+)`", PAGES["launch/TROUBLESHOOTING.md"].read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(cells) > 20
+    for quoted in cells:
+        parts = re.split(r"runs/\S*|\d+|\.\.\.|'[^']*'|\[|\(|/|\bbeta\b|_k\b|phi\.pt|of memory, but|goal=|: ", quoted)
+        longest = max((part.strip() for part in parts), key=len)
+        assert longest in joined, (quoted, longest)

@@ -63,7 +63,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
             axis.plot(*zip(*points, strict=True), color=colour, label=label, lw=1 if "/adapted/" in name else 1.6)
     evaluated = [(row["environment_steps"] / 1e6, row[EVALUATION]) for row in rows if EVALUATION in row]
     if evaluated:
-        axis.plot(*zip(*evaluated, strict=True), color="tab:red", marker="o", ms=4, lw=1.2, label="fresh masters, evaluated")
+        axis.plot(*zip(*evaluated, strict=True), color="black", ls="--", marker="o", ms=4, lw=1, label="fresh masters, evaluated")
     changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
     for row in changes:
         axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)

@@ -31,6 +31,9 @@ UNUSED = 0.02
 UNSERVED = 0.25
 """A task is served by no primitive if the best return of one alone on it, above the lowest return of all, is less than this share
 of the best on any task."""
+BEHIND = 0.5
+"""A task is left behind if masters come there less than this share of the way from the return of a wrong primitive to the median
+of what they reach, and the choice of a primitive matters less than this share of what it matters on the median task."""
 BLIND = 0.1
 """Masters choose alike if the mutual information of task and choice is less than this share of its maximum."""
 
@@ -124,6 +127,8 @@ class HierarchyDiagnostics:
     """(K, M) mean return of each primitive alone; (K, 0) where tasks are not listed."""
     tasks: Sequence[str]
     """(M,) labels of the tasks."""
+    adapted: Array | None = None
+    """(M,) mean return that masters have reached on each task; None where it is not known."""
 
     @property
     def information(self) -> float:
@@ -150,13 +155,15 @@ class HierarchyDiagnostics:
             for k in primitives
             if self.usage[:, k].mean() < UNUSED
         ]
-        if unserved := self._unserved():
+        unserved = self._unserved()
+        if unserved:
             some = ", ".join(self.tasks[t] for t in unserved[:4]) + ", ..." * (len(unserved) > 4)
             most = format_value(self.forced[:, unserved].max())
             found.append(
                 f"no primitive serves {some}: alone the best earns {most} there, and {format_value(self.forced.max())} "
                 "elsewhere. Try more --groups, more --iterations, or more --primitives."
             )
+        found += [self._left_behind_said(task) for task in self._left_behind() if task not in unserved]
         if not found and self.most_information > 0 and self.information < BLIND * self.most_information:
             found.append(
                 f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
@@ -170,6 +177,33 @@ class HierarchyDiagnostics:
             return []
         least, best = self.forced.min(), self.forced.max(0)
         return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
+
+    def _left_behind(self) -> list[int]:
+        """Indices of the tasks where masters come no further than a primitive that belongs to another task; empty for fewer than
+        three tasks.
+
+        Returns of a wrong primitive are those of the second best on the median task, and right returns what masters reach there.
+        A task whose returns are lower by nature is not meant: there the best primitive is as much better than the worst as
+        elsewhere, while to a task that none has learned all are equally foreign.
+        """
+        if self.adapted is None or len(self.adapted) < 3 or self.forced.shape != self.usage.shape[::-1] or len(self.forced) < 2:
+            return []
+        ranked = np.sort(self.forced, axis=0)
+        wrong, right, gain = np.median(ranked[-2]), np.median(self.adapted), ranked[-1] - ranked[0]
+        if min(right - wrong, np.median(gain)) < UNSERVED * np.ptp(self.forced):  # which primitive acts alone hardly matters
+            return []
+
+        behind = (self.adapted - wrong < BEHIND * (right - wrong)) & (gain < BEHIND * np.median(gain))
+        return np.flatnonzero(behind).tolist()
+
+    def _left_behind_said(self, task: int) -> str:
+        assert self.adapted is not None
+        reached, median = format_value(self.adapted[task]), format_value(float(np.median(self.adapted)))
+        foreign = format_value(float(np.median(np.sort(self.forced, axis=0)[-2])))
+        return (
+            f"{self.tasks[task]} is left behind: masters reach {reached} there and {median} on the median task, where a "
+            f"primitive of another task alone earns {foreign}. Try more --primitives, more --groups, or more --iterations."
+        )
 
     def _alike(self, i: int, j: int) -> bool:
         """By returns; by policies if one of them earns nothing alone, as with sparse rewards: then equal returns mean little."""

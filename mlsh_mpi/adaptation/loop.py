@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from mlsh_mpi.adaptation.task_selection import TEST_SEED
+from mlsh_mpi.adaptation.update_metrics import update_metrics
 from mlsh_mpi.algorithm.decision_memory import Memory
-from mlsh_mpi.algorithm.metrics import COSTS, Clock, Tally, costs_of_a_rank
+from mlsh_mpi.algorithm.metrics import Clock, Tally
 from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
@@ -38,11 +39,13 @@ class AdaptationSet(Experiment):
 
     tasks: tuple[Any, ...]
     """(M,) task of each learner, over all ranks."""
+    seed_offset: int = TEST_SEED
+    """Added to the run's seed."""
 
     @property
     def seed(self) -> int:
         """Seed of every random stream of the test."""
-        return self.config.run.seed + TEST_SEED
+        return self.config.run.seed + self.seed_offset
 
     @cached_property
     def placement(self) -> Placement:
@@ -237,11 +240,12 @@ def adapt(
     adaptation_set, k = learners.adaptation_set, learners.behaviours
     world, placement = adaptation_set.job.world, adaptation_set.placement
     progress = Progress(learners, Adaptation.empty(adaptation_set.tasks, learners.steps, k))
+    labels, info_names = [adaptation_set.family.label(task) for task in adaptation_set.tasks], list[str]()
     if saved is not None:
         progress.restore(saved.state)
     for update in range(len(progress.adaptation.returns), updates + 1):
         clock, looks = Clock(world.meter), look(update)
-        exploring, quiet = (Tally.empty(len(adaptation_set.tasks), k, world.size) for _ in range(2))
+        exploring, quiet = (Tally.empty(len(adaptation_set.tasks), k, world.size, info_names) for _ in range(2))
         divergence = np.zeros((k, k))
         rollout = learners.collect(update, explore=True)
         exploring.add_rollout(rollout, placement)
@@ -258,8 +262,9 @@ def adapt(
         learners.learn(rollout, update)
         _refuse_not_finite(learners, update)
         exploring.costs[world.rank] = clock.costs(environment, policy)
-        for values in (exploring.flat, quiet.flat, divergence):
-            world.allreduce(values)
+        exploring.sum_over(world)
+        quiet.sum_over(world)
+        world.allreduce(divergence)
         known = 0.0 if looks else np.nan
         progress.adaptation = progress.adaptation.grown(
             returns=exploring.returns(),
@@ -268,7 +273,7 @@ def adapt(
             usage=quiet.groups[:, 4:] / np.maximum(quiet.groups[:, 4:].sum(1, keepdims=True), 1) + known,
             divergence=divergence + known,
         )
-        on_update(_metrics(update, progress.adaptation, adaptation_set, exploring), progress)
+        on_update(update_metrics(update, labels, progress.adaptation.curves, exploring, quiet if looks else exploring), progress)
     learners.lanes.close()
     return progress.adaptation
 
@@ -280,19 +285,3 @@ def _refuse_not_finite(learners: AdaptationMethod, update: int) -> None:
         if not finite.all():
             learner = learners.adaptation_set.placement.groups[int((~finite).nonzero()[0])]
             raise ArithmeticError(f"after update {update + 1}, {name} of learner {learner} is NaN or infinite")
-
-
-def _metrics(update: int, adaptation: Adaptation, adaptation_set: AdaptationSet, tally: Tally) -> dict[str, float]:
-    """The logged metrics of an update: means over all learners, and over those of each task if several share one."""
-    labels = np.array([adaptation_set.family.label(task) for task in adaptation_set.tasks])
-    metrics: dict[str, float] = {"iteration": update + 1, "updates": update}
-    for name, values in (("return/mean", adaptation.returns[-1]), ("return/unexplored", adaptation.unexplored[-1])):
-        metrics[name] = float(np.mean(values))
-        if len(labels) > len(set(labels)):
-            metrics |= {f"{name}/{label}": float(np.mean(values[labels == label])) for label in sorted(set(labels))}
-    metrics["master/entropy"] = float(np.mean(adaptation.entropy[-1]))
-    metrics |= {f"primitive/usage_{k}": share for k, share in enumerate(adaptation.usage[-1].mean(0).tolist())}
-    cpu = float(tally.costs[:, COSTS.index("cpu")].sum())
-    metrics["speed/steps_per_cpu_second"] = float(tally.groups[:, 2].sum()) / max(cpu, 1e-9)
-    metrics |= costs_of_a_rank(tally.costs)
-    return {name: value for name, value in metrics.items() if not np.isnan(value)}

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mlsh_mpi.algorithm.info_sums import InfoSums
 from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.mpi.placement import Placement
-from mlsh_mpi.mpi.ranks import Meter
+from mlsh_mpi.mpi.ranks import Meter, Ranks
 from mlsh_mpi.sampling.rollout import Rollout
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,18 +56,26 @@ class Tally:
     diagnostics (:data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`)."""
     costs: Array
     """(R, 7) view: costs of each rank, as named in COSTS."""
+    info: InfoSums
+    """Sums of the numbers that environments give as `info`; a view, too."""
 
     @classmethod
-    def empty(cls, groups: int, primitives: int, ranks: int) -> Tally:
-        """A tally of zeros."""
+    def empty(cls, groups: int, primitives: int, ranks: int, names: list[str]) -> Tally:
+        """A tally of zeros. `names` are the numbers of `info` known so far; new ones are added in place by :meth:`sum_over`."""
         told = 1 + len(DIAGNOSTICS)
-        sizes = (groups * (4 + primitives), primitives, (primitives + 1) * told, ranks * len(COSTS))
+        sizes = (groups * (4 + primitives), primitives, (primitives + 1) * told, ranks * len(COSTS), InfoSums.size(names, groups))
         flat = np.zeros(sum(sizes))
-        by_group, samples, learning, costs = np.split(flat, np.cumsum(sizes)[:-1])
-        return cls(flat, by_group.reshape(groups, -1), samples, learning.reshape(-1, told), costs.reshape(ranks, -1))
+        by_group, samples, learning, costs, info = np.split(flat, np.cumsum(sizes)[:-1])
+        views = (by_group.reshape(groups, -1), samples, learning.reshape(-1, told), costs.reshape(ranks, -1))
+        return cls(flat, *views, InfoSums(names, groups, info))
+
+    def sum_over(self, world: Ranks) -> None:
+        """Sums over the ranks, in place. Every rank must call it."""
+        world.allreduce(self.flat)
+        self.info.gather_new(world)
 
     def add_rollout(self, rollout: Rollout, placement: Placement) -> None:
-        """Counts the finished episodes and the primitives' steps of the groups on this rank."""
+        """Counts the finished episodes, the numbers of their `info`, and the primitives' steps of the groups on this rank."""
         steps = rollout.steps
         lanes_each = steps.reward.shape[1] // len(placement.groups)
         for row, group in enumerate(placement.groups):
@@ -74,6 +83,8 @@ class Tally:
             paid, taken = rollout.earlier
             self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes], paid[lanes], taken[lanes])
             self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
+        for lane, numbers in rollout.info:
+            self.info.add(placement.groups[lane // lanes_each], numbers)
 
     def add_entropy(self, entropy: Array, placement: Placement, workers: int) -> None:
         """Adds the entropies of the masters on this rank; the shares of a group's ranks add up to the mean over its workers."""
@@ -134,6 +145,8 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     for label in sorted(set(labels)):
         here = adapted & np.array([other == label for other in labels])
         metrics[f"return/adapted/{label}"] = _mean(returns[here])
+    for name, values in tally.info.means():
+        metrics |= {f"info/{name}": _mean(values), f"info/{name}/adapted": _mean(values[adapted])}
     metrics["episode/length"] = float(tally.groups[:, 2].sum() / max(tally.groups[:, 0].sum(), 1))
     metrics["master/entropy"] = float(tally.groups[:, 3].mean())
     usage = tally.groups[:, 4:].sum(0)
@@ -144,8 +157,7 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
     metrics |= _learning_metrics(tally.learning)
-    metrics["speed/steps_per_cpu_second"] = float(usage.sum() / tally.costs[:, COSTS.index("cpu")].sum())
-    metrics |= costs_of_a_rank(tally.costs)
+    metrics |= speed(float(usage.sum()), tally.costs) | costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
@@ -159,6 +171,13 @@ def _learning_metrics(learning: Array) -> dict[str, float]:
             if count and not deterministic and (owner, name) != ("master", "entropy"):  # its own policy's is logged
                 named[f"{owner}/{name}{suffix}"] = total / count
     return named
+
+
+def speed(steps: float, costs: Array) -> dict[str, float]:
+    """Environment steps of all ranks a second of wall time, and a second of CPU time of all ranks: (R, 7) of :data:`COSTS`."""
+    wall = float(costs[:, : len(TIMES)].sum(1).mean())
+    cpu = float(costs[:, COSTS.index("cpu")].sum())
+    return {"speed/steps_per_second": steps / max(wall, 1e-9), "speed/steps_per_cpu_second": steps / max(cpu, 1e-9)}
 
 
 def costs_of_a_rank(costs: Array) -> dict[str, float]:

@@ -112,12 +112,12 @@ def _bookkeeping(
     config, world, placement = experiment.config, experiment.job.world, state.placement
     state.merge(rollout.steps.raw_observation, world)
     state.check(iteration)
-    tally = Tally.empty(state.groups, config.hierarchy.primitives, world.size)
+    tally = Tally.empty(state.groups, config.hierarchy.primitives, world.size, state.info_names)
     if of_phi is not None:
         tally.add_primitives(of_phi.samples, of_phi.diagnostics, active)
     tally.add_rollout(rollout, placement)
     tally.add_masters(of_masters.entropy, of_masters.diagnostics, placement, config.sampling.workers)
     tally.costs[world.rank] = clock.costs(rollout.environment_seconds, rollout.policy_seconds)
-    world.allreduce(tally.flat)
+    tally.sum_over(world)
     metrics = iteration_metrics(tally, phases, experiment.family.labels(tasks), config.primitive.min_samples)
     return {"iteration": iteration + 1, "schedule/macro_length": rollout.macro_length} | metrics

@@ -23,7 +23,7 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.interface import Interface
 from mlsh_mpi.sampling.task_family import TaskFamily
 
-PHI = "phi.pt"
+PHI, BEST = "phi.pt", "best.pt"
 PHI_FORMAT = 3
 """Formats 1 and 2 call log_std "free"; in format 1 bounded actions are in the environment's own units (see
 :class:`~mlsh_mpi.sampling.actions.Actions`)."""
@@ -117,9 +117,14 @@ class Phi:
 
 def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -> None:
     """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values."""
+    torch.save(as_saved(skills, config, interface), path)
+
+
+def as_saved(skills: Skills, config: Config, interface: Interface) -> dict[str, Any]:
+    """The contents of a file of primitives as they are now: copies of their tensors, and plain values."""
     moments = skills.observation_filter.moments.tensors() if skills.observation_filter else None
-    parameters = skills.primitives.named_parameters()
-    torch.save(phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())), path)
+    parameters = {name: values.clone() for name, values in skills.primitives.named_parameters().items()}
+    return phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict()))
 
 
 def load_phi(path: Path) -> Phi:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,12 +56,12 @@ class Checkpoint:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
         """From the contents of a file, where the entries of the state stand beside the other fields."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name != "state"}
+        known = {own.name: values[own.name] for own in fields(cls) if own.name != "state"}
         return cls(state={name: value for name, value in values.items() if name not in known}, **known)
 
     def as_dict(self) -> dict[str, Any]:
         """The inverse of :meth:`from_dict`."""
-        about = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "state"}
+        about = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "state"}
         return {**self.state, **about}
 
 
@@ -79,6 +79,8 @@ class TrainingState:
     masters: StackTrainer
     skills: Skills
     workers: Workers
+    info_names: list[str] = field(default_factory=list)
+    """Names of the numbers in `info` seen so far, the same on every rank; in no checkpoint, because they are soon seen again."""
 
     @classmethod
     def begin(cls, experiment: Experiment, saved: Checkpoint | None) -> TrainingState:

@@ -107,6 +107,9 @@ class RL2Lanes(Lanes):
         self.cut = self._lanes.cut
         return np.concatenate((observation, self.trace), axis=1), reward, end
 
+    def numbers(self, lanes: Array) -> list[dict[str, float]]:
+        return self._lanes.numbers(lanes)
+
     @property
     def at_work(self) -> int | None:
         return self._lanes.at_work

@@ -19,7 +19,7 @@ from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
 from mlsh_mpi.agents.shipped import RUNS
-from mlsh_mpi.algorithm.saved_primitives import PHI, Phi
+from mlsh_mpi.algorithm.saved_primitives import BEST, PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.mpi.job import Job, job
@@ -143,7 +143,7 @@ def ready_to_learn(
 
 def default_folder(config: AdaptConfig) -> Path:
     """RUN/adapt/METHOD-seedSEED, with split, tasks and environment in the name if they are chosen; runs/NAME-METHOD-seedSEED
-    for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt of a run."""
+    for methods without a training run; runs/FILE/adapt/METHOD-seedSEED for a file that is not the phi.pt or best.pt of a run."""
     if config.run.folder is not None:
         return Path(config.run.folder)
     method, source = methods.method_of(config), Path(config.source)
@@ -153,15 +153,16 @@ def default_folder(config: AdaptConfig) -> Path:
         return Path(RUNS, f"{experiment_name(config)}-{name}-seed{config.run.seed}")
     trained_in = phi_in(source).config.environment.env
     name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
+    name += "-best" * (source.name == BEST)
     return run_of(config) / "adapt" / f"{name}-seed{config.run.seed}"
 
 
 def run_of(config: AdaptConfig) -> Path:
-    """The folder of the run that a test or a film is of; runs/FILE for a file that is not the phi.pt of a run."""
+    """The folder of the run that a test or a film is of; runs/FILE for a file that is not the phi.pt or best.pt of a run."""
     source = Path(config.source)
     if methods.method_of(config) in methods.UNTRAINED:
         return Path(RUNS, f"{experiment_name(config)}-{methods.method_of(config)}-seed{config.run.seed}")
-    return source if source.is_dir() else source.parent if source.name == PHI else Path(RUNS, source.stem)
+    return source if source.is_dir() else source.parent if source.name in (PHI, BEST) else Path(RUNS, source.stem)
 
 
 def file_name(label: str) -> str:

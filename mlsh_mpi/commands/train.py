@@ -14,11 +14,12 @@ import torch
 
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
-from mlsh_mpi.adaptation.loop import Adaptation, AdaptationSet, adapt
-from mlsh_mpi.adaptation.task_selection import TEST_SEED, final_tasks
+from mlsh_mpi.adaptation.evaluation import Best, Evaluator
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
+from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
 from mlsh_mpi.algorithm.metrics import format_value
-from mlsh_mpi.algorithm.saved_primitives import PHI, save_phi
-from mlsh_mpi.algorithm.training_state import Resumable, groups_of
+from mlsh_mpi.algorithm.saved_primitives import BEST, PHI, save_phi
+from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable, groups_of
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job, job
@@ -35,6 +36,8 @@ from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Targe
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
+SOME = 4
+"""Number of drawn tasks on which each primitive is tried alone where the environment does not list its tasks."""
 
 
 def main() -> None:
@@ -93,14 +96,38 @@ def run_job(
     experiment = Experiment(config, current, family)
     reporter = TrainingReporter(experiment, groups, opened) if opened else None
 
-    cycle = config.hierarchy.warmup + config.hierarchy.joint
+    cycle = max(config.hierarchy.warmup + config.hierarchy.joint, config.run.evaluation_interval or 0)
     train = registry.trainer(config.algorithm.algorithm)
     hook = IterationHook(config, current, reporter, cycle, callback if world.rank == 0 else None, watched)
-    skills = train(experiment, saved, hook)
+    evaluator = _evaluator(experiment, groups, reporter, saved)
+
+    def after(metrics: dict[str, float], state: Resumable) -> bool:
+        return hook(metrics, state if evaluator is None else evaluator(metrics, state))
+
+    skills = train(experiment, saved, after)
     if reporter is not None:
-        reporter.trained(skills)
+        reporter.trained(skills, evaluator.best if evaluator else None)
     _test(experiment, skills, reporter)
     return path
+
+
+def _evaluator(
+    experiment: Experiment, groups: int, reporter: TrainingReporter | None, saved: Checkpoint | None
+) -> Evaluator | None:
+    """What evaluates the primitives during training; None where this is not asked for, and was not before the run was cut."""
+    config = experiment.config
+    if config.run.evaluation_interval is None and Best.in_checkpoint(saved) is None:
+        return None
+    method = methods.default_method(config)
+
+    def learners(adaptation_set: AdaptationSet, skills: Skills) -> AdaptationMethod:
+        return registry.learners(method, adaptation_set, skills)
+
+    def keep(best: Best) -> None:
+        if reporter is not None:
+            reporter.keep_best(best)
+
+    return Evaluator(experiment, groups, methods.default_updates(config), learners, keep, saved)
 
 
 def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | None) -> None:
@@ -131,8 +158,11 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
 
 
 def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
-    """The tasks on which each primitive is tried alone."""
-    return family.tasks if methods.supports_forcing(config) else ()
+    """The tasks on which each primitive is tried alone: those listed, or else some of those that the fresh masters are given."""
+    if not methods.supports_forcing(config):
+        return ()
+    count = min(SOME, config.run.test_masters)
+    return family.tasks or different_tasks(final_tasks(family, config.run.seed + TEST_SEED, count), family)
 
 
 def _check(config: Config, family: TaskFamily, current: Job) -> None:
@@ -163,8 +193,16 @@ class TrainingReporter(RunReporter):
         header = tables.header(config, current, family, groups, opened.folder.path, done)
         super().__init__(current, config, opened, header, "training", tables.steps_per_iteration(config, family, groups))
 
-    def trained(self, skills: Skills) -> None:
+    def keep_best(self, best: Best) -> None:
+        """Writes the best primitives so far, whole or not at all."""
+        with self.writing():
+            unfinished = self.folder.path / f".{BEST}.tmp"
+            torch.save({**best.phi, "evaluation": {"iteration": best.iteration, "return": best.value}}, unfinished)
+            unfinished.replace(self.folder.path / BEST)
+
+    def trained(self, skills: Skills, best: Best | None) -> None:
         """Closes the log, saves phi, and starts the progress bar of the test."""
+        self._best = best
         with self.writing():
             self.log.close()
             save_phi(self.folder.path / PHI, skills, self.config, self._family)
@@ -182,11 +220,13 @@ class TrainingReporter(RunReporter):
         self._test.close()
         config, family = self.config, self._family
         summary = self._tables.summarise(self.log.rows, adaptation, forced, family, config)
+        if self._best is not None:
+            summary["evaluation"] = {"iteration": self._best.iteration, "return": self._best.value}
         shown_skills = skills if methods.supports_forcing(config) else None
         title = f"{experiment_name(config)}, seed {config.run.seed}"
         self.finish(
             self._tables.tables(summary),
             summary,
             lambda path: draw(path, self.log.rows, forced, family, shown_skills, title),
-            ", phi.pt",
+            f", {PHI}" + f", {BEST}" * (self._best is not None),
         )

@@ -211,6 +211,10 @@ class Run:
     """Minutes between checkpoints."""
     checkpoint_interval: OptionalPositiveInt = None
     """Iterations between checkpoints, in addition to the minutes."""
+    evaluation_interval: OptionalPositiveInt = None
+    """Iterations between evaluations: fresh masters, as many as there are workers, learn single tasks over the primitives as they
+    are, and the best primitives so far are kept as best.pt. Each takes as many steps as W + 2 iterations, but less
+    time, because primitives do not learn from them. By default there are none."""
     time_limit: OptionalPositiveFloat = None
     """Minutes after which the job stops with a checkpoint; the same command continues the run."""
     stop_when: str | None = None
@@ -273,6 +277,11 @@ class Config:
             raise UserError(
                 f"an iteration of --algorithm {algorithm} must hold a whole episode, but --steps is {self.sampling.steps} and an "
                 f"episode has {episode_length} steps: use --steps {episode_length} or more"
+            )
+        if algorithm != "mlsh" and self.run.evaluation_interval is not None:
+            raise UserError(
+                f"only --algorithm mlsh is evaluated during training, but --algorithm is {algorithm} and --evaluation-interval "
+                f"{self.run.evaluation_interval}: leave that out"
             )
         if algorithm != "mlsh" and (self.hierarchy.primitives > 1 or self.network.filter_observations):
             raise UserError(

@@ -22,7 +22,7 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 Array = np.ndarray[Any, np.dtype[Any]]
-LENGTH = "schedule/macro_length"
+LENGTH, EVALUATION = "schedule/macro_length", "evaluation/return"
 
 
 def draw(
@@ -61,6 +61,9 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
         points = [(row["environment_steps"] / 1e6, row[name]) for row in rows if name in row]
         if points:
             axis.plot(*zip(*points, strict=True), color=colour, label=label, lw=1 if "/adapted/" in name else 1.6)
+    evaluated = [(row["environment_steps"] / 1e6, row[EVALUATION]) for row in rows if EVALUATION in row]
+    if evaluated:
+        axis.plot(*zip(*evaluated, strict=True), color="black", ls="--", marker="o", ms=4, lw=1, label="fresh masters, evaluated")
     changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
     for row in changes:
         axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)

@@ -95,7 +95,7 @@ def summarise(
     Args:
         rows: the rows of the log.
         adaptation: results of the learners.
-        forced: returns of each primitive alone; None if they were not measured.
+        forced: returns of each primitive alone, on all tasks or on some; None if they were not measured.
         family: the environment's task family.
         config: the configuration of the run or test.
     """
@@ -103,7 +103,8 @@ def summarise(
     matrix = np.zeros((adaptation.usage.shape[-1], 0)) if forced is None else forced.returns
     columns = {label: column for column, label in enumerate(forced.tasks)} if forced else {}
     tasks, usage = {}, []
-    for label in columns or sorted(set(labels)):
+    whole = bool(columns) and columns.keys() >= set(labels)
+    for label in columns if whole else sorted(set(labels)):
         here = np.array([other == label for other in labels])
         usage.append(adaptation.usage[-1, here].mean(0))
         tasks[label] = {
@@ -117,14 +118,14 @@ def summarise(
             "curve_unexplored": _curve(adaptation.unexplored[:, here]),
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
-    skip = len(rows) // 5
-    shares = {name: float(np.mean([row[f"time/{name}"] for row in rows[skip:]])) for name in TIMES}
-    communication = {name: np.mean([row[f"communication/{name}"] for row in rows[skip:]]) for name in COMMUNICATION}
-    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), matrix, list(tasks))
+    reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
+    listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
+    diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
     return jsonable(
         {
             "iterations": int(rows[-1]["iteration"]),
             "environment_steps": rows[-1]["environment_steps"],
+            "info": {name.removeprefix("info/"): value for name, value in rows[-1].items() if name.startswith("info/")},
             "seconds": rows[-1]["seconds"],
             "method": methods.DESCRIPTIONS[methods.method_of(config)],
             "updates": len(adaptation.returns) - 1,
@@ -136,13 +137,26 @@ def summarise(
             "adapted": adaptation.returns[-1].mean(),
             "unexplored": adaptation.unexplored[-1].mean(),
             "tasks": tasks,
-            "separated": separation(matrix),
+            "separated": separation(listed),
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
-            "time_shares": shares,
-            "communication": communication,
-            "steps_per_cpu_second": np.median([row["speed/steps_per_cpu_second"] for row in rows[skip:]]),
+            **_costs(rows[len(rows) // 5 :]),
         }
     )
+
+
+def _costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Shares of time, communication and speed over these iterations."""
+    return {
+        "time_shares": {name: float(np.mean([row[f"time/{name}"] for row in rows])) for name in TIMES},
+        "communication": {name: np.mean([row[f"communication/{name}"] for row in rows]) for name in COMMUNICATION},
+        **{name: _median(rows, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")},
+    }
+
+
+def _median(rows: Sequence[dict[str, float]], name: str) -> float | None:
+    """The median of a metric over the rows that have it; None if none has, as in a log of an earlier version."""
+    known = [row[name] for row in rows if name in row]
+    return float(np.median(known)) if known else None
 
 
 def _diagnostics(found: HierarchyDiagnostics) -> dict[str, Any]:
@@ -187,6 +201,13 @@ def tables(summary: Any, width: int = 110) -> str:
         console.print(f"what the choice of a primitive tells of the task: {told}")
         for sentence in diagnostics["verdict"]:
             console.print(f"WARNING: {sentence}", highlight=False)
+    if "evaluation" in summary:
+        best = summary["evaluation"]
+        reached = f"{format_value(best['return'])} after iteration {best['iteration']:,}"
+        console.print(f"best evaluation during training: {reached}, kept as best.pt", highlight=False)
+    if summary["info"]:
+        numbers = ", ".join(f"{name} {format_value(value)}" for name, value in summary["info"].items())
+        console.print(f"info at the end of an episode, in the last iteration: {numbers}", markup=False, highlight=False)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
     console.print(f"time: {shares} (communication includes waiting)")
     spent = summary["communication"]
@@ -194,11 +215,13 @@ def tables(summary: Any, width: int = 110) -> str:
         f"communication of a rank in an iteration: {spent['calls']:.0f} sums and broadcasts of {spent['bytes'] / 1e6:.2f} MB "
         f"in all, {spent['milliseconds']:.1f} ms with waiting"
     )
-    console.print(
-        f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s, "
-        f"{summary['steps_per_cpu_second']:,.0f} steps a CPU-second"
-    )
+    console.print(f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s{_speeds(summary)}")
     return text.getvalue()
+
+
+def _speeds(summary: Any) -> str:
+    units = {"steps_per_second": "second of an iteration", "steps_per_cpu_second": "CPU-second"}
+    return "".join(f", {summary[name]:,.0f} steps a {unit}" for name, unit in units.items() if summary[name] is not None)
 
 
 def _of_tasks(summary: Any) -> Table:
@@ -221,7 +244,7 @@ def _of_tasks(summary: Any) -> Table:
 
 def _of_primitives(summary: Any) -> Table:
     """The mean return of each primitive alone on each task."""
-    forced = {label: task["forced"] for label, task in summary["tasks"].items()}
+    forced = {label: task["forced"] for label, task in summary["tasks"].items() if "forced" in task}
     table = Table(title="Each primitive alone on each task, mean return of an episode", title_justify="left")
     table.add_column("task")
     for k in range(len(next(iter(forced.values())))):

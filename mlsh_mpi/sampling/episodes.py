@@ -88,6 +88,10 @@ class Episodes:
         """(L,) bool: whether only the time limit ended the episode with the last step."""
         return self._lanes.cut
 
+    def numbers(self, lanes: Array) -> list[dict[str, float]]:
+        """The plain numbers of the environment's `info` with the last step, for each of these lanes, (n,)."""
+        return self._lanes.numbers(lanes)
+
     def step(self, action: Array) -> tuple[Array, Array, Array]:
         """Steps every lane."""
         return self._timed("a step", self._lanes.step, action)

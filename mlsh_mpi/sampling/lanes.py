@@ -11,6 +11,7 @@ import numpy as np
 
 from mlsh_mpi.errors import Interrupted, as_words
 from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.info import numbers_of, numbers_of_lane
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
@@ -45,6 +46,7 @@ class Lanes:
         """(observation,) subtracted from observations in their own precision; None subtracts nothing."""
         self.kind: type[np.floating[Any]] = np.float32
         """Type of the observations that are returned."""
+        self._info: Any = {}
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         """Starts new episodes.
@@ -79,7 +81,7 @@ class Lanes:
             LaneFault: the environment does not follow Gymnasium's interface.
         """
         answer = self._vector.step(self._actions(action))
-        observation, reward, *ends, _ = _unpack(None, "step", answer, STEP)
+        observation, reward, *ends, self._info = _unpack(None, "step", answer, STEP)
         terminated, truncated = (self._one_a_lane("end", end).astype(np.bool_, copy=False) for end in ends)
 
         self._taken += 1
@@ -87,6 +89,16 @@ class Lanes:
             truncated = truncated | (self._taken >= self._episode_length)
         self.cut = truncated & ~terminated
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
+
+    def numbers(self, lanes: Array) -> list[dict[str, float]]:
+        """The plain numbers that the environment gave with the last step as `info`, for each of these lanes.
+
+        Args:
+            lanes: (n,) numbers of lanes.
+        """
+        if isinstance(self._vector, SequentialVectorEnv):
+            return [numbers_of(self._vector.infos[lane]) for lane in lanes]
+        return [numbers_of_lane(self._info, lane) for lane in lanes] if self._info else []
 
     @property
     def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
@@ -118,7 +130,8 @@ class Lanes:
 
 
 class SequentialVectorEnv:
-    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset.
+    """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset, `infos`
+    what they gave as `info` with the last step.
 
     Args:
         envs: one for each lane.
@@ -132,6 +145,7 @@ class SequentialVectorEnv:
         self.single_observation_space = envs[0].observation_space
         self._shape: tuple[int, ...] = envs[0].observation_space.shape  # type: ignore[assignment]
         self._observation = np.zeros((len(envs), *self._shape))
+        self.infos: list[Any] = [{}] * len(envs)
         self.lane = 0
 
     def reset(self, *, seed: Sequence[int], options: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
@@ -150,7 +164,8 @@ class SequentialVectorEnv:
         with self._attribute_faults():
             for lane, env in enumerate(self.envs):
                 self.lane = lane
-                observation, paid, terminated, truncated, _ = _unpack(lane, "step", env.step(actions[lane]), STEP)
+                answer = env.step(actions[lane])
+                observation, paid, terminated, truncated, self.infos[lane] = _unpack(lane, "step", answer, STEP)
                 self._put(observation)
                 reward[lane] = paid if type(paid) is float else self._number("reward", paid)
                 ends[0, lane] = terminated if type(terminated) is bool else self._number("end", terminated)

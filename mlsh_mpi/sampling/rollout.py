@@ -13,7 +13,7 @@ from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Array, Stack
 from mlsh_mpi.networks.distributions import Exploring, Head, uniform
-from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.networks.inference import Act, Skills, outputs_of
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import Episodes, RunningEpisodes, Step, Streams
 from mlsh_mpi.sampling.lanes import Lanes
@@ -42,6 +42,8 @@ class Rollout:
     """(L,) summed reward, and (L,) steps, before this collection of the episodes that were under way at its beginning."""
     environment_seconds: float
     policy_seconds: float
+    info: tuple[tuple[int, dict[str, float]], ...] = ()
+    """Lane, and plain numbers of the environment's `info`, at each end of an episode where there are any."""
 
     def primitive_view(self, observation: Array) -> Array:
         """(..., observation) -> (..., the part of it that the primitives see)."""
@@ -149,10 +151,7 @@ def collect(
             primitive, act = chosen, skills.acting(chosen)
         begin, until = t, min(steps, t + macro_length - int(clock.max()))
         at.primitive[t:until], at.explored[t:until] = primitive, explored
-        for t in range(begin, until):
-            if recording.step(t, act(skills.primitive_view(seen[t]), noise[t]), episodes, skills):
-                break
-        t += 1
+        t = 1 + recording.steps_until_an_end(range(begin, until), act, noise, episodes, skills)
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
     episodes.refuse(at.reward, recording.raw)
     at, earlier = at._replace(action=np.stack(recording.actions), reward=at.reward.astype(np.float32)), before.earlier
@@ -168,6 +167,7 @@ def collect(
         earlier=earlier,
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
+        info=tuple(recording.info),
     )
 
 
@@ -183,6 +183,7 @@ class _Recording:
     """(T + 1, L, observation) as policies see it; the same array as `raw` if there is no filter."""
     actions: list[Array]
     limits: list[TimeLimit]
+    info: list[tuple[int, dict[str, float]]]
 
     @classmethod
     def allocate(cls, length: int, first: Array, skills: Skills) -> _Recording:
@@ -202,7 +203,14 @@ class _Recording:
             decides=np.zeros((length, lanes), np.bool_),
             explored=np.empty((length, lanes), np.bool_),
         )
-        return cls(steps, raw, seen, [], [])
+        return cls(steps, raw, seen, [], [], [])
+
+    def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, skills: Skills) -> int:
+        """Takes the wanted steps, but none after one with which an episode has ended; returns the number of the last."""
+        for t in wanted:
+            if self.step(t, act(skills.primitive_view(self.seen[t]), noise[t]), episodes, skills):
+                break
+        return t
 
     def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
         """Steps every lane, and starts the next episode where one ended. Returns whether any did."""
@@ -218,6 +226,9 @@ class _Recording:
             limited = np.flatnonzero(end & episodes.truncated)
             if len(limited):
                 self.limits.append(TimeLimit(t, limited, skills.observe(following)[limited]))
+            lanes = np.flatnonzero(end)
+            told = zip(lanes.tolist(), episodes.numbers(lanes), strict=False)  # a vector environment may tell nothing at all
+            self.info.extend((lane, numbers) for lane, numbers in told if numbers)
         self.raw[t + 1] = episodes.start(end) if ended and t + 1 < len(self.steps.end) else following
         self.seen[t + 1] = skills.observe(self.raw[t + 1])
         return ended

@@ -24,6 +24,7 @@ COLUMNS = {
     "adapted": "return/adapted",
     "exploration off": "return/unexplored",
     "entropy": "master/entropy",
+    "evaluated": "evaluation/return",
 }
 """The metrics that the line of an iteration shows, by their labels."""
 WIDE = 100
@@ -57,6 +58,12 @@ class Log:
         self.progress = Bar(title, iterations, done)
         self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self._started = time.perf_counter()
+
+    def settings(self, config: Mapping[str, Any]) -> None:
+        """Shows the resolved configuration, {concern: {setting: value}}, as a table in TensorBoard, under Text."""
+        rows = {f"{name}.{key}": item for name, part in config.items() if isinstance(part, dict) for key, item in part.items()}
+        lines = [f"| {name} | {_as_code(value)} |" for name, value in rows.items()]
+        self._events.add_text("settings", "\n".join(("| setting | value |", "|---|---|", *lines)), self._first * self._steps)
 
     def iteration(self, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of one iteration; "iteration" counts from 1."""
@@ -92,11 +99,19 @@ class Log:
 
     def _line(self, row: Mapping[str, float]) -> str:
         text = _shown(row)
+        if "return/adapted" in row and "schedule/joint_groups" in row:
+            shown, groups = f"adapted {format_value(row['return/adapted'])}", row["schedule/joint_groups"]
+            text = text.replace(shown, f"{shown} ({groups:.0f} group{'s' * (groups != 1)})")
         if "schedule/macro_length" in row:
             text = f"N {row['schedule/macro_length']:<3.0f} {text}"
         a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
         left = a_row * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  {text}  {_clock(left)} left"
+
+
+def _as_code(value: Any) -> str:
+    """A value as text that Markdown does not read as its own."""
+    return f"`{str(value).replace('`', chr(39)).replace('|', '/')}`"
 
 
 def _shown(row: Mapping[str, float]) -> str:

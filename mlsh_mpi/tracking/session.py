@@ -127,6 +127,7 @@ class RunReporter:
         say(header)
         with self.writing():
             self.log = logs.Log(self.folder.path, title, config.run.iterations, steps, self._kept)
+            self.log.settings(dataclasses.asdict(config))
         current.closing.callback(self.log.close)
 
     @contextmanager

@@ -10,6 +10,17 @@ from mpi.families import ROOT
 from mpi.launcher import mpirun
 
 EXAMPLES = ROOT / "launch" / "examples"
+BRIEF = {
+    "episode_length": 40,
+    "macro_length": 20,
+    "steps": 40,
+    "groups": 2,
+    "iterations": 2,
+    "forming_iterations": 1,
+    "warmup": 1,
+    "joint": 1,
+}
+BRIEF |= {"test_masters": 2, "test_episodes": 1, "primitive": {"epochs": 1, "minibatches": 1}}
 TRACKER = """
 class Tracker:
     logged = []
@@ -27,7 +38,8 @@ def init(project, mode):
 def copied(folder, name):
     """An example with fewer iterations, in an empty folder."""
     script = folder / name
-    script.write_text((EXAMPLES / name).read_text().replace("iterations=100", "iterations=4, groups=4, test_masters=2"))
+    text = (EXAMPLES / name).read_text().replace("iterations=100", "iterations=4, groups=4, test_masters=2")
+    script.write_text(re.sub(r"^    length = .*", f"    length = {BRIEF}", text, flags=re.MULTILINE))
     return script
 
 
@@ -42,7 +54,12 @@ def test_train_adapt_and_act(tmp_path, ranks):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("use_primitives.py", "the ant is at ["), ("sb3_master.py", "it chooses walk"), ("log_elsewhere.py", "logged [1, 2")],
+    [
+        ("use_primitives.py", "the ant is at ["),
+        ("sb3_master.py", "it chooses walk"),
+        ("log_elsewhere.py", "logged [1, 2"),
+        ("own_mujoco.py", "direction -1 return"),
+    ],
 )
 def test_the_others(tmp_path, name, said):
     (tmp_path / "wandb.py").write_text(TRACKER)
@@ -53,5 +70,5 @@ def test_the_others(tmp_path, name, said):
 
 
 def test_every_example_is_tested():
-    tested = {"train_adapt_act.py", "use_primitives.py", "sb3_master.py", "log_elsewhere.py"}
+    tested = {"train_adapt_act.py", "use_primitives.py", "sb3_master.py", "log_elsewhere.py", "own_mujoco.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested

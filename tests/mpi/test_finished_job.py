@@ -9,6 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from metrics_page import unexplained
 from mlsh_mpi.config.overrides import from_dict
 from mpi.conftest import ITERATIONS, ORDINARY, but_for_time, rows_of
 from mpi.launcher import mpirun
@@ -83,6 +84,10 @@ def test_metrics_are_one_flat_object_an_iteration(finished_job):
         assert row["primitive/usage_0"] + row["primitive/usage_1"] == pytest.approx(1, abs=1e-4)
         assert sum(value for name, value in row.items() if name.startswith("time/")) == pytest.approx(1, abs=1e-3)
     assert sum(row["schedule/joint_groups"] for row in rows) > 0
+    assert unexplained(name for row in rows for name in row) == []
+    assert all(
+        f" ({row['schedule/joint_groups']:.0f} group" in finished_job.result.stdout for row in rows if "return/adapted" in row
+    )
 
 
 def test_tensorboard_reads_the_same_numbers(finished_job):
@@ -93,6 +98,10 @@ def test_tensorboard_reads_the_same_numbers(finished_job):
     assert [event.step for event in scalars] == [row["environment_steps"] for row in rows]
     np.testing.assert_allclose([event.value for event in scalars], [row["return/mean"] for row in rows], rtol=1e-5)
     assert {name for row in rows for name in row if "/" in name} <= set(events.Tags()["scalars"])
+    (text,) = events.Tensors("settings/text_summary")
+    settings = text.tensor_proto.string_val[0].decode()
+    assert "| hierarchy.primitives | `2` |" in settings
+    assert "| run.seed | `3` |" in settings
 
 
 def test_the_picture_is_one(finished_job):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import mlsh_envs  # noqa: F401 (registers the environments)
+from metrics_page import unexplained
 from mlsh_mpi.config.presets import PRESETS
 from mpi.launcher import mpirun_each
 
@@ -55,6 +56,7 @@ def test_it_trains_stops_continues_and_finishes(trained, name):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["environment_steps"] for row in rows] == [2 * length, 4 * length]
     assert all(np.isfinite(row["return/mean"]) for row in rows)
+    assert unexplained(metric for row in rows for metric in row) == []
     saved = torch.load(folder / "phi.pt", weights_only=True)
     assert saved["primitives"]["policy.0.weight"].shape[0] == config.hierarchy.primitives
     assert (saved["observation_filter"] is not None) == config.network.filter_observations

@@ -48,7 +48,7 @@ def logged(folder):
     ("ranks", "more"),
     [
         (1, []),
-        (2, "--env small_envs:Push --episode-length 20 --macro-length 5 --filter-observations".split()),
+        (2, "--env small_envs:Push --episode-length 20 --macro-length 5 --filter-observations --evaluation-interval 4".split()),
         (4, []),
         (1, [*SHORT, *"--env mlsh/AntTwowalk-v0 --episode-length 20 --macro-length 5 --filter-observations".split()]),
         (2, [*SHORT, *"--env small_envs:Walk --episode-length 20 --macro-length 5".split()]),
@@ -70,12 +70,29 @@ def test_a_run_cut_twice_equals_one_in_one_go_bit_for_bit(tmp_path, ranks, more)
     assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
     whole, cut = (json.loads((tmp_path / name / "summary.json").read_text())["curve"] for name in ("whole", "cut"))
     assert whole == cut
+    best = [found_best(tmp_path / name) for name in ("whole", "cut")]
+    assert [found is not None for found in best] == ["--evaluation-interval" in more] * 2
+    assert best[0] is None or all(
+        torch.equal(best[1]["primitives"][name], value) for name, value in best[0]["primitives"].items()
+    )
+
+
+def found_best(folder):
+    """The best primitives of a run that were evaluated, which are those of the best logged evaluation; None if none were."""
+    evaluated = [(row["evaluation/return"], -row["iteration"]) for row in logged(folder) if "evaluation/return" in row]
+    if not evaluated:
+        return None
+    best = torch.load(folder / "best.pt", weights_only=True)
+    summary = json.loads((folder / "summary.json").read_text())["evaluation"]
+    assert (best["evaluation"]["iteration"], summary["iteration"]) == (-max(evaluated)[1],) * 2
+    assert best["evaluation"]["return"] == pytest.approx(max(evaluated)[0], rel=1e-5)
+    return best
 
 
 @pytest.mark.parametrize("more", [[], [*SHORT, "--steps", "30"]], ids=["whole episodes", "short"])
 def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_path, more):
     """Ranks 2 -> 4 -> 1, with one worker a group: four ranks would have grown nothing here, nor does one take any away."""
-    run = [*TRAIN, *RUN, *more, "--iterations", "6"]
+    run = [*TRAIN, *RUN, *more, "--iterations", "6", "--evaluation-interval", "4"]
     cut = (*run, "--folder", "cut", "--stop-when")
     for result in mpirun_each(2, (*run, "--folder", "whole"), (*cut, "iteration>3"), cwd=tmp_path):
         result.succeeded()
@@ -86,6 +103,7 @@ def test_another_number_of_ranks_continues_with_the_same_workers_and_tasks(tmp_p
     assert cut[3]["primitive/usage_0"] == pytest.approx(whole[3]["primitive/usage_0"], rel=1e-5)
     assert cut[3].get("return/mean") == pytest.approx(whole[3].get("return/mean"), rel=1e-5)
     assert cut[3]["master/entropy"] == pytest.approx(whole[3]["master/entropy"], rel=1e-5)
+    assert cut[3]["evaluation/return"] == pytest.approx(whole[3]["evaluation/return"], rel=1e-5)
     refused = mpirun(5, *TRAIN, *RUN, *more, "--iterations", "7", "--folder", "cut", cwd=tmp_path)
     assert refused.code == 2
     assert "5 ranks and 4 workers" in refused.stderr

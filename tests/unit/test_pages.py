@@ -81,7 +81,34 @@ def test_files_that_are_named_are_there(name):
         assert (ROOT / path).exists() or (PAGES[name].parent / path).exists(), path
 
 
+def test_the_first_page_leads_from_a_run_to_something_new_and_what_it_makes_is_ignored_by_git():
+    """A test with the run's own seed and number of updates would repeat the run's final test to the digit."""
+    tests = [command for command in commands_of("README.md") if " adapt runs/" in command]
+    assert tests
+    assert all(re.search(r" --(seed|updates|task|held-out|env)\b", command) for command in tests)
+
+    text, ignored = PAGES["README.md"].read_text(encoding="utf-8"), (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    made = re.findall(r"--video (\S+)|\.save\(\"(.+?)\"\)", text)
+    assert len(made) >= 3
+    for film, hierarchy in made:
+        assert f"/*{Path(film or hierarchy).suffix}" in ignored
+
+
 def test_the_first_page_is_short():
     text = PAGES["README.md"].read_text(encoding="utf-8")
     assert len(text.split()) <= 1000
     assert len(text.splitlines()) <= 150
+
+
+def test_what_the_page_of_troubles_quotes_is_said_somewhere():
+    """The first words of each quotation, up to a number, a name or an ellipsis, stand in the sources."""
+    sources = (
+        path.read_text(encoding="utf-8") for folder in ("mlsh_mpi", "envs") for path in ROOT.joinpath(folder).rglob("*.py")
+    )
+    joined = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+    cells = re.findall(r"^\| `([^`]+)`", PAGES["launch/TROUBLESHOOTING.md"].read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(cells) > 20
+    for quoted in cells:
+        parts = re.split(r"runs/\S*|\d+|\.\.\.|'[^']*'|\[|\(|/|\bbeta\b|_k\b|phi\.pt|of memory, but|goal=|: ", quoted)
+        longest = max((part.strip() for part in parts), key=len)
+        assert longest in joined, (quoted, longest)

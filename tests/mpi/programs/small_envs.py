@@ -15,7 +15,8 @@ RANK = MPI.COMM_WORLD.Get_rank()
 
 
 class Walk(gym.Env):
-    """A point on a line; one end pays, the other costs, and both end the episode. Episodes start anywhere."""
+    """A point on a line; one end pays, the other costs, and both end the episode, which then says whether it went well.
+    Episodes start anywhere."""
 
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gym.spaces.Discrete(3)
@@ -32,7 +33,8 @@ class Walk(gym.Env):
     def step(self, action):
         self.x += 0.25 * (int(action) - 1) + float(self.np_random.normal(0, 0.05))
         done = abs(self.x) >= 1
-        return self._observation(), float(np.sign(self.x) * self.task) if done else 0.0, done, False, {}
+        paid = float(np.sign(self.x) * self.task) if done else 0.0
+        return self._observation(), paid, done, False, {"is_success": paid > 0} if done else {}
 
     def _observation(self):
         return np.array([np.clip(self.x, -1, 1), 100 + 10 * self.x], np.float32)  # the second needs the filter

@@ -119,3 +119,60 @@ def test_masters_that_do_not_tell_tasks_apart_are_named():
     assert "0.00 nats" in told
     assert "0.69" in told
     assert "--warmup" in told
+
+
+FIVE_GOALS = np.array(
+    [
+        [-9.6, -56.6, -91.7, -93.1, -59.9],
+        [-91.0, -91.2, -57.5, -6.6, -56.8],
+        [-58.6, -92.8, -92.7, -58.1, -6.6],
+        [-94.4, -61.4, -8.3, -55.7, -92.2],
+    ]
+)
+"""Four primitives alone on five goals around a point mass, as a run has left them: none goes to the second goal."""
+REACHED = np.array([-9.6, -43.1, -8.2, -6.6, -6.5])
+
+
+def left_behind(forced, reached):
+    """The sentences on tasks that are left behind, for masters that choose the best primitive of each task."""
+    usage = np.eye(len(forced))[forced.argmax(0)]
+    apart = 4.0 * (1 - np.eye(len(forced)))
+    tasks = [f"goal={task}" for task in range(forced.shape[1])]
+    found = HierarchyDiagnostics(apart, usage, forced, tasks, reached).verdict()
+    return [sentence for sentence in found if "left behind" in sentence]
+
+
+def test_a_goal_to_which_no_primitive_goes_is_named_though_wrong_ones_earn_less_there():
+    (told,) = left_behind(FIVE_GOALS, REACHED)
+    for part in ("goal=1 is left behind", "-43.10 there and -8.20", "of another task alone earns -57.50", "--primitives"):
+        assert part in told
+
+
+def test_a_task_whose_returns_are_lower_by_nature_is_not_left_behind():
+    """The same four goals, each with a primitive of its own, where one costs 50 more whatever is done."""
+    served, reached = np.delete(FIVE_GOALS, 1, axis=1), np.delete(REACHED, 1)
+    assert left_behind(served, reached) == []
+    dearer = np.array([0.0, 0.0, 50.0, 0.0])
+    assert left_behind(served - dearer, reached - dearer) == []
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0, 20.0])
+def test_a_task_of_another_scale_is_not_left_behind(scale):
+    scales = np.array([1.0, scale, 1.0, 1.0])
+    served, reached = np.delete(FIVE_GOALS, 1, axis=1) * scales, np.delete(REACHED, 1) * scales
+    assert left_behind(served, reached) == []
+
+
+def test_a_maze_that_is_harder_than_others_is_not_left_behind():
+    """The shipped primitives of the ant's mazes: north, east and south, alone, and what masters reach with them."""
+    north = [254.4, -320.0, 441.2, -26.8, -0.6, 251.4, -8.2, 381.2, -43.5]
+    east = [-244.5, -249.1, 94.3, 42.9, 579.9, 448.1, 333.1, 20.8, 55.9]
+    south = [-361.1, 189.5, -4.1, 505.9, 74.8, 93.1, 496.8, -67.5, 526.1]
+    reached = np.array([233.2, 194.0, 559.7, 513.5, 582.9, 885.0, 788.6, 606.0, 606.1])
+    assert left_behind(np.array([north, east, south]), reached) == []
+
+
+def test_where_primitives_alone_reach_no_reward_nothing_is_said_of_who_is_left_behind():
+    """As with the shipped primitives of the Four Rooms, whose goals take several, one after the other."""
+    best, second = [0.5, 0.1, 0.0, 0.4, 0.1, 21.3, 20.0], [0.1, 0.1, 0.0, 0.2, 0.1, 19.2, 19.3]
+    assert left_behind(np.array([best, second, [0.0] * 7]), np.array([52.8, 59.2, 80.8, 4.9, 4.9, 69.9, 60.7])) == []

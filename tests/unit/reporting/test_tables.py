@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from metrics_page import matches, rows, unexplained
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
 from mlsh_mpi.adaptation.loop import Adaptation
+from mlsh_mpi.adaptation.update_metrics import update_metrics
 from mlsh_mpi.algorithm.metrics import Tally, finished, format_value, iteration_metrics
 from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
 from mlsh_mpi.algorithm.schedule import Phase
@@ -49,9 +51,9 @@ def test_the_tally_of_ranks_adds_up_to_that_of_one_rank():
     rng = np.random.default_rng(0)
     shape = (6, 8)
     reward, end, primitive = rng.random(shape), rng.random(shape) < 0.4, rng.integers(0, 3, shape)
-    one = Tally.empty(groups=4, primitives=3, ranks=1)
+    one = Tally.empty(groups=4, primitives=3, ranks=1, names=[])
     one.add_rollout(rollout(reward, end, primitive), place(4, 1, 1, 0))
-    two = Tally.empty(groups=4, primitives=3, ranks=2)
+    two = Tally.empty(groups=4, primitives=3, ranks=2, names=[])
     for rank in range(2):
         half = slice(4 * rank, 4 * rank + 4)
         two.add_rollout(rollout(reward[:, half], end[:, half], primitive[:, half]), place(4, 1, 2, rank))
@@ -60,14 +62,14 @@ def test_the_tally_of_ranks_adds_up_to_that_of_one_rank():
 
 
 def test_the_entropy_of_a_shared_group_is_the_mean_over_its_workers():
-    tally = Tally.empty(groups=1, primitives=2, ranks=2)
+    tally = Tally.empty(groups=1, primitives=2, ranks=2, names=[])
     tally.add_entropy(np.array([0.3]), place(1, 3, 2, 0), workers=3)
     tally.add_entropy(np.array([0.6]), place(1, 3, 2, 1), workers=3)
     assert tally.groups[0, 3] == pytest.approx((2 * 0.3 + 0.6) / 3)
 
 
 def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_none():
-    tally = Tally.empty(groups=3, primitives=2, ranks=1)
+    tally = Tally.empty(groups=3, primitives=2, ranks=1, names=[])
     tally.groups[:] = [[2, 20, 100, 0.1, 30, 70], [1, 7, 50, 0.2, 50, 0], [0, 0, 0, 0.3, 0, 50]]
     tally.costs[:] = 1.0
     phases = [Phase(0, False, True, 9), Phase(1, True, False, 0), Phase(0, False, False, 3)]
@@ -79,6 +81,7 @@ def test_returns_are_told_apart_by_phase_and_task_and_left_out_where_there_are_n
     assert metrics["schedule/groups_without_an_end"] == 1
     assert metrics["primitive/usage_0"] == pytest.approx(80 / 200)
     assert metrics["speed/steps_per_cpu_second"] == pytest.approx(200)
+    assert metrics["speed/steps_per_second"] == pytest.approx(200 / 4)  # four parts of wall time, a second each
     assert sum(metrics[f"time/{name}"] for name in ("environment", "policy", "learning", "communication")) == pytest.approx(1)
 
 
@@ -98,7 +101,7 @@ def test_a_target_of_another_form_is_refused(text):
 
 def test_a_primitive_that_sits_an_update_out_is_counted():
     """Two ranks learned from 30 and 200 samples together; the third had none."""
-    tally = Tally.empty(groups=3, primitives=2, ranks=3)
+    tally = Tally.empty(groups=3, primitives=2, ranks=3, names=[])
     tally.groups[:], tally.costs[:] = 1.0, 1.0
     told = np.array([[np.nan] * len(DIAGNOSTICS), range(len(DIAGNOSTICS))])
     for _ in range(2):
@@ -141,7 +144,8 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
         usage=np.array([[[np.nan, np.nan]] * 3, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]]),
         divergence=np.array([[[0.0, np.nan], [np.nan, 0.0]], [[0.0, 3.0], [3.0, 0.0]]]),
     )
-    row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0, "speed/steps_per_cpu_second": 500.0}
+    row = {"iteration": 5, "environment_steps": 1000, "seconds": 2.0}
+    row |= {"speed/steps_per_cpu_second": 500.0, "speed/steps_per_second": 1800.0}
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
     row |= {"communication/milliseconds": 3.2, "communication/calls": 151, "communication/bytes": 2.5e6}
     forced = ForcedReturns(("goal=0", "goal=1"), np.array([[42.0, 2.0], [4.0, 40.0]]))
@@ -158,10 +162,17 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
         "primitive 1",
         "40.00",
         "25%",
-        "1,000 environment steps",
+        "1,000 environment steps in 2 s, 1,800 steps a second of an iteration, 500 steps a CPU-second",
         "151 sums and broadcasts of 2.50 MB",
     ):
         assert part in text
+    summary = summarise([{k: v for k, v in row.items() if k != "speed/steps_per_second"}], adaptation, forced, family, config)
+    assert "1,000 environment steps in 2 s, 500 steps a CPU-second" in tables(summary)  # after a log of an earlier version
+    some = ForcedReturns(("goal=1",), np.array([[2.0], [40.0]]))  # as where tasks are drawn, and a few of them are tried
+    summary = summarise([row] * 5, adaptation, some, family, config)
+    assert [task.get("forced") for task in summary["tasks"].values()] == [None, [2.0, 40.0]]
+    assert summary["separated"] is None
+    assert "goal=0" not in tables(summary).partition("primitive 1")[2]
 
 
 def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():
@@ -184,3 +195,24 @@ def test_the_band_of_equal_values_is_their_value_and_of_others_between_them():
     half = 1.96 * values.std() / 20  # normal theory
     assert low == pytest.approx(values.mean() - half, abs=0.05)
     assert high == pytest.approx(values.mean() + half, abs=0.05)
+
+
+def all_metrics():
+    """The metrics of an iteration and of an update in which everything happened that is ever logged."""
+    tally = Tally.empty(groups=4, primitives=2, ranks=1, names=["is_success"])
+    tally.groups[:] = tally.costs[:] = tally.learning[:] = 1.0
+    tally.learning[-1, -1] = 0.0  # masters choose, so they have no standard deviation
+    for group in range(4):
+        tally.info.add(group, {"is_success": 1.0})
+    phases = [Phase(0, False, True, 9), Phase(1, True, False, 0)] * 2
+    labels = ["goal=0", "goal=1", "goal=0", "goal=1"]
+    curves = {name: np.ones((1, 4)) for name in ("returns", "unexplored", "entropy")} | {"usage": np.ones((1, 4, 2))}
+    names = iteration_metrics(tally, phases, labels, min_samples=64) | update_metrics(1, labels, curves, tally, tally)
+    of_others = ("environment_steps", "seconds", "schedule/macro_length", "return/before")  # log, mlsh.py, training_loop.py
+    return sorted({*names, *of_others})
+
+
+def test_every_metric_has_a_row_on_the_page_and_every_row_a_metric():
+    names = all_metrics()
+    assert unexplained(names) == []
+    assert [row for row in rows() if not row.startswith("evaluation/") and not any(matches(row, name) for name in names)] == []

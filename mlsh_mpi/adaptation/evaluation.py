@@ -1,0 +1,129 @@
+"""Evaluation during training: what the primitives are worth so far, and the best of them.
+
+What training leaves is primitives, so it is they who are judged, as after training: fresh masters learn single tasks over them
+for W updates, and are then looked at without exploration. The masters of training would cost less, but each has learned while
+its primitives changed under it, and the groups in their joint phase have other tasks each time.
+
+Masters and episodes have random streams of their own, the same in every evaluation: what differs between two is the primitives.
+There are as many masters as workers, so that an evaluation takes as many steps as W + 2 iterations, and its numbers depend as
+little on the number of ranks as those of training. The best is the best of several tries with the same episodes, so it looks a
+little better than it is; the final test and `adapt` have others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet, adapt
+from mlsh_mpi.adaptation.task_selection import final_tasks
+from mlsh_mpi.algorithm.saved_primitives import as_saved
+from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.experiment import Experiment
+
+EVALUATION_SEED = 2**21
+"""Added to the run's seed, so that neither training nor the final test has these episodes."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best primitives so far, as a file of them holds them."""
+
+    iteration: int
+    """Number of iterations after which they were evaluated."""
+    value: float
+    """``evaluation/return``."""
+    phi: Mapping[str, Any]
+    """See :func:`mlsh_mpi.algorithm.saved_primitives.phi_as_dict`."""
+
+    @classmethod
+    def in_checkpoint(cls, saved: Checkpoint | None) -> Best | None:
+        """What a checkpoint holds; None if nothing was evaluated before it."""
+        return cls(**saved.state["best"]) if saved and "best" in saved.state else None
+
+
+@dataclass
+class EvaluatedState:
+    """The state of training, and the best primitives so far; whatever else is asked of it is the state's."""
+
+    state: Resumable
+    best: Best | None
+
+    @property
+    def shared(self) -> Array:
+        """As the state's own."""
+        return self.state.shared
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """As the state's own, with the best primitives. Every rank must call it."""
+        found = self.state.gathered(world)
+        return found if found is None or self.best is None else found | {"best": vars(self.best)}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.state, name)
+
+
+class Evaluator:
+    """Called after each iteration, on every rank, before its metrics are logged.
+
+    Args:
+        experiment: configuration, job and environment of the run.
+        groups: number of groups.
+        updates: number of updates of each master.
+        learners: makes the learners of an evaluation, over the primitives as they are.
+        keep: called with the primitives whenever they are the best so far, on rank 0.
+        saved: the checkpoint to resume from.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        groups: int,
+        updates: int,
+        learners: Callable[[AdaptationSet, Skills], AdaptationMethod],
+        keep: Callable[[Best], None],
+        saved: Checkpoint | None,
+    ) -> None:
+        config, job, family = experiment.config, experiment.job, experiment.family
+        self._interval, self._updates, self._learners, self._keep = config.run.evaluation_interval, updates, learners, keep
+        self._rank = job.world.rank
+        count = max(groups * config.sampling.workers, len(family.tasks))
+        tasks = final_tasks(family, config.run.seed + EVALUATION_SEED, count)
+        self._set = AdaptationSet(config, job, family, tasks, EVALUATION_SEED)
+        self.best = Best.in_checkpoint(saved)
+        if self.best is not None and self._rank == 0:  # a later one may lie there, from iterations that were lost
+            keep(self.best)
+
+    def __call__(self, metrics: dict[str, float], state: Any) -> EvaluatedState:
+        """Evaluates if it is time to, and adds what is found to the metrics."""
+        iteration = int(metrics["iteration"])
+        if self._interval and iteration % self._interval == 0:
+            metrics |= self._evaluated(state.skills)
+            value = metrics["evaluation/return"]
+            if self.best is None or value > self.best.value:
+                self.best = Best(iteration, value, as_saved(state.skills, self._set.config, self._set.family))
+                if self._rank == 0:
+                    self._keep(self.best)
+        return EvaluatedState(state, self.best)
+
+    def _evaluated(self, skills: Skills) -> dict[str, float]:
+        started = time.perf_counter()
+        deterministic = self._set.config.hierarchy.deterministic_primitives
+        learners = self._learners(self._set, replace(skills, deterministic=deterministic))
+        found = adapt(learners, self._updates, lambda *_: None, look=lambda update: update == self._updates)
+
+        reached, labels = found.unexplored[-1], np.array(self._set.family.labels(self._set.tasks))
+        metrics = {"evaluation/return": float(np.mean(reached))}
+        metrics |= {
+            f"evaluation/return/{label}": float(np.mean(reached[labels == label])) for label in sorted(set(labels.tolist()))
+        }
+        collections = self._updates + 1 + learners.explores
+        metrics["evaluation/environment_steps"] = float(collections * learners.collected * len(self._set.tasks))
+        return metrics | {"evaluation/seconds": time.perf_counter() - started}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlsh_mpi import files
 from mlsh_mpi.config.overrides import from_dict
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
@@ -104,10 +105,14 @@ class Phi:
 
 
 def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -> None:
-    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values."""
+    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values.
+
+    Raises:
+        OSError: the file cannot be written; an earlier one stays as it was.
+    """
     moments = skills.observation_filter.moments.tensors() if skills.observation_filter else None
     parameters = skills.primitives.named_parameters()
-    torch.save(phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())), path)
+    files.write_tensors(path, phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())))
 
 
 def load_phi(path: Path) -> Phi:

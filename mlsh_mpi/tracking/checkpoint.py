@@ -6,8 +6,6 @@ fails that check, and the one before it is used instead.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mlsh_mpi import files
 from mlsh_mpi.errors import UserError
 
 FORMAT, VERSION = "mlsh_mpi checkpoint", 1
@@ -37,20 +36,10 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"iteration-{iteration:08}.pt"
-    unfinished = folder / f".{path.name}.tmp"
-    try:
-        with unfinished.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, "iteration": iteration} | state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise error if isinstance(error, OSError) else OSError(*_reason(error)) from error
-    _sync(folder)
-    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".*.tmp")):  # left by killed writers
+    files.write_tensors(path, {"format": FORMAT, "version": VERSION, "iteration": iteration} | state)
+    for _, old in _files(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
+    files.remove_unfinished(folder)
     return path
 
 
@@ -112,20 +101,3 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
     """Checkpoints with their iterations, oldest first."""
     found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
     return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _sync(folder: Path) -> None:
-    """Makes a rename in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: RuntimeError) -> tuple[int, str]:
-    """Number and text of the operating system's error behind torch's."""
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return cause.errno, str(cause.strerror)
-    return 0, str(error).splitlines()[0]

@@ -170,6 +170,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
         fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
         fields["test"] = Test(task=(hierarchy["task"],))
     fields["run"] = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
+    fields["shortened"] = ()
     return AdaptConfig(**fields, source=source or ""), rest
 
 
@@ -286,5 +287,5 @@ def _options(concern: type, prefix: str) -> Iterator[str]:
     for name, annotation in get_type_hints(concern).items():
         if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield from _options(annotation, f"{name}." if name in PREFIXED else "")
-        elif name not in ("preset", "source"):
+        elif name not in ("preset", "source", "shortened"):
             yield "--" + (prefix + name).replace("_", "-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,8 @@ from typing import Any
 
 from mlsh_mpi.errors import UserError
 
-UNFINISHED = ".*.tmp*"
-"""Pattern of the names under which files are written; a writer that was killed leaves one behind."""
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..+)?")
+"""The names under which files are written; a writer that was killed leaves one behind."""
 REMEDIES = {
     "make room there": {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
     "allow more open files (ulimit -n)": {errno.EMFILE, errno.ENFILE},
@@ -53,7 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def save_bytes(path: Path, data: bytes) -> None:
     """Writes a file, whole or not at all.
 
     Raises:
@@ -63,16 +64,16 @@ def write_bytes(path: Path, data: bytes) -> None:
         unfinished.write_bytes(data)
 
 
-def write_text(path: Path, text: str) -> None:
+def save_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all.
 
     Raises:
         OSError: it cannot be written.
     """
-    write_bytes(path, text.encode())
+    save_bytes(path, text.encode())
 
 
-def write_tensors(path: Path, value: Any) -> None:
+def save_tensors(path: Path, value: Any) -> None:
     """Writes tensors and plain values in a form that ``torch.load(path, weights_only=True)`` reads, whole or not at all.
 
     Raises:
@@ -82,13 +83,14 @@ def write_tensors(path: Path, value: Any) -> None:
 
     archive = BytesIO()  # torch reports a full disk as a RuntimeError
     torch.save(value, archive)
-    write_bytes(path, archive.getvalue())
+    save_bytes(path, archive.getvalue())
 
 
 def remove_unfinished(folder: Path) -> None:
     """Removes what killed writers have left in a folder that nobody else writes to."""
-    for path in folder.glob(UNFINISHED):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".*.tmp*"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Hierarchy:
         """
         phi, interface = self.primitives.phi, self.primitives.interface
         about = {"format": FORMAT, "macro_length": self.macro_length, "task": self.task, "interface": interface.as_dict()}
-        files.write_tensors(Path(path), about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()})
+        files.save_tensors(Path(path), about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Hierarchy:

@@ -112,7 +112,7 @@ def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -
     """
     moments = skills.observation_filter.moments.tensors() if skills.observation_filter else None
     parameters = skills.primitives.named_parameters()
-    files.write_tensors(path, phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())))
+    files.save_tensors(path, phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict())))
 
 
 def load_phi(path: Path) -> Phi:

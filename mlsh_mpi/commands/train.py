@@ -29,7 +29,9 @@ from mlsh_mpi.sampling.environment_maker import SCRIPTED, EnvFactory, Environmen
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
-from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Target, open_on_all_ranks, parse_on_rank0
+from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
+from mlsh_mpi.tracking.same_run import as_it_began, environment_source, identity
+from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, Target, parse_on_rank0
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
@@ -76,13 +78,15 @@ def run_job(
     family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, env)), current)
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
-        current.refuse_differences(run_folder.environment_source(family))
+        current.refuse_differences(environment_source(family))
     path = run_folder.default_folder(config)
-    opened, saved, done = open_on_all_ranks(
-        current, path, config, lambda: run_folder.identity(family, current.library), fresh, "--iterations"
-    )
+    found = Experiment(config, current, family)
+    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: registry.refuse_unfit(saved, found))
+    opened, saved, done = open_on_all_ranks(current, path, config, lambda: identity(family, current.library), fresh, kind)
     if done:
         return path
+    if saved:
+        config = as_it_began(path, saved.config, config)
     if saved and run_folder.stopped(saved, config):  # training has ended, and the job left during the test
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
     groups = groups_of(config, world, saved)
@@ -178,7 +182,7 @@ class TrainingReporter(RunReporter):
 
         self._test.close()
         config, family = self.config, self._family
-        summary = self._tables.summarise(self.log.rows, adaptation, forced, family, config)
+        summary = self._tables.summarise(self.log.rows, self.log.totals, adaptation, forced, family, config)
         shown_skills = skills if methods.supports_forcing(config) else None
         title = f"{config.preset}, seed {config.run.seed}"
         self.finish(

@@ -228,6 +228,8 @@ class Config:
     run: Annotated[Run, flat] = field(default_factory=Run)
     master: MasterPPO = field(default_factory=MasterPPO)
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
+    shortened: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """What was asked for of the hierarchy's first iterations, where --iterations has made it less: forming_iterations=72."""
 
     def check(self, episode_length: int) -> None:
         """Refuses settings that are out of range or do not fit one another.

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
+from mlsh_mpi.output import warn
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
 
@@ -47,6 +48,7 @@ class EnvironmentMaker:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self.episode_length = (_resolve(env) if isinstance(env, str) else env), episode_length
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
+        self._mentioned = False
 
     @classmethod
     def of(cls, config: Environment, env: str | EnvFactory | None = None) -> EnvironmentMaker:
@@ -57,6 +59,12 @@ class EnvironmentMaker:
             env: the environment's id, or a factory that a script passed; None takes the configured one.
         """
         return cls(env or config.env, config.episode_length, config.primitive_columns, config.env_settings)
+
+    def mention(self, fault: str) -> None:
+        """Says, once, what went wrong when an environment was closed; nothing if `fault` is empty."""
+        if fault and not self._mentioned:
+            self._mentioned = True
+            warn(f"mlsh_mpi: {self.name} {fault} when it was closed, after its work was done: mend its close()")
 
     @property
     def name(self) -> str:

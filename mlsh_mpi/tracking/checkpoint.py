@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mlsh_mpi import files
-from mlsh_mpi.errors import UserError
+from mlsh_mpi.errors import UserError, as_words
 
 FORMAT, VERSION = "mlsh_mpi checkpoint", 1
 KEPT = 3
@@ -36,19 +36,20 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"iteration-{iteration:08}.pt"
-    files.write_tensors(path, {"format": FORMAT, "version": VERSION, "iteration": iteration} | state)
-    for _, old in _files(folder)[:-KEPT]:
+    files.save_tensors(path, {"format": FORMAT, "version": VERSION, "iteration": iteration} | state)
+    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".iteration-*.pt.tmp")):  # of earlier versions
         old.unlink(missing_ok=True)
     files.remove_unfinished(folder)
     return path
 
 
-def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a folder; None if it holds none at all.
+def newest(folder: Path, tell: Callable[[str], None], usable: Callable[[dict[str, Any]], Any] = dict) -> Any:
+    """The newest checkpoint of a folder that can be used; None if it holds none at all.
 
     Args:
         folder: the folder of checkpoints, which need not exist.
         tell: called with a sentence for each file that cannot be used.
+        usable: given the contents of a whole file, returns what is made of them, or raises an exception if they will not do.
 
     Raises:
         UserError: there are checkpoints, but none of them can be used.
@@ -57,13 +58,14 @@ def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
     for iteration, path in reversed(_files(folder)):
         try:
             state = load(path)
-            if state["iteration"] != iteration:
-                raise UserError(f"it holds iteration {state['iteration']}")
+            if state.get("iteration") != iteration:
+                raise UserError(f"it holds iteration {state.get('iteration')}")
+            return usable(state)
         except UserError as error:
             faults.append(f"{path} cannot be used: {error}")
-            tell(faults[-1])
-        else:
-            return state
+        except Exception as error:  # contents of another kind can raise anything
+            faults.append(f"{path} cannot be used: it does not hold what it should ({as_words(error)})")
+        tell(faults[-1])
     if faults:
         raise UserError(
             f"no checkpoint in {folder} can be used ({faults[0]}): put a whole one back, or add --fresh to move the run aside "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from mlsh_mpi import files
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.tracking.logs import read_rows
+from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LEARNING = ("return/adapted", "return/mean")
 """Metrics for a training curve: it shows the first of these that was logged."""
+CURVES = "adaptation.json"
+"""The file of a test with each learner's curves."""
 COLUMNS = ("series", "seed", "task", "iteration", "environment_steps", "return")
 
 
@@ -53,7 +57,7 @@ def training_curves(folder: Path) -> dict[str, Array]:
     Raises:
         UserError: there is no run in the folder, or it has not logged a return yet.
     """
-    rows = read_rows(folder / "metrics.jsonl")
+    rows = read_rows(folder / METRICS)
     curves = {}
     for metric in LEARNING:
         if found := [(row["iteration"], row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
@@ -76,7 +80,7 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
     series, seed = series_of(run_name(folder))
-    test = folder / "adaptation.json"
+    test = folder / CURVES
     if not test.exists():
         return [Curve(series, seed, "", _averaged(next(iter(training_curves(folder).values())), averaged(series)))]
     found = json.loads(test.read_text(encoding="utf-8"))
@@ -97,7 +101,7 @@ def read_last(folder: Path) -> list[Curve]:
     """
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
-    test = folder / "adaptation.json"
+    test = folder / CURVES
     if not test.exists():
         return []
     series, seed = series_of(run_name(folder))
@@ -133,14 +137,19 @@ def read_points(path: Path) -> list[Curve]:
 
 
 def write_points(path: Path, curves: Iterable[Curve]) -> None:
-    """Writes curves as CSV, sorted by series, seed and task."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):
-            for iteration, steps, value in curve.points.tolist():
-                shown = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-                writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", shown))
+    """Writes curves as CSV, sorted by series, seed and task.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):
+        for iteration, steps, value in curve.points.tolist():
+            shown = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+            writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", shown))
+    files.save_text(path, text.getvalue())
 
 
 def renewed(old: Sequence[Curve], new: Sequence[Curve]) -> list[Curve]:

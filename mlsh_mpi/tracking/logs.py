@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -15,9 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from mlsh_mpi import files
 from mlsh_mpi.algorithm.metrics import format_value, plain
 from mlsh_mpi.mpi import launchers
-from mlsh_mpi.output import say
+from mlsh_mpi.output import say, warn
+from mlsh_mpi.tracking.metrics_file import METRICS, line_of, read_rows
 
 COLUMNS = {
     "return": "return/mean",
@@ -44,19 +45,26 @@ class Log:
     def __init__(self, folder: Path, title: str, iterations: int, steps: int, done: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # only rank 0 pays for importing it
 
-        self._iterations, self._steps, self._first = iterations, steps, done
-        path = folder / "metrics.jsonl"
+        self._iterations, self._steps, self._first, self._last = iterations, steps, done, done
+        path = folder / METRICS
         self.rows = [row for row in read_rows(path) if row["iteration"] <= done]
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-        unfinished.replace(path)
+        if len(self.rows) < done:
+            warn(f"mlsh_mpi: {path} lacks {done - len(self.rows)} of {done} iterations: plots and tables show the others")
+        files.save_text(path, "".join(map(line_of, self.rows)))
         self._file = path.open("a", buffering=1, encoding="utf-8")
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
         self._hook, threading.excepthook = threading.excepthook, self._ignore_reraised
         self.progress = Bar(title, iterations, done)
-        self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
+        self._earlier = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
+        self._knows_time = done == 0 or any(row["iteration"] == done for row in self.rows)
         self._started = time.perf_counter()
+
+    @property
+    def totals(self) -> dict[str, float | None]:
+        """Iterations and environment steps of the whole run, whatever is left of its log; and its seconds, None if they are lost."""
+        seconds = self.rows[-1].get("seconds") if self.rows and self._knows_time else None
+        return {"iterations": self._last, "environment_steps": self._last * self._steps, "seconds": seconds}
 
     def iteration(self, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of one iteration; "iteration" counts from 1."""
@@ -68,7 +76,8 @@ class Log:
         }
         row |= plain(metrics) | {"iteration": iteration, "seconds": round(seconds, 3)}
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
+        self._last = iteration
+        self._file.write(line_of(row))
         for name, value in row.items():
             self._events.add_scalar(name if "/" in name else f"progress/{name}", value, row["environment_steps"])
         self.progress.advance(self._line(row), _shown(row))
@@ -118,18 +127,6 @@ def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
         events.add_image(picture.stem, imread(picture)[..., :3], step, dataformats="HWC")
 
 
-def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.jsonl, up to the first incomplete line; empty if there is no such file."""
-    rows: list[dict[str, float]] = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if not isinstance(row, dict) or "iteration" not in row:
-                break
-            rows.append(row)
-    return rows
-
-
 class Bar:
     """Progress of something long: a bar on a terminal, else a line for each step, or at most `lines`, on standard output."""
 
@@ -142,11 +139,11 @@ class Bar:
             with terminal.open(encoding="utf-8") as device:
                 width = os.get_terminal_size(device.fileno()).columns
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24 if width >= WIDE else 8),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+                TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             )
             self._bar = Progress(*columns, console=Console(force_terminal=True, width=width or None), expand=True)
             self._task = self._bar.add_task(title, total=total, completed=done, note="")

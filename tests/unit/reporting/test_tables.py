@@ -145,7 +145,8 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
     row |= {"communication/milliseconds": 3.2, "communication/calls": 151, "communication/bytes": 2.5e6}
     forced = ForcedReturns(("goal=0", "goal=1"), np.array([[42.0, 2.0], [4.0, 40.0]]))
-    summary = summarise([row] * 5, adaptation, forced, family, config)
+    totals = {"iterations": 5, "environment_steps": 1000, "seconds": 2.0}
+    summary = summarise([row] * 5, totals, adaptation, forced, family, config)
     assert summary["tasks"]["goal=1"]["adapted"] == pytest.approx(34.5)
     assert summary["tasks"]["goal=1"]["adapted_worst"] == pytest.approx(31)
     assert summary["tasks"]["goal=1"]["forced"] == [2.0, 40.0]

@@ -14,7 +14,7 @@ from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.lanes import LaneFault, Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
-from mlsh_mpi.tracking.run_folder import environment_source
+from mlsh_mpi.tracking.same_run import environment_source
 
 ID = "mlsh/MovingBandits-v0"
 HERE = __name__

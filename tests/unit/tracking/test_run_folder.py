@@ -14,7 +14,8 @@ from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking import checkpoint
-from mlsh_mpi.tracking.run_folder import OWN_UNITS, RunFolder, default_folder
+from mlsh_mpi.tracking.run_folder import RunFolder, default_folder
+from mlsh_mpi.tracking.same_run import OWN_UNITS
 
 CONFIG = with_options(Config(), {"iterations": 40, "groups": 30})
 IDENTITY = {"environment": {"name": "Here", "observation_size": "6"}, "software": {"torch": "9.9"}}

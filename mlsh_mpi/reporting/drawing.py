@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ def figure_in(path: Path, *, width: float, height: float, dpi: int) -> Iterator[
         OSError: the file cannot be written.
         ValueError: matplotlib knows no such format.
     """
-    with matplotlib.rc_context(LITERAL):
+    with matplotlib.rc_context(LITERAL), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # boxes stand for what the font lacks
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         with files.whole(path) as unfinished:

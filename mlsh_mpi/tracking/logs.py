@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -52,9 +53,9 @@ class Log:
             warn(f"mlsh_mpi: {path} lacks {done - len(self.rows)} of {done} iterations: plots and tables show the others")
         files.save_text(path, "".join(map(line_of, self.rows)))
         self._file = path.open("a", buffering=1, encoding="utf-8")
+        _ignore_reraised()
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
-        self._hook, threading.excepthook = threading.excepthook, self._ignore_reraised
         self.progress = Bar(title, iterations, done)
         self._earlier = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
         self._knows_time = done == 0 or any(row["iteration"] == done for row in self.rows)
@@ -92,12 +93,6 @@ class Log:
         self.progress.close()
         self._file.close()
         self._events.close()
-        threading.excepthook = self._hook
-
-    def _ignore_reraised(self, failed: threading.ExceptHookArgs) -> None:
-        """Keeps TensorBoard's thread from printing an error that is raised again when the next event is written."""
-        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
-            self._hook(failed)
 
     def _line(self, row: Mapping[str, float]) -> str:
         text = _shown(row)
@@ -112,6 +107,18 @@ def _shown(row: Mapping[str, float]) -> str:
     return "  ".join(f"{label} {format_value(row[name])}" for label, name in COLUMNS.items() if name in row)
 
 
+@functools.cache
+def _ignore_reraised() -> None:
+    """From here on TensorBoard's threads print no error that they raise again when the next event is written."""
+    others = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
+            others(failed)
+
+    threading.excepthook = hook
+
+
 def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
     """Adds a picture to a run's TensorBoard events, which need not be open any more.
 
@@ -123,6 +130,7 @@ def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
     from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
 
+    _ignore_reraised()
     with SummaryWriter(str(folder)) as events:
         events.add_image(picture.stem, imread(picture)[..., :3], step, dataformats="HWC")
 

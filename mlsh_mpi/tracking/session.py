@@ -72,9 +72,8 @@ class RunReporter:
         try:
             yield
         except OSError as error:
-            then = f"the same command continues from iteration {self._kept}"
-            if not self.folder.path.exists():
-                then = "the same command continues what is there, or starts from the beginning"
+            there = self._kept and self.folder.path.exists()
+            then = f"the same command {f'continues from iteration {self._kept}' if there else 'begins anew'}"
             raise UserError(
                 f"{self.folder.path} cannot be written any more ({files.reason(error)}): {files.remedy(error)}, then start "
                 f"again; {then}"

@@ -63,7 +63,7 @@ class Log:
 
     @property
     def totals(self) -> dict[str, float | None]:
-        """Iterations and environment steps of the whole run, whatever is left of its log; and its seconds, None if they are lost."""
+        """Iterations and environment steps of the whole run, whatever is left of its log; its seconds, None if they are lost."""
         seconds = self.rows[-1].get("seconds") if self.rows and self._knows_time else None
         return {"iterations": self._last, "environment_steps": self._last * self._steps, "seconds": seconds}
 

@@ -1,4 +1,4 @@
-"""What a run has kept may be damaged between two starts; what an environment calls its tasks, or does in the end, costs nothing."""
+"""What a run has kept may be damaged between two starts; names of tasks, and how an environment ends, cost nothing."""
 
 import pytest
 

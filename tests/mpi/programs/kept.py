@@ -1,6 +1,6 @@
 """Runs that were damaged between two starts, one after another in one process; says of each whether all was as it should be.
 
-    python kept.py
+python kept.py
 """
 
 import contextlib

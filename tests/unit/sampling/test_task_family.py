@@ -177,6 +177,19 @@ def test_primitives_see_the_columns_that_are_named(env, columns):
     assert TaskFamily.of(made(env)).primitive_columns.tolist() == columns
 
 
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [
+        ("[left]", "[left]"),
+        ("zwölf 日本 $x$", "zwölf 日本 $x$"),
+        ("two\nlines\t\x1b[31m\x85", r"two\nlines\t\x1b[31m\x85"),
+        ("to the \u202eleft", r"to the \u202eleft"),
+    ],
+)
+def test_a_label_is_one_line_of_what_can_be_printed(task, label):
+    assert TaskFamily.of(made(Walk)).label(task) == label
+
+
 def test_tasks_are_labelled_by_their_json_form():
     assert TaskFamily.of(made(Plain)).label(0.5) == "speed=0.5,left=True"
 

@@ -7,9 +7,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from bench import chaos
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bench import chaos
 from mlsh_mpi.config.overrides import from_dict
 from mpi.conftest import ITERATIONS, ORDINARY, but_for_time, rows_of
 from mpi.launcher import mpirun

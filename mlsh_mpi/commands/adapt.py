@@ -72,7 +72,7 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     adaptation_set, skills, learners = ready_to_learn(config, current, lambda family: chosen_tasks(config, family, world.size))
     updates = config.run.iterations - 1
     path = world.bcast(default_folder(config) if world.rank == 0 else Path())
-    kind = Kind("--updates", (PICTURE, CURVES), lambda saved: refuse_unfit(saved, learners))
+    kind = Kind("--updates", _leaves(method, adaptation_set), lambda saved: refuse_unfit(saved, learners))
     opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, kind)
     if done:
         return path
@@ -96,6 +96,13 @@ def adapt_job(current: Job, config: AdaptConfig, fresh: bool) -> Path:
     if reporter is not None:
         reporter.finished(adaptation, forced, hierarchies)
     return path
+
+
+def _leaves(method: str, adaptation_set: AdaptationSet) -> list[str]:
+    """The files that a finished test leaves."""
+    labels = dict.fromkeys(map(adaptation_set.family.label, adaptation_set.tasks))
+    learned = [f"{HIERARCHIES}/{name}.pt" for name in file_names(list(labels))] if method == "master" else []
+    return [PICTURE, CURVES, *learned]
 
 
 def phi_of(config: AdaptConfig) -> Phi:

@@ -124,7 +124,7 @@ class RunFolder:
             tables = (self.path / SUMMARY_TEXT).read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
-        if not all((self.path / name).is_file() for name in leaves):
+        if not all((self.path / name).exists() for name in leaves):
             return None
         if saved is None or not isinstance(summary, dict) or summary.get("iterations") != saved.iteration:
             return None

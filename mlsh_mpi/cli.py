@@ -192,6 +192,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
         fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
         fields["test"] = Test(task=(hierarchy["task"],))
     fields["run"] = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
+    fields["shortened"] = ()
     return AdaptConfig(**fields, source=source or ""), rest
 
 

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 from mlsh_mpi.adaptation.fresh_masters import FreshMasters
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.algorithm import training_state
 from mlsh_mpi.algorithm.saved_primitives import Phi
+from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.config.adaptation import Method
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.networks.actor_critic import Network
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
@@ -26,6 +30,18 @@ def trainer(algorithm: str) -> Callable[..., Skills]:
     from mlsh_mpi.algorithm.mlsh import train
 
     return train
+
+
+def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
+    """Raises an exception if training cannot go on from a checkpoint: see :func:`training_state.refuse_unfit`."""
+    algorithm = experiment.config.algorithm.algorithm
+    if algorithm == "mlsh":
+        training_state.refuse_unfit(saved, experiment)
+        return
+    from mlsh_mpi.baselines import maml, rl2, training_loop
+
+    network_for: Callable[..., Network] = rl2.network_for if algorithm == "rl2" else maml.network_for
+    training_loop.refuse_unfit(saved, experiment, network_for(experiment.config, experiment.family))
 
 
 def skills_of(phi: Phi, family: TaskFamily) -> Skills:

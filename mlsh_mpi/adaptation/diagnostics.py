@@ -110,7 +110,7 @@ def forced_returns(
         )
         sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
         advance(f"primitive {k} alone on {family.label(tasks[column])}")
-    lanes.close()
+    experiment.close(lanes)
     job.world.allreduce(sums)
     return ForcedReturns(tuple(map(family.label, tasks)), sums[1] / np.maximum(sums[0], 1))
 

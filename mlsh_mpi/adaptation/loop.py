@@ -197,13 +197,14 @@ class Progress:
     def gathered(self, world: Ranks) -> dict[str, Any] | None:
         """The state of all learners, on rank 0; None on the others. Every rank must call it."""
         memory = self.learners.memory
-        parts = world.gather((self.learners.tensors, memory.of_workers if memory else []))  # learners are placed in rank order
+        parts = world.gather((self.learners.tensors, self.learners.kept or {}, memory.of_workers if memory else []))
         if parts is None:
             return None
-        learners = {name: torch.cat([part[name] for part, _ in parts]) for name in parts[0][0]}
-        memories = list(itertools.chain(*(part for _, part in parts)))
+        learners = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}  # placed in rank order
+        kept = {name: torch.cat([part[1][name] for part in parts]) for name in parts[0][1]}
+        memories = list(itertools.chain(*(part[2] for part in parts)))
         curves = {name: torch.from_numpy(values) for name, values in self.adaptation.curves.items()}
-        return {"learners": learners, "memories": memories, "curves": curves}
+        return {"learners": learners, "kept": kept, "memories": memories, "curves": curves}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Restores what :meth:`gathered` returned, possibly on another number of ranks."""
@@ -211,6 +212,7 @@ class Progress:
         for name, values in self.learners.tensors.items():
             if name in saved["learners"]:
                 values.copy_(saved["learners"][name][here])
+        self.learners.kept = {name: values[here] for name, values in saved.get("kept", {}).items()} or None
         if self.learners.memory is not None and "memories" in saved:
             self.learners.memory.restore([saved["memories"][learner] for learner in here])
         curves = {name: values.numpy() for name, values in saved["curves"].items()}
@@ -274,7 +276,7 @@ def adapt(
             divergence=divergence + known,
         )
         on_update(update_metrics(update, labels, progress.adaptation.curves, exploring, quiet if looks else exploring), progress)
-    learners.lanes.close()
+    adaptation_set.close(learners.lanes)
     return progress.adaptation
 
 

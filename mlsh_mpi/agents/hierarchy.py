@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsh_mpi import files
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod
 from mlsh_mpi.agents.primitives import Primitives
 from mlsh_mpi.algorithm.saved_primitives import Phi, load_phi, phi_as_dict, phi_from_dict
@@ -79,12 +79,14 @@ class Hierarchy:
         return int((rng or self.primitives.rng).choice(len(weights), p=weights / weights.sum()))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes a file that :meth:`load` reads, and that ``torch.load(path, weights_only=True)`` reads too."""
+        """Writes a file that :meth:`load` reads, and that ``torch.load(path, weights_only=True)`` reads too.
+
+        Raises:
+            OSError: it cannot be written; an earlier file of that name stays as it was.
+        """
         phi, interface = self.primitives.phi, self.primitives.interface
         about = {"format": FORMAT, "macro_length": self.macro_length, "task": self.task, "interface": interface.as_dict()}
-        unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")  # several ranks of a script may write the same file
-        torch.save(about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()}, unfinished)
-        unfinished.replace(path)
+        files.save_tensors(Path(path), about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Hierarchy:

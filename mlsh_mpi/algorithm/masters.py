@@ -22,10 +22,15 @@ from mlsh_mpi.sampling.rollout import Rollout
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
+def master_stack(config: Config, family: TaskFamily, count: int) -> Stack:
+    """Some masters, not yet initialised."""
+    head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
+    return Stack(count, Network(family.observation_size, head, config.network.hidden))
+
+
 def private_masters(config: Config, world: Ranks, family: TaskFamily, placement: Placement) -> StackTrainer:
     """A theta for each group on this rank, not yet initialised; shared with the ranks that have other workers of the group."""
-    head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
-    stack = Stack(len(placement.groups), Network(family.observation_size, head, config.network.hidden))
+    stack = master_stack(config, family, len(placement.groups))
     return StackTrainer.of(stack, config.master, world.split(placement.groups[0]))
 
 

@@ -79,7 +79,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         metrics = _bookkeeping(experiment, state, iteration, phases, tasks, rollout, of_masters, of_phi, len(active), clock)
         if on_iteration(metrics, state):  # until convergence
             break
-    lanes.close()
+    experiment.close(lanes)
     return state.skills
 
 

@@ -23,11 +23,15 @@ from mlsh_mpi.sampling.rollout import Rollout
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
+def primitive_stack(config: Config, family: TaskFamily) -> Stack:
+    """The K primitives, not yet initialised."""
+    head = head_for(family.action_space, config.network.initial_std)
+    return Stack(config.hierarchy.primitives, Network(len(family.primitive_columns), head, config.network.hidden))
+
+
 def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> StackTrainer:
     """phi, with the same initial parameters on every rank."""
-    head = head_for(family.action_space, config.network.initial_std)
-    network = Network(len(family.primitive_columns), head, config.network.hidden)
-    learner = StackTrainer.of(Stack(config.hierarchy.primitives, network), config.primitive, world)
+    learner = StackTrainer.of(primitive_stack(config, family), config.primitive, world)
     for k in range(learner.stack.n):
         learner.restart(k, seeding.stream(config.run.seed, "phi", k))
     return learner

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlsh_mpi import files
 from mlsh_mpi.config.overrides import from_dict
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
@@ -116,8 +117,12 @@ class Phi:
 
 
 def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -> None:
-    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values."""
-    torch.save(as_saved(skills, config, interface), path)
+    """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values.
+
+    Raises:
+        OSError: the file cannot be written; an earlier one stays as it was.
+    """
+    files.save_tensors(path, as_saved(skills, config, interface))
 
 
 def as_saved(skills: Skills, config: Config, interface: Interface) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from mlsh_mpi.algorithm.masters import private_masters
-from mlsh_mpi.algorithm.primitives import shared_primitives
+from mlsh_mpi.algorithm.masters import master_stack, private_masters
+from mlsh_mpi.algorithm.primitives import primitive_stack, shared_primitives
+from mlsh_mpi.algorithm.saved_state import refuse_nan, refuse_unfit_tensors
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.algorithm.workers import Workers
 from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.placement import Placement, grown, place
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array, Stack
@@ -23,6 +25,9 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.experiment import Experiment
+
+IDENTITY = ("environment", "software")
+"""The parts of a run's identity."""
 
 
 class Resumable(Protocol):
@@ -55,8 +60,15 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
-        """From the contents of a file, where the entries of the state stand beside the other fields."""
-        known = {own.name: values[own.name] for own in fields(cls) if own.name != "state"}
+        """From the contents of a file, where the entries of the state stand beside the other fields.
+
+        Raises:
+            UserError: there is something else in the file.
+        """
+        known: dict[str, Any] = {own.name: values.get(own.name) for own in fields(cls) if own.name != "state"}
+        parts = (known["config"], known["identity"], *(dict(known["identity"] or {}).get(name) for name in IDENTITY))
+        if not all(isinstance(part, dict) for part in parts):
+            raise UserError(f"it must name the run's configuration, and its {' and '.join(IDENTITY)}, but does not")
         return cls(state={name: value for name, value in values.items() if name not in known}, **known)
 
     def as_dict(self) -> dict[str, Any]:
@@ -152,6 +164,27 @@ class TrainingState:
         """Raises ArithmeticError if a parameter on this rank is NaN or infinite."""
         refuse_not_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
         refuse_not_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
+
+
+def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
+    """Raises an exception if training cannot go on from a checkpoint of the same settings and environment. One rank may call it.
+
+    Raises:
+        UserError: something lacks, has another shape, or is NaN. Contents of another kind may raise anything else.
+    """
+    config, world, family, state = experiment.config, experiment.job.world, experiment.family, saved.state
+    groups = state["groups"]
+    phi = StackTrainer.of(primitive_stack(config, family), config.primitive, world)
+    theta = StackTrainer.of(master_stack(config, family, groups), config.master, world)
+    refuse_unfit_tensors(state["primitives"], phi.tensors, "primitives")
+    refuse_unfit_tensors(state["masters"], theta.tensors, "masters")
+    if config.network.filter_observations:
+        moments = ObservationFilter(family.observation_size).moments
+        refuse_unfit_tensors(state["observation_filter"], moments.tensors(), "observation_filter")
+
+    workers = state.get("workers", {})
+    refuse_nan(workers, "workers")
+    Workers.begin(config, family, place(groups, config.sampling.workers, 1, 0)).restore(workers)
 
 
 def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:

@@ -29,6 +29,7 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout, collect, one_per_block
+from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 class Data:
@@ -68,12 +69,17 @@ def stepped(network: Network, parameters: Sequence[Tensor], data: Data, rate: fl
     return [values - rate * gradient for values, gradient in zip(leaves, gradients, strict=True)]
 
 
+def network_for(config: Config, family: TaskFamily) -> Network:
+    """The policy's network for an environment."""
+    head = head_for(family.action_space, config.network.initial_std)
+    return Network(len(family.primitive_columns), head, config.network.hidden)
+
+
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
     """Trains the policy; arguments and result as for :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     lanes_each = lanes_before_and_after(config, family.episode_length)
-    head = head_for(family.action_space, config.network.initial_std)
-    network = Network(len(family.primitive_columns), head, config.network.hidden)
+    network = network_for(config, family)
     state = SharedPolicy.begin(config, job.world, network, saved)
     workers, stack = state.placement.workers, state.learner.stack
     lanes = family.maker.lanes(len(workers) * lanes_each)
@@ -98,7 +104,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         return [before, after]
 
     run(experiment, saved, on_iteration, state, iterate)
-    lanes.close()
+    experiment.close(lanes)
     return Skills(stack, family.primitive_columns, None)
 
 

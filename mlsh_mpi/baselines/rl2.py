@@ -114,8 +114,8 @@ class RL2Lanes(Lanes):
     def at_work(self) -> int | None:
         return self._lanes.at_work
 
-    def close(self) -> None:
-        self._lanes.close()
+    def close(self) -> str:
+        return self._lanes.close()
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         return [rollout]
 
     run(experiment, saved, on_iteration, state, iterate)
-    lanes.close()
+    experiment.close(lanes)
     return RecurrentSkills.empty(state.learner.stack, 0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlsh_mpi.algorithm.metrics import Clock, Tally, finished, iteration_metrics
+from mlsh_mpi.algorithm.saved_state import refuse_unfit_tensors
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration, groups_of, refuse_not_finite
@@ -52,6 +53,13 @@ class SharedPolicy:
         """The state of the policy and its optimiser, on rank 0; None on the others."""
         tensors = {name: values.clone() for name, values in self.learner.tensors.items()}
         return {"groups": self.groups, "primitives": tensors} if world.rank == 0 else None
+
+
+def refuse_unfit(saved: Checkpoint, experiment: Experiment, network: Network) -> None:
+    """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for one policy with this network."""
+    fresh = StackTrainer.of(Stack(1, network), experiment.config.primitive, experiment.job.world)
+    refuse_unfit_tensors(saved.state["primitives"], fresh.tensors, "primitives")
+    place(saved.state["groups"], experiment.config.sampling.workers, 1, 0)
 
 
 def run(

@@ -16,6 +16,7 @@ from mlsh_mpi import registry
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
+from mlsh_mpi.adaptation.saved_progress import refuse_unfit
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
 from mlsh_mpi.agents.shipped import RUNS
@@ -28,9 +29,11 @@ from mlsh_mpi.sampling.environment_check import checked_family
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
-from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.curves import CURVES
+from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
 from mlsh_mpi.tracking.run_names import experiment_name
-from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, open_on_all_ranks, parse_on_rank0
+from mlsh_mpi.tracking.same_run import identity
+from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
 """The folder in a test's folder for the best master of each task, each with the primitives."""
@@ -74,7 +77,8 @@ def adapt_job(current: Job, config: AdaptConfig, choice: EnvironmentChoice, fres
     )
     updates = config.run.iterations - 1
     path = world.bcast(default_folder(config) if world.rank == 0 else Path())
-    opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, "--updates")
+    kind = Kind("--updates", _leaves(method, adaptation_set), lambda saved: refuse_unfit(saved, learners))
+    opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, kind)
     if done:
         return path
     reporter = AdaptationReporter(config, adaptation_set, learners, opened) if opened else None
@@ -97,6 +101,13 @@ def adapt_job(current: Job, config: AdaptConfig, choice: EnvironmentChoice, fres
     if reporter is not None:
         reporter.finished(adaptation, forced, hierarchies)
     return path
+
+
+def _leaves(method: str, adaptation_set: AdaptationSet) -> list[str]:
+    """The files that a finished test leaves."""
+    labels = dict.fromkeys(map(adaptation_set.family.label, adaptation_set.tasks))
+    learned = [f"{HIERARCHIES}/{name}.pt" for name in file_names(list(labels))] if method == "master" else []
+    return [PICTURE, CURVES, *learned]
 
 
 def phi_of(config: AdaptConfig) -> Phi:
@@ -165,9 +176,10 @@ def run_of(config: AdaptConfig) -> Path:
     return source if source.is_dir() else source.parent if source.name in (PHI, BEST) else Path(RUNS, source.stem)
 
 
-def file_name(label: str) -> str:
-    """A task's label as a file name."""
-    return "".join(c if c.isalnum() or c in "=,.-" else "_" for c in label)[:80]
+def file_names(labels: Sequence[str]) -> list[str]:
+    """Labels of different tasks as different file names, without the suffix."""
+    plain = ["".join(c if c.isalnum() or c in "=,.-" else "_" for c in label)[:50] for label in labels]  # 200 bytes at most
+    return [f"{name}-{number}" if plain.count(name) > 1 else name for number, name in enumerate(plain)]
 
 
 def _forced_tasks(adaptation_set: AdaptationSet) -> tuple[Any, ...]:
@@ -178,11 +190,11 @@ def _forced_tasks(adaptation_set: AdaptationSet) -> tuple[Any, ...]:
 
 def _identity(config: AdaptConfig, adaptation_set: AdaptationSet) -> dict[str, dict[str, str]]:
     """What a checkpoint is valid for: the same tasks over the same phi."""
-    identity = run_folder.identity(adaptation_set.family, adaptation_set.job.library)
+    found = identity(adaptation_set.family, adaptation_set.job.library)
     labels = [adaptation_set.family.label(task) for task in adaptation_set.tasks]
     tasks = f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
-    identity["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
-    return identity
+    found["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
+    return found
 
 
 def _fingerprint(config: AdaptConfig) -> str:
@@ -218,19 +230,18 @@ class AdaptationReporter(RunReporter):
 
         if forced is not None:
             self.testing.close()
-        summary = self._tables.summarise(self.log.rows, adaptation, forced, self._adaptation_set.family, self.config)
+        family = self._adaptation_set.family
+        summary = self._tables.summarise(self.log.rows, self.log.totals, adaptation, forced, family, self.config)
         text = self._tables.curve_table(summary) + self._tables.tables(summary)
         curves = {name: values for name, values in adaptation.curves.items() if name != "divergence"}
-        tasks = [self._adaptation_set.family.label(task) for task in adaptation.tasks]
+        tasks = [family.label(task) for task in adaptation.tasks]
         with self.writing():
-            self.folder.write_json("adaptation.json", self._logs.jsonable({"tasks": tasks, "steps": adaptation.steps} | curves))
-            for hierarchy in hierarchies:
+            self.folder.write_json(CURVES, self._logs.jsonable({"tasks": tasks, "steps": adaptation.steps} | curves))
+            for name, hierarchy in zip(file_names([each.task for each in hierarchies]), hierarchies, strict=True):
                 (self.folder.path / HIERARCHIES).mkdir(exist_ok=True)
-                hierarchy.save(self.folder.path / HIERARCHIES / f"{file_name(hierarchy.task)}.pt")
+                hierarchy.save(self.folder.path / HIERARCHIES / f"{name}.pt")
         title = f"{experiment_name(self.config)}, {summary['method']}"
-        others = ", adaptation.json (each learner's curve)" + f", {HIERARCHIES}/ (what has mastered each task)" * bool(
-            hierarchies
-        )
+        others = f", {CURVES} (each learner's curve)" + f", {HIERARCHIES}/ (what has mastered each task)" * bool(hierarchies)
         self.finish(
             text,
             summary,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsh_mpi import files
 from mlsh_mpi.adaptation.fresh_masters import FreshMasters
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
@@ -28,6 +29,7 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.output import say
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
+from mlsh_mpi.sampling.lanes import fault_of_closing
 from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.run_names import experiment_name
@@ -129,7 +131,7 @@ def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequen
 
     films.write(path, frames(), lengths, fps or int(env.metadata.get("render_fps") or 20), drawn)
     bar.close()
-    env.close()
+    adaptation_set.family.maker.mention(fault_of_closing(env))
     for row in episodes:
         say(", ".join(f"{episode.title}: return {format_value(float(episode.reward.sum()))}" for episode in row))
     say(f"the film is {path}")
@@ -164,9 +166,10 @@ def _draw_paths(path: Path, adaptation_set: AdaptationSet, walks: Sequence[tuple
         )
         panels.append(Walks(name, places, primitives, *ground))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_paths(path, panels, title)
-    except (OSError, ValueError) as error:
+        with files.writing(f"--paths {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_paths(path, panels, title)
+    except ValueError as error:  # a suffix that matplotlib does not know
         raise UserError(f"--paths {path} cannot be written ({error})") from None
     say(f"the paths are in {path}")
 
@@ -207,7 +210,7 @@ def _refuse_without_pictures(adaptation_set: AdaptationSet, film: Film) -> None:
     except Exception as error:
         raise UserError(f"{adaptation_set.family.name} could not be drawn: it raised {as_words(error)}") from error
     finally:
-        env.close()
+        adaptation_set.family.maker.mention(fault_of_closing(env))
     if picture is None:
         raise UserError(f"{adaptation_set.family.name} draws no pictures: render() gave none")
 

@@ -183,7 +183,7 @@ def _scripted(
     trained = for_environment(primitives.phi.config, name)
     hierarchy = replace(trained.hierarchy, forming_iterations=0)
     run = replace(trained.run, folder=None, stop_when=None, time_limit=None, test_masters=masters or 1)
-    concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": Test(updates=updates)}
+    concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": Test(updates=updates), "shortened": ()}
     config = AdaptConfig(**concerns)
     config = cast(AdaptConfig, with_options(config, options))
     if name is not None:

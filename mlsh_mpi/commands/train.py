@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mlsh_mpi import registry
+from mlsh_mpi import files, registry
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.evaluation import Best, Evaluator
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
@@ -31,8 +31,10 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
 from mlsh_mpi.tracking.run_names import experiment_name
-from mlsh_mpi.tracking.session import IterationHook, OpenRun, RunReporter, Target, open_on_all_ranks, parse_on_rank0
+from mlsh_mpi.tracking.same_run import as_it_began, environment_source, identity, offset_of
+from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, Target, parse_on_rank0
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
@@ -80,17 +82,19 @@ def run_job(
     family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, choice)), current)
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
-        current.refuse_differences(run_folder.environment_source(family))
+        current.refuse_differences(environment_source(family))
     path = run_folder.default_folder(config)
-    opened, saved, done = open_on_all_ranks(
-        current, path, config, lambda: run_folder.identity(family, current.library), fresh, "--iterations"
-    )
+    found = Experiment(config, current, family)
+    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: registry.refuse_unfit(saved, found))
+    opened, saved, done = open_on_all_ranks(current, path, config, lambda: identity(family, current.library), fresh, kind)
     if done:
         return path
+    if saved:
+        config = as_it_began(path, saved.config, config)
     if saved and run_folder.stopped(saved, config):  # training has ended, and the job left during the test
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
     if saved:  # observations stay as they were, also where the first look of another job would see them a little differently
-        family = family.subtracting(run_folder.offset_of(saved.identity))
+        family = family.subtracting(offset_of(saved.identity))
     groups = groups_of(config, world, saved)
     world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a resumed run keeps its groups
     experiment = Experiment(config, current, family)
@@ -196,9 +200,8 @@ class TrainingReporter(RunReporter):
     def keep_best(self, best: Best) -> None:
         """Writes the best primitives so far, whole or not at all."""
         with self.writing():
-            unfinished = self.folder.path / f".{BEST}.tmp"
-            torch.save({**best.phi, "evaluation": {"iteration": best.iteration, "return": best.value}}, unfinished)
-            unfinished.replace(self.folder.path / BEST)
+            evaluated = {"evaluation": {"iteration": best.iteration, "return": best.value}}
+            files.save_tensors(self.folder.path / BEST, {**best.phi, **evaluated})
 
     def trained(self, skills: Skills, best: Best | None) -> None:
         """Closes the log, saves phi, and starts the progress bar of the test."""
@@ -219,7 +222,7 @@ class TrainingReporter(RunReporter):
 
         self._test.close()
         config, family = self.config, self._family
-        summary = self._tables.summarise(self.log.rows, adaptation, forced, family, config)
+        summary = self._tables.summarise(self.log.rows, self.log.totals, adaptation, forced, family, config)
         if self._best is not None:
             summary["evaluation"] = {"iteration": self._best.iteration, "return": self._best.value}
         shown_skills = skills if methods.supports_forcing(config) else None

@@ -15,6 +15,9 @@ import numpy as np
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 
+FIRST = ("forming_iterations", "uniform_iterations")
+"""Settings of the hierarchy that say how many of the first iterations are special: less than all."""
+
 
 def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     """The configuration with some settings replaced: ``{"iterations": 30, "primitive_lam": 0.9, "master": {"memory": 5}}``.
@@ -61,11 +64,27 @@ def fitted(config: Config, default: Config) -> Config:
         default: the preset that it was made from.
     """
     iterations, shorter = config.run.iterations, {}
-    for name in ("forming_iterations", "uniform_iterations"):
+    asked = {name: first_iterations(dataclasses.asdict(config), name) for name in FIRST}
+    for name in FIRST:
         first = getattr(config.hierarchy, name)
-        if first == getattr(default.hierarchy, name) and first >= iterations:
+        if first != getattr(default.hierarchy, name):  # set by hand
+            asked[name] = first
+        elif first >= iterations:
             shorter[name] = first * iterations // default.run.iterations
-    return dataclasses.replace(config, hierarchy=dataclasses.replace(config.hierarchy, **shorter))
+    return with_first_iterations(config, shorter, asked)
+
+
+def first_iterations(config: Mapping[str, Any], name: str) -> Any:
+    """What was asked for of one of :data:`FIRST`, given a configuration as plain values; it may last less."""
+    asked = dict(text.split("=", 1) for text in config.get("shortened", ()))
+    return int(asked[name]) if name in asked else config.get("hierarchy", {}).get(name)
+
+
+def with_first_iterations(config: Config, lengths: Mapping[str, Any], asked: Mapping[str, int]) -> Config:
+    """The configuration in which some of :data:`FIRST` last as long as this, where something else was asked for."""
+    hierarchy = dataclasses.replace(config.hierarchy, **lengths)
+    shortened = tuple(f"{name}={asked[name]}" for name in FIRST if getattr(hierarchy, name) != asked[name])
+    return dataclasses.replace(config, hierarchy=hierarchy, shortened=shortened)
 
 
 def _owner(concerns: Mapping[str, Any], name: str) -> str:

@@ -28,6 +28,8 @@ flat = tyro.conf.arg(name="")
 """Options of a nested concern appear without its name: --groups, not --sampling.groups."""
 FOLDER_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,100}")
 """What may be part of a run folder's name."""
+SHORTENED = re.compile(r"(forming|uniform)_iterations=\d{1,9}")
+"""What :attr:`Config.shortened` may hold."""
 PREFIXED = ("master", "primitive")
 """Concerns whose options keep its name, because both have the same options: --master.learning-rate."""
 
@@ -236,6 +238,8 @@ class Config:
     run: Annotated[Run, flat] = field(default_factory=Run)
     master: MasterPPO = field(default_factory=MasterPPO)
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
+    shortened: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """What was asked for of the hierarchy's first iterations, where --iterations has made it less: forming_iterations=72."""
 
     def check_values(self) -> None:
         """Refuses values that would be wrong in any environment.
@@ -245,6 +249,8 @@ class Config:
         """
         if not FOLDER_NAME.fullmatch(self.preset):
             raise UserError(f"a preset's name becomes that of a folder, so it must not hold a path, but is {self.preset!r}")
+        if not all(SHORTENED.fullmatch(text) for text in self.shortened):
+            raise UserError(f"shortened must name first iterations, as in forming_iterations=72, but is {self.shortened}")
         for name, concern in vars(self).items():
             if dataclasses.is_dataclass(concern):
                 check_bounds(concern, f"{name}." if name in PREFIXED else "")

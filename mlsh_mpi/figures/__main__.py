@@ -17,6 +17,7 @@ from typing import Annotated
 
 import tyro
 
+from mlsh_mpi import files
 from mlsh_mpi.agents.shipped import is_checkout, paper_folder
 from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
@@ -72,8 +73,9 @@ def _home() -> Path:
     for source in HOME.rglob("*"):
         copy = OWN / source.relative_to(HOME)
         if source.is_file() and source.suffix in (".csv", ".txt", ".json") and not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(source.read_bytes())
+            with files.writing(copy):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                files.save_bytes(copy, source.read_bytes())
     return OWN
 
 
@@ -95,7 +97,8 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     runner.make(stages, name)
     cost |= {run.name: (round(runner.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
-    file.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    with files.writing(file):
+        files.save_text(file, f"{{\n{lines}\n}}\n")
     return wanted
 
 
@@ -112,8 +115,9 @@ def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
             except UserError as error:
                 warn(f"mlsh_mpi: left out: {error}")
         if new:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_points(file, renewed(curves, new))
+            with files.writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_points(file, renewed(curves, new))
             curves = read_points(file)  # as it is rounded there, so that it is drawn the same again
     if not curves:
         raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
@@ -121,7 +125,10 @@ def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
         figure = draw_table(shown, curves)
     else:
         figure = draw_figure(shown, curves, digitised(home / "paper-curves.csv", shown.panel))
-    for file in write(figure, home / name / f"{name}.png", pdf):
+    picture = home / name / f"{name}.png"
+    with files.writing(picture):
+        drawn = write(figure, picture, pdf)
+    for file in drawn:
         say(f"drawn: {os.path.relpath(file)}")
 
 

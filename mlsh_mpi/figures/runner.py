@@ -17,7 +17,8 @@ from pathlib import Path
 
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking.curves import run_name
-from mlsh_mpi.tracking.logs import Bar, read_rows
+from mlsh_mpi.tracking.logs import Bar
+from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 SPEED = "speed/steps_per_cpu_second"
@@ -89,11 +90,11 @@ def read_commands(folder: Path) -> list[list[Command]]:
 
 def cpu_seconds(folder: Path) -> float:
     """CPU-seconds that a run has taken so far, over all ranks; its wall time if no speed was logged."""
-    rows, seconds, before = read_rows(folder / "metrics.jsonl"), 0.0, 0.0
+    rows, seconds, before = read_rows(folder / METRICS), 0.0, 0.0
     for row in rows:
         seconds += (row["environment_steps"] - before) / row.get(SPEED, float("inf"))
         before = row["environment_steps"]
-    return seconds or (rows[-1]["seconds"] if rows else 0.0)
+    return seconds or (rows[-1].get("seconds", 0.0) if rows else 0.0)
 
 
 def speed_here(command: Command) -> float:
@@ -110,7 +111,7 @@ def speed_here(command: Command) -> float:
         if short.start(1).wait() != 0:
             said = short.log.read_text(encoding="utf-8")[-2000:]
             raise UserError(f"{' '.join(command.arguments)} does not run:\n{said}")
-        return max(row[SPEED] for row in read_rows(short.folder / "metrics.jsonl"))
+        return max(row[SPEED] for row in read_rows(short.folder / METRICS))
 
 
 def make(stages: Sequence[Sequence[Command]], title: str) -> None:

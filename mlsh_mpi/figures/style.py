@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from mlsh_mpi.figures.paper import Series
+from mlsh_mpi.files import whole
 
 COLOURS = {
     "ours": "#0072B2",
@@ -131,5 +132,6 @@ def write(figure: Figure, picture: Path, pdf: bool) -> list[Path]:
     files = [picture, picture.with_suffix(".pdf")] if pdf else [picture]
     with matplotlib.rc_context(RC):
         for file in files:
-            figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)  # equal figures, equal files
+            with whole(file) as unfinished:  # equal figures, equal files
+                figure.savefig(unfinished, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
     return files

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.reporting.drawing import figure_in, legend_label
 
 
 def draw_adaptation(path: Path, summary: Any, title: str) -> None:
@@ -20,9 +21,13 @@ def draw_adaptation(path: Path, summary: Any, title: str) -> None:
         summary: the test's summary, from :func:`mlsh_mpi.reporting.tables.summarise`.
         title: title of the plot.
     """
+    with figure_in(path, width=9.2, height=4.4, dpi=110) as figure:
+        figure.suptitle(title)
+        _draw(figure, summary)
+
+
+def _draw(figure: Figure, summary: Any) -> None:
     tasks = summary["tasks"]
-    figure = Figure(figsize=(9.2, 4.4), layout="constrained")
-    figure.suptitle(title)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, curve, name in zip(
         axes, ("curve", "curve_unexplored"), ("exploring, as they learn", "exploration off"), strict=True
@@ -30,7 +35,7 @@ def draw_adaptation(path: Path, summary: Any, title: str) -> None:
         few = tasks if 1 < len(tasks) <= len(COLOURS) else {}
         for colour, (label, task) in zip(COLOURS, few.items(), strict=False):
             found = task[curve]
-            axis.plot(found["updates"], found["mean"], color=colour, lw=1.2, label=label)
+            axis.plot(found["updates"], found["mean"], color=colour, lw=1.2, label=legend_label(label))
             axis.fill_between(found["updates"], *np.transpose(found["band"]), color=colour, alpha=0.18, lw=0)
         whole = {"updates": range(len(summary["curve"])), "mean": summary["curve"], "band": summary["band"]}
         whole = summary[curve] if curve == "curve_unexplored" else whole
@@ -44,4 +49,3 @@ def draw_adaptation(path: Path, summary: Any, title: str) -> None:
         above.tick_params(labelsize=8)
     axes[0].set_ylabel("return of an episode")
     axes[0].legend(fontsize=8, title=f"{summary['masters']} learners, 95 % bands", title_fontsize=8)
-    figure.savefig(path, dpi=110)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
@@ -18,6 +17,7 @@ from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
 from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.reporting.drawing import figure_in
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -32,7 +32,7 @@ def draw(
 
     Args:
         path: file to write.
-        rows: metrics of each iteration.
+        rows: metrics of each iteration; some or all may have been lost.
         forced: returns of each primitive alone; may have no tasks.
         family: the environment's task family; with a `survey` primitives are drawn as arrows, else their returns as colours.
         skills: the trained primitives; None if they cannot act alone.
@@ -40,16 +40,15 @@ def draw(
     """
     surveyed = skills is not None and family.attribute("survey") is not None
     panels = 1 + (skills.primitives.n if surveyed and skills else int(forced.returns.size > 0))
-    figure = Figure(figsize=(1.0 + 4.2 * panels, 4.4), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)
-    figure.suptitle(title)
-    _curve(axes[0, 0], rows)
-    if surveyed and skills:
-        for k, axis in enumerate(axes[0, 1:]):
-            _arrows(axis, k, family, skills)
-    elif forced.returns.size:
-        _matrix(axes[0, 1], forced)
-    figure.savefig(path, dpi=110)
+    with figure_in(path, width=1.0 + 4.2 * panels, height=4.4, dpi=110) as figure:
+        axes = figure.subplots(1, panels, squeeze=False)
+        figure.suptitle(title)
+        _curve(axes[0, 0], rows)
+        if surveyed and skills:
+            for k, axis in enumerate(axes[0, 1:]):
+                _arrows(axis, k, family, skills)
+        elif forced.returns.size:
+            _matrix(axes[0, 1], forced)
 
 
 def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
@@ -74,7 +73,8 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
         )
     axis.set(xlabel="environment steps (millions)", ylabel="return of an episode")
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    axis.legend(fontsize=8, loc="best")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, loc="best")
 
 
 def _arrows(axis: Axes, k: int, family: TaskFamily, skills: Skills) -> None:

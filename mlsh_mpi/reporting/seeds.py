@@ -17,9 +17,11 @@ import tyro
 from matplotlib.figure import Figure
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi import files
 from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error
 from mlsh_mpi.output import say, warn
+from mlsh_mpi.reporting.drawing import figure_in, legend_label
 from mlsh_mpi.tracking.curves import LEARNING, series_of, training_curves
 from mlsh_mpi.tracking.run_folder import SUMMARY
 from mlsh_mpi.tracking.statistics import band
@@ -48,7 +50,7 @@ class Run:
         curves = {metric: points[:, 1:] for metric, points in training_curves(folder).items()}
         try:
             test = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["curve"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged
             test = []
         return cls(series_of(folder.resolve().name)[0], curves, np.array(test, float))
 
@@ -60,11 +62,15 @@ def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
         path: file to write; its suffix gives the format, such as .png or .pdf.
         runs: at least one run.
     """
-    figure = Figure(figsize=(9.2, 4.0), layout="constrained")
+    with figure_in(path, width=9.2, height=4.0, dpi=110) as figure:
+        _draw(figure, runs)
+
+
+def _draw(figure: Figure, runs: Sequence[Run]) -> None:
     learning, test = figure.subplots(1, 2)
     for index, name in enumerate(dict.fromkeys(run.name for run in runs)):
         colour, together = COLOURS[index % len(COLOURS)], [run for run in runs if run.name == name]
-        label = f"{name}, {len(together)} run{'s' if len(together) > 1 else ''}"
+        label = f"{legend_label(name)}, {len(together)} run{'s' if len(together) > 1 else ''}"
         metric = next(metric for metric in LEARNING if metric == LEARNING[-1] or all(metric in run.curves for run in together))
         curves = [run.curves[metric] for run in together if metric in run.curves]
         for steps, values in (curve.T for curve in curves):
@@ -74,13 +80,13 @@ def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
         _mean_and_band(learning, common / 1e6, [np.interp(common, *curve.T) for curve in curves], colour, label)
         tested = [run.test for run in together if run.test.size]
         updates = min((curve.size for curve in tested), default=0)
-        _mean_and_band(test, np.arange(updates), [curve[:updates] for curve in tested], colour, f"{name}, {len(tested)} tested")
+        label = f"{legend_label(name)}, {len(tested)} tested"
+        _mean_and_band(test, np.arange(updates), [curve[:updates] for curve in tested], colour, label)
     learning.set(title="training", xlabel="environment steps (millions)", ylabel="return of an episode")
     test.set(title="fresh masters afterwards", xlabel="updates")
     for axis in (learning, test):
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, title="mean, 95 % bands", title_fontsize=8)
-    figure.savefig(path, dpi=110)
 
 
 def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label: str) -> None:
@@ -110,9 +116,10 @@ def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path
     if not found:
         raise UserError(mistakes[0])
     try:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        draw_seeds(picture, found)
-    except (OSError, ValueError) as error:
+        with files.writing(f"--picture {picture}"):
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            draw_seeds(picture, found)
+    except ValueError as error:
         raise UserError(f"--picture {picture} cannot be written: {error}") from None
     say(f"{len(found)} runs are in {picture}")
     for mistake in mistakes:

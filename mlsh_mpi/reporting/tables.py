@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,18 @@ def _listed(lines: dict[str, str]) -> str:
 
 
 def summarise(
-    rows: Sequence[dict[str, float]], adaptation: Adaptation, forced: ForcedReturns | None, family: TaskFamily, config: Config
+    rows: Sequence[dict[str, float]],
+    totals: Mapping[str, float | None],
+    adaptation: Adaptation,
+    forced: ForcedReturns | None,
+    family: TaskFamily,
+    config: Config,
 ) -> Any:
     """Everything that the final tables say, as a JSON value.
 
     Args:
-        rows: the rows of the log.
+        rows: the rows of the log; some or all may have been lost.
+        totals: iterations, environment steps and seconds of the run.
         adaptation: results of the learners.
         forced: returns of each primitive alone, on all tasks or on some; None if they were not measured.
         family: the environment's task family.
@@ -121,12 +127,11 @@ def summarise(
     reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
     listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
     diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
+    last = rows[-1] if rows else {}
     return jsonable(
         {
-            "iterations": int(rows[-1]["iteration"]),
-            "environment_steps": rows[-1]["environment_steps"],
-            "info": {name.removeprefix("info/"): value for name, value in rows[-1].items() if name.startswith("info/")},
-            "seconds": rows[-1]["seconds"],
+            **totals,
+            "info": {name.removeprefix("info/"): value for name, value in last.items() if name.startswith("info/")},
             "method": methods.DESCRIPTIONS[methods.method_of(config)],
             "updates": len(adaptation.returns) - 1,
             "steps_per_update": adaptation.steps,
@@ -139,18 +144,21 @@ def summarise(
             "tasks": tasks,
             "separated": separation(listed),
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
-            **_costs(rows[len(rows) // 5 :]),
+            **_mean_costs(rows),
         }
     )
 
 
-def _costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Shares of time, communication and speed over these iterations."""
+def _mean_costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Means over the iterations but for the first, which are slower; empty if nothing is left of the log."""
+    late = rows[len(rows) // 5 :]
+    speeds = {name: _median(late, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")}
+    if not late:
+        return {"time_shares": {}, "communication": {}} | speeds
     return {
-        "time_shares": {name: float(np.mean([row[f"time/{name}"] for row in rows])) for name in TIMES},
-        "communication": {name: np.mean([row[f"communication/{name}"] for row in rows]) for name in COMMUNICATION},
-        **{name: _median(rows, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")},
-    }
+        "time_shares": {name: np.mean([row[f"time/{name}"] for row in late]) for name in TIMES},
+        "communication": {name: np.mean([row[f"communication/{name}"] for row in late]) for name in COMMUNICATION},
+    } | speeds
 
 
 def _median(rows: Sequence[dict[str, float]], name: str) -> float | None:
@@ -187,7 +195,7 @@ def separation(matrix: Array) -> float | None:
 def tables(summary: Any, width: int = 110) -> str:
     """The final tables as plain text."""
     text = io.StringIO()
-    console = Console(file=text, width=width, force_jupyter=False)
+    console = _literal_console(text, width)
     console.print(_of_tasks(summary))
     if any("forced" in task for task in summary["tasks"].values()):
         console.print(_of_primitives(summary))
@@ -200,23 +208,33 @@ def tables(summary: Any, width: int = 110) -> str:
         told = f"{diagnostics['information']:.2f} of at most {diagnostics['most_information']:.2f} nats"
         console.print(f"what the choice of a primitive tells of the task: {told}")
         for sentence in diagnostics["verdict"]:
-            console.print(f"WARNING: {sentence}", highlight=False)
+            console.print(f"WARNING: {sentence}")
     if "evaluation" in summary:
         best = summary["evaluation"]
         reached = f"{format_value(best['return'])} after iteration {best['iteration']:,}"
-        console.print(f"best evaluation during training: {reached}, kept as best.pt", highlight=False)
+        console.print(f"best evaluation during training: {reached}, kept as best.pt")
     if summary["info"]:
         numbers = ", ".join(f"{name} {format_value(value)}" for name, value in summary["info"].items())
-        console.print(f"info at the end of an episode, in the last iteration: {numbers}", markup=False, highlight=False)
+        console.print(f"info at the end of an episode, in the last iteration: {numbers}")
+    for line in _costs(summary):
+        console.print(line)
+    return text.getvalue()
+
+
+def _costs(summary: Any) -> Iterator[str]:
+    """What the run has taken, as far as its log says."""
+    steps, spent = f"{summary['environment_steps']:,} environment steps", summary["communication"]
+    if not spent:
+        yield steps
+        return
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["time_shares"].items())
-    console.print(f"time: {shares} (communication includes waiting)")
-    spent = summary["communication"]
-    console.print(
+    yield f"time: {shares} (communication includes waiting)"
+    yield (
         f"communication of a rank in an iteration: {spent['calls']:.0f} sums and broadcasts of {spent['bytes'] / 1e6:.2f} MB "
         f"in all, {spent['milliseconds']:.1f} ms with waiting"
     )
-    console.print(f"{summary['environment_steps']:,} environment steps in {summary['seconds']:.0f} s{_speeds(summary)}")
-    return text.getvalue()
+    steps += "" if summary["seconds"] is None else f" in {summary['seconds']:.0f} s"
+    yield f"{steps}{_speeds(summary)}"
 
 
 def _speeds(summary: Any) -> str:
@@ -273,8 +291,13 @@ def curve_table(summary: Any, width: int = 110) -> str:
             mean, (low, high) = looked[update]
             cells += [format_value(mean), f"{format_value(low)} to {format_value(high)}"]
         table.add_row(*cells)
-    Console(file=text, width=width, force_jupyter=False).print(table)
+    _literal_console(text, width).print(table)
     return text.getvalue()
+
+
+def _literal_console(file: io.StringIO, width: int) -> Console:
+    """A console that shows text as it is: a task may be called [left] or :star:."""
+    return Console(file=file, width=width, force_jupyter=False, markup=False, emoji=False, highlight=False)
 
 
 def _shares(usage: Sequence[float]) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
+from mlsh_mpi.reporting.drawing import figure_in
 
 Array = np.ndarray[Any, np.dtype[Any]]
 COLUMNS = 5
@@ -45,14 +45,13 @@ def draw_paths(path: Path, panels: Sequence[Walks], title: str) -> None:
     """
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.2 * columns + 0.4, 3.4 * rows + 0.6), layout="constrained")
-    figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axis, panel in zip(axes, panels, strict=False):
-        _draw_panel(axis, panel)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    figure.savefig(path, dpi=100)
+    with figure_in(path, width=3.2 * columns + 0.4, height=3.4 * rows + 0.6, dpi=100) as figure:
+        figure.suptitle(title)
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axis, panel in zip(axes, panels, strict=False):
+            _draw_panel(axis, panel)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
 
 
 def _draw_panel(axis: Axes, panel: Walks) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mlsh_envs.window import primitive_colour
+from mlsh_mpi import files
 from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -103,18 +104,17 @@ def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int,
     if path.suffix not in FORMATS:
         raise UserError(f"--video {path} must end in {', '.join(FORMATS)}")
     how: dict[str, Any] = {"fps": fps, "macro_block_size": 2} if path.suffix == ".mp4" else {"duration": 1000 / fps, "loop": 0}
-    try:
+    with files.writing(f"--video {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".png":
-            imageio.imwrite(path, _stills(frames, lengths, advance))
-            return
-        writer: Any
-        with imageio.get_writer(path, **how) as writer:
-            for frame in frames:
-                writer.append_data(frame)
-                advance()
-    except OSError as error:
-        raise UserError(f"--video {path} cannot be written ({error.strerror or error})") from None
+        with files.whole(path) as unfinished:
+            if path.suffix == ".png":
+                imageio.imwrite(unfinished, _stills(frames, lengths, advance))
+                return
+            writer: Any
+            with imageio.get_writer(unfinished, **how) as writer:
+                for frame in frames:
+                    writer.append_data(frame)
+                    advance()
 
 
 def _stills(frames: Iterator[Array], lengths: Sequence[int], advance: Callable[[], None]) -> Array:

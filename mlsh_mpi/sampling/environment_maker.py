@@ -17,6 +17,7 @@ import numpy as np
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
+from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import mujoco_warnings
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, refuse_other_than_environments
@@ -50,6 +51,7 @@ class EnvironmentMaker:
         self.left_aside = ""
         """Why a vector form that the environment has is not used, once :meth:`vector` has been called."""
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
+        self._mentioned = False
         self.offset: np.ndarray[Any, np.dtype[Any]] | None = None
         """(observation,) that lanes subtract from observations: see :attr:`Interface.offset`."""
 
@@ -74,6 +76,12 @@ class EnvironmentMaker:
             if ":" in config.env:
                 refuse_other_than_environments(config.env, env)
         return cls(env, config.episode_length, config.primitive_columns, config.env_settings)
+
+    def mention(self, fault: str) -> None:
+        """Says, once, what went wrong when an environment was closed; nothing if `fault` is empty."""
+        if fault and not self._mentioned:
+            self._mentioned = True
+            warn(f"mlsh_mpi: {self.name} {fault} when it was closed, after its work was done: mend its close()")
 
     @property
     def name(self) -> str:

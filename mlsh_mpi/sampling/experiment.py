@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job
+from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
@@ -17,3 +18,13 @@ class Experiment:
     """The run's configuration, checked against the environment."""
     job: Job
     family: TaskFamily
+
+    def close(self, lanes: Lanes) -> None:
+        """Closes lanes that are no longer needed. Every rank must call it. What goes wrong on any of them ends nothing, but is
+        mentioned once."""
+        self.job.watch.enter(lambda: f"{self.family.name} to close")
+        fault = lanes.close()
+        self.job.watch.leave()
+        faults = [found for found in self.job.world.allgather(fault) if found]
+        if faults and self.job.world.rank == 0:
+            self.family.maker.mention(faults[0])

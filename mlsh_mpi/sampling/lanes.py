@@ -110,9 +110,9 @@ class Lanes:
         """The lane that is being stepped or reset; None if all are stepped as one array."""
         return getattr(self._vector, "lane", None)
 
-    def close(self) -> None:
-        """Closes the environments."""
-        self._vector.close()
+    def close(self) -> str:
+        """Closes the environments. Returns what went wrong, in words; empty if nothing did."""
+        return fault_of_closing(self._vector)
 
     def _observed(self, observation: Any) -> Array:
         found = np.asarray(observation)
@@ -198,9 +198,21 @@ class SequentialVectorEnv:
             raise LaneFault(self.lane, f"raised {as_words(error)}") from error
 
     def close(self) -> None:
-        """Closes every environment."""
-        for env in self.envs:
-            env.close()
+        """Closes every environment, also after one that fails."""
+        with contextlib.ExitStack() as stack:
+            for env in self.envs:
+                stack.callback(env.close)
+
+
+def fault_of_closing(env: Any) -> str:
+    """Closes an environment. Returns what went wrong, in words; empty if nothing did: cleaning up never ends a job."""
+    try:
+        env.close()
+    except Interrupted:
+        raise
+    except BaseException as error:  # including a viewer that calls sys.exit()
+        return f"raised {as_words(error)}"
+    return ""
 
 
 def _unpack(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:

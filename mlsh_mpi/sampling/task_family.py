@@ -125,7 +125,9 @@ class TaskFamily(Interface):
         return [self.label(task) for task in tasks] if self.tasks else []
 
     def label(self, task: Any) -> str:
-        """A task as short text, for tables and metric names: ``goal=1``, or its JSON form."""
+        """A task as short text, for tables and metric names: ``goal=1``, or its JSON form. It is one line of what can be printed:
+        line breaks, escape sequences and the like are written as Python escapes them."""
         to_json = self.attribute("task_to_json")
         value = task if to_json is None else to_json(task)
-        return ",".join(f"{k}={v}" for k, v in value.items()) or "only" if isinstance(value, dict) else str(value)
+        text = ",".join(f"{k}={v}" for k, v in value.items()) or "only" if isinstance(value, dict) else str(value)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,8 +6,6 @@ fails that check, and the one before it is used instead.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -16,7 +14,8 @@ from typing import Any
 
 import torch
 
-from mlsh_mpi.errors import UserError
+from mlsh_mpi import files
+from mlsh_mpi.errors import UserError, as_words
 
 FORMAT, VERSION = "mlsh_mpi checkpoint", 1
 KEPT = 3
@@ -37,29 +36,20 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"iteration-{iteration:08}.pt"
-    unfinished = folder / f".{path.name}.tmp"
-    try:
-        with unfinished.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, "iteration": iteration} | state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise error if isinstance(error, OSError) else OSError(*_reason(error)) from error
-    _sync(folder)
-    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".*.tmp")):  # left by killed writers
+    files.save_tensors(path, {"format": FORMAT, "version": VERSION, "iteration": iteration} | state)
+    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".iteration-*.pt.tmp")):  # of earlier versions
         old.unlink(missing_ok=True)
+    files.remove_unfinished(folder)
     return path
 
 
-def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a folder; None if it holds none at all.
+def newest(folder: Path, tell: Callable[[str], None], usable: Callable[[dict[str, Any]], Any] = dict) -> Any:
+    """The newest checkpoint of a folder that can be used; None if it holds none at all.
 
     Args:
         folder: the folder of checkpoints, which need not exist.
         tell: called with a sentence for each file that cannot be used.
+        usable: given the contents of a whole file, returns what is made of them, or raises an exception if they will not do.
 
     Raises:
         UserError: there are checkpoints, but none of them can be used.
@@ -68,13 +58,14 @@ def newest(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
     for iteration, path in reversed(_files(folder)):
         try:
             state = load(path)
-            if state["iteration"] != iteration:
-                raise UserError(f"it holds iteration {state['iteration']}")
+            if state.get("iteration") != iteration:
+                raise UserError(f"it holds iteration {state.get('iteration')}")
+            return usable(state)
         except UserError as error:
             faults.append(f"{path} cannot be used: {error}")
-            tell(faults[-1])
-        else:
-            return state
+        except Exception as error:  # contents of another kind can raise anything
+            faults.append(f"{path} cannot be used: it does not hold what it should ({as_words(error)})")
+        tell(faults[-1])
     if faults:
         raise UserError(
             f"no checkpoint in {folder} can be used ({faults[0]}): put a whole one back, or add --fresh to move the run aside "
@@ -112,20 +103,3 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
     """Checkpoints with their iterations, oldest first."""
     found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
     return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _sync(folder: Path) -> None:
-    """Makes a rename in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: RuntimeError) -> tuple[int, str]:
-    """Number and text of the operating system's error behind torch's."""
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return cause.errno, str(cause.strerror)
-    return 0, str(error).splitlines()[0]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlsh_mpi import files
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.tracking.logs import read_rows
+from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LEARNING = ("return/adapted", "return/mean")
 """Metrics for a training curve: it shows the first of these that was logged."""
+CURVES = "adaptation.json"
+"""The file of a test with each learner's curves."""
 COLUMNS = ("series", "seed", "task", "iteration", "environment_steps", "return")
 
 
@@ -53,7 +58,7 @@ def training_curves(folder: Path) -> dict[str, Array]:
     Raises:
         UserError: there is no run in the folder, or it has not logged a return yet.
     """
-    rows = read_rows(folder / "metrics.jsonl")
+    rows = read_rows(folder / METRICS)
     curves = {}
     for metric in LEARNING:
         if found := [(row["iteration"], row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
@@ -76,10 +81,9 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
     series, seed = series_of(run_name(folder))
-    test = folder / "adaptation.json"
-    if not test.exists():
+    found = _test_in(folder, "tasks", "steps", "returns")
+    if found is None:
         return [Curve(series, seed, "", _averaged(next(iter(training_curves(folder).values())), averaged(series)))]
-    found = json.loads(test.read_text(encoding="utf-8"))
     returns, tasks = np.array(found["returns"], float), np.array(found["tasks"])  # (updates + 1, learners), (learners,)
     updates = np.arange(len(returns))
     return [
@@ -97,11 +101,10 @@ def read_last(folder: Path) -> list[Curve]:
     """
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
-    test = folder / "adaptation.json"
-    if not test.exists():
+    found = _test_in(folder, "tasks", "steps", "returns", "unexplored")
+    if found is None:
         return []
     series, seed = series_of(run_name(folder))
-    found = json.loads(test.read_text(encoding="utf-8"))
     returns, quiet = (np.array(found[name][-1], float) for name in ("returns", "unexplored"))
     updates = len(found["returns"]) - 1
     values = np.where(np.isnan(quiet), returns, quiet).tolist()
@@ -109,6 +112,22 @@ def read_last(folder: Path) -> list[Curve]:
         Curve(series, seed, f"{task}, learner {learner}", np.array([[updates, updates * found["steps"], value]]))
         for learner, (task, value) in enumerate(zip(found["tasks"], values, strict=True))
     ]
+
+
+def _test_in(folder: Path, *names: str) -> dict[str, Any] | None:
+    """The curves of each learner of a test, which have these names; None for a training run.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / CURVES
+    if not path.exists():
+        return None
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and set(names) <= found.keys():
+            return found
+    raise UserError(f"{path} cannot be read: remove it and start the test again, which makes it anew")
 
 
 def _averaged(points: Array, every: int) -> Array:
@@ -121,26 +140,38 @@ def _averaged(points: Array, every: int) -> Array:
 
 
 def read_points(path: Path) -> list[Curve]:
-    """The inverse of :func:`write_points`; empty if there is no such file."""
+    """The inverse of :func:`write_points`; empty if there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if not path.exists():
         return []
     curves: dict[tuple[str, int, str], list[tuple[float, ...]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            points = curves.setdefault((row["series"], int(row["seed"]), row["task"]), [])
-            points.append(tuple(float(row[name]) for name in COLUMNS[3:]))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                points = curves.setdefault((row["series"], int(row["seed"]), row["task"]), [])
+                points.append(tuple(float(row[name]) for name in COLUMNS[3:]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} cannot be read as curves: put the file back as it was, or remove it and add --runs") from None
     return [Curve(*key, np.array(points)) for key, points in curves.items()]
 
 
 def write_points(path: Path, curves: Iterable[Curve]) -> None:
-    """Writes curves as CSV, sorted by series, seed and task."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):
-            for iteration, steps, value in curve.points.tolist():
-                shown = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-                writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", shown))
+    """Writes curves as CSV, sorted by series, seed and task.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for curve in sorted(curves, key=lambda curve: (curve.series, curve.seed, curve.task)):
+        for iteration, steps, value in curve.points.tolist():
+            shown = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+            writer.writerow((curve.series, curve.seed, curve.task, f"{iteration:.0f}", f"{steps:.0f}", shown))
+    files.save_text(path, text.getvalue())
 
 
 def renewed(old: Sequence[Curve], new: Sequence[Curve]) -> list[Curve]:

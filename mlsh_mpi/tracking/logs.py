@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
 import os
 import threading
 import time
@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from mlsh_mpi import files
 from mlsh_mpi.algorithm.metrics import format_value, plain
 from mlsh_mpi.mpi import launchers
-from mlsh_mpi.output import say
+from mlsh_mpi.output import say, warn
+from mlsh_mpi.tracking.metrics_file import METRICS, line_of, read_rows
 
 COLUMNS = {
     "return": "return/mean",
@@ -45,18 +47,19 @@ class Log:
     def __init__(self, folder: Path, title: str, iterations: int, steps: int, done: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # only rank 0 pays for importing it
 
-        self._iterations, self._steps, self._first = iterations, steps, done
-        path = folder / "metrics.jsonl"
+        self._iterations, self._steps, self._first, self._last = iterations, steps, done, done
+        path = folder / METRICS
         self.rows = [row for row in read_rows(path) if row["iteration"] <= done]
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-        unfinished.replace(path)
+        if len(self.rows) < done:
+            warn(f"mlsh_mpi: {path} lacks {done - len(self.rows)} of {done} iterations: plots and tables show the others")
+        files.save_text(path, "".join(map(line_of, self.rows)))
         self._file = path.open("a", buffering=1, encoding="utf-8")
+        _ignore_reraised()
         again = any(folder.glob("events.out.tfevents.*"))
         self._events = SummaryWriter(str(folder), purge_step=done * steps + 1 if again else None)
-        self._hook, threading.excepthook = threading.excepthook, self._ignore_reraised
         self.progress = Bar(title, iterations, done)
-        self._earlier = self.rows[-1]["seconds"] if self.rows else 0.0
+        self._earlier = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
+        self._knows_time = done == 0 or any(row["iteration"] == done for row in self.rows)
         self._started = time.perf_counter()
 
     def settings(self, config: Mapping[str, Any]) -> None:
@@ -64,6 +67,12 @@ class Log:
         rows = {f"{name}.{key}": item for name, part in config.items() if isinstance(part, dict) for key, item in part.items()}
         lines = [f"| {name} | {_as_code(value)} |" for name, value in rows.items()]
         self._events.add_text("settings", "\n".join(("| setting | value |", "|---|---|", *lines)), self._first * self._steps)
+
+    @property
+    def totals(self) -> dict[str, float | None]:
+        """Iterations and environment steps of the whole run, whatever is left of its log; its seconds, None if they are lost."""
+        seconds = self.rows[-1].get("seconds") if self.rows and self._knows_time else None
+        return {"iterations": self._last, "environment_steps": self._last * self._steps, "seconds": seconds}
 
     def iteration(self, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of one iteration; "iteration" counts from 1."""
@@ -75,7 +84,8 @@ class Log:
         }
         row |= plain(metrics) | {"iteration": iteration, "seconds": round(seconds, 3)}
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
+        self._last = iteration
+        self._file.write(line_of(row))
         for name, value in row.items():
             self._events.add_scalar(name if "/" in name else f"progress/{name}", value, row["environment_steps"])
         self.progress.advance(self._line(row), _shown(row))
@@ -90,12 +100,6 @@ class Log:
         self.progress.close()
         self._file.close()
         self._events.close()
-        threading.excepthook = self._hook
-
-    def _ignore_reraised(self, failed: threading.ExceptHookArgs) -> None:
-        """Keeps TensorBoard's thread from printing an error that is raised again when the next event is written."""
-        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
-            self._hook(failed)
 
     def _line(self, row: Mapping[str, float]) -> str:
         text = _shown(row)
@@ -118,6 +122,18 @@ def _shown(row: Mapping[str, float]) -> str:
     return "  ".join(f"{label} {format_value(row[name])}" for label, name in COLUMNS.items() if name in row)
 
 
+@functools.cache
+def _ignore_reraised() -> None:
+    """From here on TensorBoard's threads print no error that they raise again when the next event is written."""
+    others = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is None or getattr(failed.thread, "exception", None) is not failed.exc_value:
+            others(failed)
+
+    threading.excepthook = hook
+
+
 def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
     """Adds a picture to a run's TensorBoard events, which need not be open any more.
 
@@ -129,20 +145,9 @@ def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
     from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
 
+    _ignore_reraised()
     with SummaryWriter(str(folder)) as events:
         events.add_image(picture.stem, imread(picture)[..., :3], step, dataformats="HWC")
-
-
-def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.jsonl, up to the first incomplete line; empty if there is no such file."""
-    rows: list[dict[str, float]] = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if not isinstance(row, dict) or "iteration" not in row:
-                break
-            rows.append(row)
-    return rows
 
 
 class Bar:
@@ -157,11 +162,11 @@ class Bar:
             with terminal.open(encoding="utf-8") as device:
                 width = os.get_terminal_size(device.fileno()).columns
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24 if width >= WIDE else 8),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+                TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             )
             self._bar = Progress(*columns, console=Console(force_terminal=True, width=width or None), expand=True)
             self._task = self._bar.add_task(title, total=total, completed=done, note="")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsh_mpi.tracking.logs import read_rows
+from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 
@@ -38,6 +38,6 @@ class Run:
     @property
     def curves(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Every logged metric by name, (iterations,) float64; NaN where an iteration did not log it."""
-        rows = read_rows(self.folder / "metrics.jsonl")
+        rows = read_rows(self.folder / METRICS)
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: np.array([row.get(name, np.nan) for row in rows], float) for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import sys
 import time
@@ -14,14 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlsh_mpi import files
 from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError, as_words, nearest
 from mlsh_mpi.mpi.job import Job
-from mlsh_mpi.output import say, warn
-from mlsh_mpi.tracking import checkpoint, run_folder
+from mlsh_mpi.output import say
+from mlsh_mpi.tracking import checkpoint
+from mlsh_mpi.tracking.metrics_file import METRICS
+from mlsh_mpi.tracking.opening import OpenRun
+from mlsh_mpi.tracking.run_folder import SUMMARY, SUMMARY_TEXT
 
 T = TypeVar("T")
+PICTURE = "picture.png"
+"""The plot of a finished run."""
 
 
 def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
@@ -33,78 +38,6 @@ def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> 
                 asked(given)
         return None
     return world.bcast(world.agreed(lambda: asked(given) if world.rank == 0 else None))
-
-
-@dataclass(frozen=True)
-class OpenRun:
-    """The run folder on rank 0, and what it held already."""
-
-    folder: run_folder.RunFolder
-    identity: Mapping[str, Any]
-    saved: Checkpoint | None
-    tables: str | None
-
-    @classmethod
-    def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool, more: str) -> OpenRun:
-        """Opens a run folder.
-
-        Raises:
-            UserError: it cannot be written, is in use, or holds another run.
-        """
-        folder = run_folder.RunFolder(path, fresh=fresh)
-        saved = folder.continued(config, identity, lambda note: warn(f"mlsh_mpi: {note}"), more)
-        return cls(folder, identity, saved, folder.finished(config, saved))
-
-
-def open_on_all_ranks(
-    current: Job, path: Path, config: Config, identity: Callable[[], Mapping[str, Any]], fresh: bool, more: str
-) -> tuple[OpenRun | None, Checkpoint | None, bool]:
-    """Opens the run folder on rank 0 and broadcasts what it holds.
-
-    Args:
-        current: the MPI job.
-        path: path of the folder.
-        config: the run's configuration, the same on every rank.
-        identity: returns what a checkpoint is valid for: see :func:`run_folder.identity`.
-        fresh: whether to move an earlier run aside.
-        more: name of the option that extends a finished run.
-
-    Returns:
-        The open run, on rank 0; the newest checkpoint; and whether the run is finished, in which case its tables have been shown.
-    """
-    world = current.world
-    opened = world.agreed(lambda: OpenRun.at(path, config, identity(), fresh, more) if world.rank == 0 else None)
-    if len(current.hosts) > 1:
-        _refuse_unshared(current, path, opened)
-    saved, done = world.bcast((opened.saved, opened.tables is not None) if opened else (None, False))
-    if opened and done:
-        say(f"{path} holds this run, finished. More {more} extend it, --fresh starts over.\n\n{opened.tables}")
-    if opened:
-        current.closing.callback(opened.folder.close)
-    if not done:
-        if opened:
-            hosts = {host: current.host_of.count(host) for host in current.hosts}
-            opened.folder.note_job(saved.iteration if saved else 0, hosts, current.library)
-        current.folder = path
-        current.set_patience(config.run.patience)
-    return opened, saved, done
-
-
-def _refuse_unshared(current: Job, path: Path, opened: OpenRun | None) -> None:
-    """Refuses a folder that a SLURM job's hosts do not share: the first rank of a requeued job may be on another host, where it
-    would start over. Without SLURM it warns."""
-    token = path / current.world.bcast(opened.folder.token() if opened else "")
-    seen_by = current.seen_by(token)
-    if opened:
-        token.unlink()
-    blind = [host for host in current.hosts if host not in seen_by]
-    if not blind:
-        return
-    found = f"the run folder {path} on {current.host_of[0]} is not on a filesystem that {', '.join(blind[:5])} shares"
-    if "SLURM_JOB_ID" in os.environ:
-        raise UserError.of_all(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
-    if opened:
-        warn(f"mlsh_mpi: {found}: it can only be continued with its first rank there")
 
 
 class RunReporter:
@@ -135,14 +68,16 @@ class RunReporter:
         """Turns an OSError in the body into a UserError.
 
         Raises:
-            UserError: the disk is full, or the folder has become read-only.
+            UserError: the disk is full, the folder has become read-only or has been removed, or the like.
         """
         try:
             yield
         except OSError as error:
+            there = self._kept and self.folder.path.exists()
+            then = f"the same command {f'continues from iteration {self._kept}' if there else 'begins anew'}"
             raise UserError(
-                f"{self.folder.path} cannot be written any more ({error.strerror}): make room there, then start again; the same "
-                f"command continues from iteration {self._kept}"
+                f"{self.folder.path} cannot be written any more ({files.reason(error)}): {files.remedy(error)}, then start "
+                f"again; {then}"
             ) from None
 
     def keep(self, iteration: int, gathered: Mapping[str, Any], reached: bool) -> None:
@@ -159,12 +94,11 @@ class RunReporter:
         from mlsh_mpi.tracking import logs
 
         with self.writing():
-            (self.folder.path / "summary.txt").write_text(text, encoding="utf-8")
-            picture(self.folder.path / "picture.png")
-            steps = self.log.rows[-1]["environment_steps"]
-            logs.show_in_tensorboard(self.folder.path, self.folder.path / "picture.png", int(steps))
-            self.folder.write_json(run_folder.SUMMARY, summary)
-        say(f"\n{text}\nEverything is in {self.folder.path}: picture.png, summary.txt, metrics.jsonl{others}")
+            files.save_text(self.folder.path / SUMMARY_TEXT, text)
+            picture(self.folder.path / PICTURE)
+            logs.show_in_tensorboard(self.folder.path, self.folder.path / PICTURE, summary["environment_steps"])
+            self.folder.write_json(SUMMARY, summary)
+        say(f"\n{text}\nEverything is in {self.folder.path}: {PICTURE}, {SUMMARY_TEXT}, {METRICS}{others}")
 
 
 @dataclass(frozen=True)
@@ -182,7 +116,7 @@ class Target:
         Raises:
             UserError: the text has another form.
         """
-        match = re.fullmatch(r"\s*([\w/=,.-]+)\s*([<>])=?\s*(\S+)\s*", text)
+        match = re.fullmatch(r"\s*(.*\S)\s*([<>])=?\s*([^<>=\s]+)\s*", text)
         try:
             return cls(match[1], match[2] == ">", float(match[3]))  # type: ignore[index]
         except (TypeError, ValueError):

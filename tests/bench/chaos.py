@@ -26,6 +26,8 @@ from typing import Any
 import torch
 
 OPTIONS = "--groups 6 --steps 500 --forming-iterations 30 --test-masters 2 --checkpoint-interval 1".split()
+OF_TIME = ("time/", "speed/", "seconds", "communication/milliseconds", "evaluation/seconds", "check")
+"""How the names of metrics begin that differ between equal runs; a line's checksum is over them, too."""
 VICTIMS = ("a rank", "mpirun", "everything", "everything in a write")
 
 
@@ -68,7 +70,7 @@ def kill(job: subprocess.Popen[bytes], victim: str, folder: Path, chance: random
         Whether the job was still there; False if it had ended by itself.
     """
     time.sleep(moment)
-    while victim == "everything in a write" and job.poll() is None and not list(folder.glob("checkpoints/.*.tmp")):
+    while victim == "everything in a write" and job.poll() is None and not list(folder.glob("checkpoints/.*.tmp*")):
         time.sleep(0.0002)
     everyone = members(job)
     ranks = [process for process in everyone if is_rank(process) and process != job.pid]
@@ -88,10 +90,10 @@ def kill(job: subprocess.Popen[bytes], victim: str, folder: Path, chance: random
 
 
 def left(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What a run ends with: its last checkpoint, and its log but for the times."""
+    """What a run ends with: its last checkpoint, and its log but for what depends on time."""
     saved = torch.load(max(folder.glob("checkpoints/*.pt")), weights_only=True)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return saved, [{k: v for k, v in row.items() if not k.startswith(("time/", "speed/", "seconds"))} for row in rows]
+    return saved, [{name: value for name, value in row.items() if not name.startswith(OF_TIME)} for row in rows]
 
 
 def main() -> None:

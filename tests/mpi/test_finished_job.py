@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from bench import chaos
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metrics_page import unexplained
@@ -142,6 +143,8 @@ def test_two_runs_with_one_seed_and_layout_are_identical(finished_job, same_job_
     assert rows_of(finished_job.folder) != []
     one, other = ([but_for_time(row) for row in rows_of(run.folder)] for run in (finished_job, same_job_again))
     assert one == other
+    (_, one), (_, other) = (chaos.left(run.folder) for run in (finished_job, same_job_again))
+    assert one == other, "tests/bench/chaos.py would take equal runs for different ones"
 
 
 def test_starting_a_finished_run_again_shows_what_is_there(finished_job):

@@ -57,6 +57,7 @@ LAYERS = [
     {"sampling"},
     {"networks"},
     {"config", "mpi"},
+    {"files"},
     {"errors"},
     {"output"},
 ]

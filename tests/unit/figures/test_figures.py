@@ -14,7 +14,7 @@ from mlsh_mpi.figures import __main__ as command
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable, Series
-from mlsh_mpi.tracking.curves import Curve, read_points, read_run, renewed, series_of, together, write_points
+from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, series_of, together, write_points
 from mlsh_mpi.tracking.statistics import interquartile_band, interquartile_mean
 from unit.figures.drawing import drawn, home_of
 
@@ -90,6 +90,22 @@ def test_curves_survive_the_file_and_give_way_to_newer_ones(tmp_path):
     newer = Curve("a/b", 1, "z", np.array([[1, 1, 1.0]]))
     assert [(c.seed, c.task) for c in renewed(again, [newer])] == [(0, ""), (0, "x,y"), (1, "z")]
     assert read_points(tmp_path / "none.csv") == []
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1, 2]", "{", '{"tasks": []}'])
+def test_curves_of_a_test_that_are_damaged_are_a_sentence(tmp_path, text):
+    folder = trained(tmp_path / "some" / "test-seed3", [1.0])
+    (folder / "adaptation.json").write_text(text)
+    for read in (lambda: read_run(folder, lambda _: 1), lambda: read_last(folder)):
+        with pytest.raises(UserError, match=r"adaptation.json cannot be read: remove it and start the test again"):
+            read()
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "series,seed,task,iteration,environment_steps,return\na,one,,1,1,1\n"])
+def test_a_damaged_file_of_curves_is_a_sentence(tmp_path, text):
+    (tmp_path / "curves.csv").write_text(text)
+    with pytest.raises(UserError, match=r"curves.csv cannot be read as curves"):
+        read_points(tmp_path / "curves.csv")
 
 
 def test_runs_meet_where_all_of_them_have_a_point():

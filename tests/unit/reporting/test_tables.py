@@ -1,7 +1,13 @@
 """What is counted in an iteration, and what the final tables say of it."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest.mock import patch
+
+import gymnasium as gym
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from metrics_page import matches, rows, unexplained
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
@@ -13,7 +19,10 @@ from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.placement import place
-from mlsh_mpi.reporting.tables import separation, steps_per_iteration, summarise, tables
+from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
+from mlsh_mpi.reporting.drawing import figure_in
+from mlsh_mpi.reporting.run_plot import draw
+from mlsh_mpi.reporting.tables import curve_table, separation, steps_per_iteration, summarise, tables
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Step, Streams
 from mlsh_mpi.sampling.rollout import Rollout
@@ -128,6 +137,70 @@ def test_separation_takes_the_best_way_to_give_each_task_a_primitive_of_its_own(
     assert separation(np.asarray(matrix, float)) == (None if expected is None else pytest.approx(expected))
 
 
+NAMES = ("[left]", "maze[/a]", ":star:", "$x^$", "_x", "%s {x}", "<b>")
+"""What others would read as markup."""
+TOTALS = {"iterations": 5, "environment_steps": 1000, "seconds": None}
+
+
+def adapted(tasks):
+    """Two learners of each task before and after one update."""
+    count = 2 * len(tasks)
+    returns, usage = np.arange(2.0 * count).reshape(2, count), np.full((2, count, 2), 0.5)
+    return Adaptation(tuple(tasks) * 2, 2000, returns, returns + 1, 0 * returns, usage, np.zeros((2, 2, 2)))
+
+
+def named_summary(names=NAMES):
+    """The summary of a test of tasks with these names, whose log is lost."""
+    family = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None))
+    return summarise([], TOTALS, adapted(names), None, replace(family, env=Labels(family.env)), PRESETS["moving-bandits"].config)
+
+
+class Labels(gym.Wrapper):
+    """Names tasks as they are."""
+
+    def task_to_json(self, task):
+        return task
+
+
+def test_tables_show_text_of_users_as_it_is_and_need_no_log():
+    summary = named_summary()
+    for text in (tables(summary), curve_table(summary)):
+        assert "0.5" in text
+    for name in NAMES:
+        assert f"│ {name} " in tables(summary)
+    assert tables(summary).endswith("\n1,000 environment steps\n")
+
+
+def test_plots_show_text_of_users_as_it_is(tmp_path):
+    summary, drawn = named_summary(NAMES[:5]), []
+
+    @contextmanager
+    def seen(path, **size):
+        with figure_in(path, **size) as figure:
+            yield figure
+            drawn.append(figure)
+
+    with patch("mlsh_mpi.reporting.adaptation_plot.figure_in", seen):
+        draw_adaptation(tmp_path / "picture.png", summary, "$title^$")
+    texts = [text for text in drawn[0].findobj(Text) if text.get_text()]
+    assert not any(text.get_parse_math() for text in texts)
+    assert {"$title^$", *NAMES[:4], " _x"} <= {text.get_text() for text in texts}
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_plot_of_a_run_needs_no_log(tmp_path):
+    family = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None))
+    forced = ForcedReturns(NAMES[:2], np.eye(2))
+    draw(tmp_path / "picture.png", [], forced, family, None, "title")
+    assert (tmp_path / "picture.png").exists()
+
+
+def test_a_target_may_be_the_return_on_a_task_of_any_name():
+    for name in NAMES:
+        target = Target.parse(f"return/adapted/{name}>5.5")
+        assert (target.metric, target.above, target.value) == (f"return/adapted/{name}", True, 5.5)
+
+
 @pytest.mark.parametrize("notebook", [False, True])
 def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
     """In a notebook rich would show them by itself, in place of writing where it is told to."""
@@ -149,7 +222,8 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
     row |= {f"time/{name}": 0.25 for name in ("environment", "policy", "learning", "communication")}
     row |= {"communication/milliseconds": 3.2, "communication/calls": 151, "communication/bytes": 2.5e6}
     forced = ForcedReturns(("goal=0", "goal=1"), np.array([[42.0, 2.0], [4.0, 40.0]]))
-    summary = summarise([row] * 5, adaptation, forced, family, config)
+    totals = {"iterations": 5, "environment_steps": 1000, "seconds": 2.0}
+    summary = summarise([row] * 5, totals, adaptation, forced, family, config)
     assert summary["tasks"]["goal=1"]["adapted"] == pytest.approx(34.5)
     assert summary["tasks"]["goal=1"]["adapted_worst"] == pytest.approx(31)
     assert summary["tasks"]["goal=1"]["forced"] == [2.0, 40.0]

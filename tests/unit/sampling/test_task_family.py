@@ -14,7 +14,7 @@ from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.lanes import LaneFault, Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
-from mlsh_mpi.tracking.run_folder import environment_source
+from mlsh_mpi.tracking.same_run import environment_source
 
 ID = "mlsh/MovingBandits-v0"
 HERE = __name__
@@ -175,6 +175,19 @@ def test_the_family_of_a_users_environment(env):
 @pytest.mark.parametrize(("env", "columns"), [(Listed, [3, 0]), (Chosen, [3, 0]), (Plain, [0, 1, 2, 3])])
 def test_primitives_see_the_columns_that_are_named(env, columns):
     assert TaskFamily.of(made(env)).primitive_columns.tolist() == columns
+
+
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [
+        ("[left]", "[left]"),
+        ("zwölf 日本 $x$", "zwölf 日本 $x$"),
+        ("two\nlines\t\x1b[31m\x85", r"two\nlines\t\x1b[31m\x85"),
+        ("to the \u202eleft", r"to the \u202eleft"),
+    ],
+)
+def test_a_label_is_one_line_of_what_can_be_printed(task, label):
+    assert TaskFamily.of(made(Walk)).label(task) == label
 
 
 def test_tasks_are_labelled_by_their_json_form():

@@ -9,12 +9,14 @@ import sys
 import threading
 
 import pytest
+import torch
 
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking import checkpoint
-from mlsh_mpi.tracking.run_folder import OWN_UNITS, RunFolder, default_folder
+from mlsh_mpi.tracking.run_folder import RunFolder, default_folder
+from mlsh_mpi.tracking.same_run import OWN_UNITS
 
 CONFIG = with_options(Config(), {"iterations": 40, "groups": 30})
 IDENTITY = {"environment": {"name": "Here", "observation_size": "6"}, "software": {"torch": "9.9"}}
@@ -76,22 +78,22 @@ def test_a_closed_folder_can_be_taken_again(tmp_path):
     RunFolder(tmp_path / "a" / "run", fresh=False).close()
 
 
-def continued(path, config=CONFIG, told=None, **other):
+def continued(path, config=CONFIG, told=None, leaves=(), refuse_unfit=lambda _: None, **other):
     """What a job finds that starts in a folder, and the final tables if there is nothing left to do."""
     folder = RunFolder(path, fresh=False)
     told = [] if told is None else told
     now = {"environment": IDENTITY["environment"] | other, "software": IDENTITY["software"]}
     try:
-        saved = folder.continued(config, now, told.append)
-        return saved, folder.finished(config, saved)
+        saved = folder.continued(config, now, told.append, "--iterations", refuse_unfit)
+        return saved, folder.finished(config, saved, leaves)
     finally:
         folder.close()
 
 
-def kept_run(path, iteration=3, stopped_by=None):
+def kept_run(path, iteration=3, stopped_by=None, config=CONFIG):
     """An earlier run with a checkpoint."""
     earlier_run(path)
-    state = {"config": dataclasses.asdict(CONFIG), "identity": IDENTITY, "stopped_by": stopped_by}
+    state = {"config": dataclasses.asdict(config), "identity": IDENTITY, "stopped_by": stopped_by}
     checkpoint.save(path / "checkpoints", iteration, state)
 
 
@@ -122,6 +124,51 @@ def test_a_finished_run_is_shown_and_more_iterations_extend_it(tmp_path):
     saved, tables = continued(path, with_options(CONFIG, {"iterations": 41}))
     assert (saved.iteration, tables) == (40, None)
     assert json.loads((path / "config.json").read_text())["run"]["iterations"] == 41
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", "{", '{"iterations": "40"}', ""])
+def test_a_run_whose_summary_is_something_else_is_not_finished(tmp_path, text):
+    kept_run(tmp_path / "run", iteration=40)
+    summary_of(tmp_path / "run", 40)
+    (tmp_path / "run" / "summary.json").write_text(text)
+    assert continued(tmp_path / "run")[1] is None
+
+
+def test_a_run_that_lacks_a_file_is_not_finished(tmp_path):
+    kept_run(tmp_path / "run", iteration=40)
+    summary_of(tmp_path / "run", 40)
+    assert continued(tmp_path / "run", leaves=["phi.pt"])[1] is None
+    (tmp_path / "run" / "phi.pt").touch()
+    assert continued(tmp_path / "run", leaves=["phi.pt"])[1] == "tables"
+
+
+@pytest.mark.parametrize("change", ["identity", "config", "iteration", "unfit"])
+def test_a_whole_checkpoint_that_will_not_do_is_named_and_passed_over(tmp_path, change):
+    kept_run(tmp_path / "run", iteration=3)
+    kept_run(tmp_path / "run", iteration=12)
+    newest = tmp_path / "run" / "checkpoints" / "iteration-00000012.pt"
+    if change != "unfit":
+        saved = torch.load(newest, weights_only=True)
+        del saved[change]
+        torch.save(saved, newest)
+
+    def refuse_unfit(saved):
+        if change == "unfit" and saved.iteration == 12:
+            raise KeyError("primitives")
+
+    told = []
+    assert continued(tmp_path / "run", told=told, refuse_unfit=refuse_unfit)[0].iteration == 3
+    assert len(told) == 1
+    assert f"{newest} cannot be used: " in told[0]
+
+
+def test_whether_a_checkpoint_fits_is_asked_of_the_same_run_only(tmp_path):
+    """With other settings it cannot fit, and those are to be named."""
+    kept_run(tmp_path / "run")
+    with pytest.raises(UserError, match=r"hierarchy.primitives was 2 and is now 3"):
+        continued(tmp_path / "run", with_options(CONFIG, {"primitives": 3}), refuse_unfit=pytest.fail)
+    with pytest.raises(UserError, match=r"observation_size was 6 and is now 9"):
+        continued(tmp_path / "run", refuse_unfit=pytest.fail, observation_size="9")
 
 
 def test_a_run_that_reached_its_target_is_finished_for_that_target_alone(tmp_path):

@@ -1,0 +1,125 @@
+"""Files that are kept: written whole or not at all, and one sentence for what keeps them from being written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from mlsh_mpi.errors import UserError
+
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..+)?")
+"""The names under which files are written; a writer that was killed leaves one behind."""
+REMEDIES = {
+    "make room there": {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
+    "allow more open files (ulimit -n)": {errno.EMFILE, errno.ENFILE},
+    "put the folder back": {errno.ENOENT, errno.ENOTDIR, errno.ESTALE},
+    "make it writable": {errno.EACCES, errno.EPERM, errno.EROFS},
+    "see to the disk": {errno.EIO, errno.ENXIO, errno.ENODEV},
+    "take a shorter name": {errno.ENAMETOOLONG},
+    "name a file": {errno.EISDIR},
+}
+"""What helps against each error of the operating system."""
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives the body another name to write to, in the same folder and with the same suffix. Afterwards the file is flushed to the
+    disk and renamed, so that `path` holds the new file whole or stays as it was, whatever fails in between.
+
+    A device such as /dev/null is written to directly.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    unfinished = path.with_name(f".{path.stem[:50]}.{uuid.uuid4().hex[:8]}.tmp{path.suffix[:10]}")
+    try:
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def save_bytes(path: Path, data: bytes) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with whole(path) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    save_bytes(path, text.encode())
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Writes tensors and plain values in a form that ``torch.load(path, weights_only=True)`` reads, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import torch  # the command line writes no tensors and starts without it
+
+    archive = BytesIO()  # torch reports a full disk as a RuntimeError
+    torch.save(value, archive)
+    save_bytes(path, archive.getvalue())
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed writers have left in a folder that nobody else writes to."""
+    for path in folder.glob(".*.tmp*"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(what: object) -> Iterator[None]:
+    """Turns an OSError in the body into a UserError: `what` cannot be written, and why, and what helps.
+
+    Raises:
+        UserError: there was an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} cannot be written ({reason(error)}): {remedy(error)}, or choose another place") from None
+
+
+def reason(error: OSError) -> str:
+    """Why something cannot be written, in a few words."""
+    return error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def remedy(error: OSError) -> str:
+    """What helps."""
+    return next((words for words, numbers in REMEDIES.items() if error.errno in numbers), "see to that")
+
+
+def _sync(path: Path) -> None:
+    """Makes a file's contents, or a rename in a folder, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

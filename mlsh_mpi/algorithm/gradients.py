@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mlsh_mpi.config.settings import PPO
+from mlsh_mpi.config.ppo_settings import PPO
 from mlsh_mpi.networks.actor_critic import Network, Stack, tanh_layer
 
 AGREEMENT = 1e-6

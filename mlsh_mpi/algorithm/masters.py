@@ -12,7 +12,8 @@ from mlsh_mpi.algorithm.batches import keys_of, lanes_first, normalise, samples
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.return_scale import diagnostics
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.config.settings import Config, MasterPPO
+from mlsh_mpi.config.ppo_settings import MasterPPO
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array, Network, Stack

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from mlsh_mpi.algorithm.gradients import Gradients, Minibatch
-from mlsh_mpi.config.settings import PPO
+from mlsh_mpi.config.ppo_settings import PPO
 from mlsh_mpi.networks.actor_critic import MEASURED, Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -13,7 +13,8 @@ from mlsh_mpi.algorithm import advantage, ppo, schedule
 from mlsh_mpi.algorithm.batches import keys_of, lanes_first, normalise, samples
 from mlsh_mpi.algorithm.return_scale import diagnostics
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.config.settings import Config, PrimitivePPO
+from mlsh_mpi.config.ppo_settings import PrimitivePPO
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array, Network, Stack, by_row
 from mlsh_mpi.networks.distributions import head_for

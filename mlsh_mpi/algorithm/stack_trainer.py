@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.return_scale import Pooled, ReturnScale
-from mlsh_mpi.config.settings import PPO
+from mlsh_mpi.config.ppo_settings import PPO
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Stack
 

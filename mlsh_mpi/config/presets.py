@@ -7,7 +7,8 @@ from typing import Any
 
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import for_environment
-from mlsh_mpi.config.settings import Config, Environment, Hierarchy, MasterPPO, Network, PrimitivePPO, Run, Sampling
+from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
+from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Network, Run, Sampling
 from mlsh_mpi.errors import UserError, nearest
 
 

@@ -13,7 +13,8 @@ import torch
 
 from mlsh_mpi.algorithm import mlsh
 from mlsh_mpi.config.overrides import with_options
-from mlsh_mpi.config.settings import Config, MasterPPO, PrimitivePPO
+from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.gradients import Gradients
-from mlsh_mpi.config.settings import PrimitivePPO
+from mlsh_mpi.config.ppo_settings import PrimitivePPO
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical, Exploring, Gaussian
 
@@ -198,7 +198,7 @@ def test_learning_loads_no_compiler():
     program = """
 import sys, torch, numpy as np
 from mlsh_mpi.algorithm import ppo
-from mlsh_mpi.config.settings import PrimitivePPO
+from mlsh_mpi.config.ppo_settings import PrimitivePPO
 from mlsh_mpi.networks.distributions import Categorical
 from mlsh_mpi.networks.actor_critic import Network, Stack
 stack = Stack(1, Network(2, Categorical(2), (4,)))

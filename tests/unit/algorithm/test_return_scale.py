@@ -8,7 +8,7 @@ from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.batches import normalise
 from mlsh_mpi.algorithm.return_scale import KEPT, Pooled, ReturnScale, diagnostics
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.config.settings import PrimitivePPO
+from mlsh_mpi.config.ppo_settings import PrimitivePPO
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical
 

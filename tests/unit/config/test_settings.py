@@ -14,8 +14,9 @@ import mlsh_envs  # noqa: F401 (registers the environments)
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.config.bounds import bounds_of
 from mlsh_mpi.config.overrides import fitted, from_dict, with_options
+from mlsh_mpi.config.ppo_settings import MasterPPO
 from mlsh_mpi.config.presets import PRESETS, smoke
-from mlsh_mpi.config.settings import Config, MasterPPO
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 
 T = 50

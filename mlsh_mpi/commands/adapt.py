@@ -209,12 +209,12 @@ class AdaptationReporter(RunReporter):
     """What a test shows and writes, on rank 0."""
 
     def __init__(self, config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, opened: OpenRun) -> None:
-        from mlsh_mpi.reporting import tables  # only rank 0 pays for importing it
+        from mlsh_mpi.reporting import headers, tables  # only rank 0 pays for importing it
         from mlsh_mpi.tracking import logs
 
         self._adaptation_set, self._tables, self._logs = adaptation_set, tables, logs
         done = opened.saved.iteration if opened.saved else 0
-        header = tables.adapt_header(config, adaptation_set, learners, opened.folder.path, done)
+        header = headers.adapt_header(config, adaptation_set, learners, opened.folder.path, done)
         super().__init__(adaptation_set.job, config, opened, header, "adapting", len(adaptation_set.tasks) * learners.collected)
 
     def adapted(self, forced: int) -> None:

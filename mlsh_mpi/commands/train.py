@@ -188,14 +188,14 @@ class TrainingReporter(RunReporter):
     """What a training run shows and writes, on rank 0."""
 
     def __init__(self, experiment: Experiment, groups: int, opened: OpenRun) -> None:
-        from mlsh_mpi.reporting import tables  # only rank 0 pays for importing it
+        from mlsh_mpi.reporting import headers, tables  # only rank 0 pays for importing it
         from mlsh_mpi.tracking import logs
 
         config, current, family = experiment.config, experiment.job, experiment.family
         self._family, self._tables, self._logs = family, tables, logs
         done = opened.saved.iteration if opened.saved else 0
-        header = tables.header(config, current, family, groups, opened.folder.path, done)
-        super().__init__(current, config, opened, header, "training", tables.steps_per_iteration(config, family, groups))
+        header = headers.header(config, current, family, groups, opened.folder.path, done)
+        super().__init__(current, config, opened, header, "training", headers.steps_per_iteration(config, family, groups))
 
     def keep_best(self, best: Best) -> None:
         """Writes the best primitives so far, whole or not at all."""

@@ -21,8 +21,9 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
 from mlsh_mpi.reporting.drawing import figure_in
+from mlsh_mpi.reporting.headers import steps_per_iteration
 from mlsh_mpi.reporting.run_plot import draw
-from mlsh_mpi.reporting.tables import curve_table, separation, steps_per_iteration, summarise, tables
+from mlsh_mpi.reporting.tables import curve_table, separation, summarise, tables
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Step, Streams
 from mlsh_mpi.sampling.rollout import Rollout
@@ -240,10 +241,12 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
         "151 sums and broadcasts of 2.50 MB",
     ):
         assert part in text
-    summary = summarise([{k: v for k, v in row.items() if k != "speed/steps_per_second"}], adaptation, forced, family, config)
+    summary = summarise(
+        [{k: v for k, v in row.items() if k != "speed/steps_per_second"}], totals, adaptation, forced, family, config
+    )
     assert "1,000 environment steps in 2 s, 500 steps a CPU-second" in tables(summary)  # after a log of an earlier version
     some = ForcedReturns(("goal=1",), np.array([[2.0], [40.0]]))  # as where tasks are drawn, and a few of them are tried
-    summary = summarise([row] * 5, adaptation, some, family, config)
+    summary = summarise([row] * 5, totals, adaptation, some, family, config)
     assert [task.get("forced") for task in summary["tasks"].values()] == [None, [2.0, 40.0]]
     assert summary["separated"] is None
     assert "goal=0" not in tables(summary).partition("primitive 1")[2]

@@ -163,7 +163,7 @@ def default_folder(config: AdaptConfig) -> Path:
     if method in methods.UNTRAINED:
         return Path(RUNS, f"{experiment_name(config)}-{name}-seed{config.run.seed}")
     trained_in = phi_in(source).config.environment.env
-    name += f"-on-{config.environment.env.split('/')[-1]}" if config.environment.env != trained_in else ""
+    name += f"-on-{config.environment.env.split('/')[-1].split(':')[-1]}" if config.environment.env != trained_in else ""
     name += "-best" * (source.name == BEST)
     return run_of(config) / "adapt" / f"{name}-seed{config.run.seed}"
 

@@ -115,7 +115,7 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environment
     """Parses RUN_OR_PHI [--options], or PRESET --method [--options] for methods that need no training run.
 
     Returns:
-        The test's configuration, what the user has said of the environment himself, and whether to start over.
+        The test's configuration, what the user, not a file, has said of the environment, and whether to start over.
 
     Raises:
         UserError: there is nothing to test, or an option or value is unknown or has no meaning here.

@@ -61,7 +61,7 @@ def adapt_job(current: Job, config: AdaptConfig, choice: EnvironmentChoice, fres
     Args:
         current: the MPI job.
         config: the test's configuration, the same on every rank.
-        choice: what the user himself has said of the environment.
+        choice: what the user, not a file, has said of the environment.
         fresh: whether to move an earlier test in the same folder aside.
 
     Returns:
@@ -126,7 +126,7 @@ def ready_to_learn(
 
     Args:
         config: the test's configuration.
-        choice: what the user himself has said of the environment.
+        choice: what the user, not a file, has said of the environment.
         current: the MPI job.
         tasks: returns the tasks of all learners, given the environment's task family.
         phi: the trained primitives; by default they are read from the test's source.

@@ -59,7 +59,7 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
     Args:
         current: an MPI job with one rank.
         config: the test's configuration.
-        choice: what the user himself has said of the environment.
+        choice: what the user, not a file, has said of the environment.
         film: what to show, and the file to write.
 
     Raises:

@@ -69,7 +69,7 @@ def run_job(
     Args:
         current: the MPI job.
         config: the run's configuration, the same on every rank.
-        choice: what the user himself has said of the environment.
+        choice: what the user, not a file, has said of the environment.
         fresh: whether to move an earlier run in the same folder aside.
         callback: called on rank 0 after each iteration.
         watched: whether rank 0 has a callback, the same on every rank.

@@ -2,7 +2,7 @@
 
 People load one another's primitives, and a phi file names the environment of its training. To import a module and call what is
 found there would run whatever commands the file's author has chosen. So a file may name an environment that Gymnasium has
-registered, with numbers and words as its settings; anything else is used only if the user names it himself or trusts the file.
+registered, with numbers and words as its settings; anything else is used only if the user names it, too, or trusts the file.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ EnvFactory = Callable[..., gym.Env[Any, Any]]
 
 @dataclass(frozen=True)
 class EnvironmentChoice:
-    """What the user himself has said of the environment."""
+    """What the user, not a file, has said of the environment."""
 
     env: str | EnvFactory | None = None
-    """The environment that he has named, or passed from a script; None takes that of the configuration."""
+    """The environment that was named, or passed from a script; None takes that of the configuration."""
     settings: bool = False
-    """Whether he has given the environment's settings."""
+    """Whether settings of the environment were given."""
     trust: bool = False
-    """Whether he trusts the file that the configuration comes from."""
+    """Whether the file that the configuration comes from is trusted."""
 
     def refuse_setting(self, name: str, value: Any) -> None:
         """Refuses a setting that a file should not give.
@@ -54,7 +54,7 @@ class EnvironmentChoice:
             env: the environment that the configuration names.
 
         Raises:
-            UserError: it is no registered id, and the user neither names it himself nor trusts the file.
+            UserError: it is no registered id, and the user neither names it nor trusts the file.
         """
         if env.startswith(SCRIPTED):
             name = env.removeprefix(SCRIPTED)

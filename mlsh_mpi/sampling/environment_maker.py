@@ -61,10 +61,10 @@ class EnvironmentMaker:
 
         Args:
             config: settings of the run's environment.
-            choice: what the user himself has said; by default nothing.
+            choice: what the user, not a file, has said; by default nothing.
 
         Raises:
-            UserError: as the class; or the configuration names code, which the user has not named himself.
+            UserError: as the class; or the configuration names code that the user has not named.
         """
         choice = choice or EnvironmentChoice()
         for setting in config.env_settings:

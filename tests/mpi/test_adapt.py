@@ -206,8 +206,8 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(oth
     ("arguments", "told"),
     [
         ([], ["name a run folder or its phi.pt"]),
-        (["nowhere/phi.pt"], ["nowhere/phi.pt cannot be read"]),
-        (["moving-bandit"], ["there is no preset 'moving-bandit'", "moving-bandits"]),
+        (["nowhere/phi.pt"], ["there is no run folder and no phi.pt 'nowhere/phi.pt'"]),
+        (["moving-bandit"], ["there is no run folder and no phi.pt 'moving-bandit'", "did you mean moving-bandits?"]),
         (
             ["four-rooms-blind"],
             ["four-rooms-blind is a preset, with nothing trained", "shipped primitives (", "--method scratch"],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
+import stat
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -16,6 +19,8 @@ from mlsh_mpi.errors import UserError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..+)?")
 """The names under which files are written; a writer that was killed leaves one behind."""
+MOST_PARTS, DEEPEST = 1_000_000, 30
+"""Numbers, texts and tensors that a file may hold, each counted as often as it is named; and how deep they may lie."""
 REMEDIES = {
     "make room there": {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
     "allow more open files (ulimit -n)": {errno.EMFILE, errno.ENFILE},
@@ -84,6 +89,65 @@ def save_tensors(path: Path, value: Any) -> None:
     archive = BytesIO()  # torch reports a full disk as a RuntimeError
     torch.save(value, archive)
     save_bytes(path, archive.getvalue())
+
+
+def load_tensors(path: Path) -> Any:
+    """Reads what :func:`save_tensors` has written, or something of its kind from anybody.
+
+    Nothing in the file is run, and what is read takes no more memory than the file: tensors are plain and as large as what the
+    file holds, and there is a moderate number of dictionaries and lists.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else.
+    """
+    import torch
+
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+        raise ValueError("no regular file")
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("compressed")
+    value = torch.load(path, weights_only=True, map_location="cpu")
+
+    left = [(value, 0)]
+    for _ in range(MOST_PARTS):
+        if not left:
+            return value
+        part, depth = left.pop()
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
+        if isinstance(part, torch.Tensor):
+            _refuse_strange(part)
+        elif isinstance(part, (dict, list, tuple)):
+            left += [(item, depth + 1) for item in (part.values() if isinstance(part, dict) else part)]
+    raise ValueError("too many parts")
+
+
+def _refuse_strange(tensor: Any) -> None:
+    """Refuses a tensor that is not plain numbers in memory, or that repeats the numbers of the file."""
+    import torch
+
+    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.requires_grad or tensor.is_quantized or tensor.is_complex():
+        raise ValueError("a tensor of an unusual kind")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ValueError("a tensor larger than the file")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("no regular file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def remove_unfinished(folder: Path) -> None:

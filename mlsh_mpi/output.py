@@ -20,7 +20,13 @@ def warn(text: str) -> None:
     _write(text, sys.stderr)
 
 
+def printable(text: str) -> str:
+    """A text in which control characters, which a file of somebody else may hold, are escaped; line breaks stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def _write(text: str, stream: object) -> None:
+    text = printable(text)
     try:
         try:
             print(text, file=stream, flush=True)  # type: ignore[call-overload]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,12 @@ class Hierarchy:
         self.primitives, self.macro_length, self.task = primitives, macro_length, task
         head = Exploring(len(primitives), 0.0)
         network = Network(primitives.observation_size, head, primitives.phi.config.network.hidden)
-        self.master = Stack(1, network)
-        if master.shape != self.master.flat[0].shape:
+        needed = sum(math.prod(shape) for shape in network.shapes.values())
+        if master.shape != (needed,) or not torch.isfinite(master).all():
             raise UserError(
-                f"this master does not fit its primitives: it has {tuple(master.shape)} parameters and needs "
-                f"{tuple(self.master.flat[0].shape)}"
+                f"this master does not fit its primitives: it must be {needed} finite numbers, but is {tuple(master.shape)}"
             )
+        self.master = Stack(1, network)
         self.master.flat.copy_(master)
         self.primitive = 0
         """The active primitive."""
@@ -119,7 +120,7 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
         UserError: it cannot be read, or lacks something.
     """
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = files.load_tensors(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except Exception:  # a file of another kind can raise anything

@@ -69,7 +69,7 @@ class Phi:
             first, last = (weights[f"policy.{layer}.weight"] for layer in (0, len(self.config.network.hidden)))
             seen, outputs = first.shape[1], last.shape[2]
             filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except Exception as error:  # contents of another kind can raise anything
             raise UserError(f"these primitives are damaged ({error!r}): take another copy of the file") from None
         known = (seen, filtered, outputs, "policy.log_std" in weights)
         offered = (len(interface.primitive_columns), filtered and interface.observation_size, head.outputs, head.log_std_size > 0)
@@ -78,10 +78,27 @@ class Phi:
                 f"these primitives do not fit {interface.name}: trained in {self.environment} they {_layout(*known)}, but there "
                 f"they would {_layout(*offered)}; take an environment of the same body, or train there"
             )
-        stack = Stack(first.shape[0], Network(seen, head, self.config.network.hidden))
+        network = Network(seen, head, self.config.network.hidden)
+        self._refuse_other_shapes(len(first), network)
+        stack = Stack(len(first), network)
         self.fill(stack, interface.actions)
         deterministic = self.config.hierarchy.deterministic_primitives
         return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
+
+    def _refuse_other_shapes(self, count: int, network: Network) -> None:
+        """Refuses parameters of other shapes than those of the networks, before any memory is taken for these.
+
+        Raises:
+            UserError: it names the first of them.
+        """
+        for name, shape in network.shapes.items():
+            wanted, found = (count, *shape), self.parameters.get(name)
+            if found is None or found.shape != wanted:
+                instead = "missing" if found is None else f"of shape {tuple(found.shape)}"
+                raise UserError(
+                    f"these primitives are damaged: {name} must be of shape {wanted}, but is {instead}; take another copy of the "
+                    "file"
+                )
 
     def tested_by(self, config: Config) -> Phi:
         """The same primitives, which sample their actions or not as the configuration of a test says."""
@@ -92,14 +109,7 @@ class Phi:
         """Copies the parameters into a stack of the same shape, for an environment with these actions."""
         parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
         for name, parameter in parameters.items():
-            found = self.parameters.get(name)
-            if found is None or found.shape != parameter.shape:
-                shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
-                raise UserError(
-                    f"these primitives are damaged: {name} must be of shape {tuple(parameter.shape)}, but is {shape}; take "
-                    "another copy of the file"
-                )
-            parameter.copy_(found)
+            parameter.copy_(self.parameters[name])
         if self.format < 2 and actions.middle is not None and actions.half_width is not None:
             middle, half_width = (torch.from_numpy(values).float() for values in (actions.middle, actions.half_width))
             last = f"policy.{len(stack.network.hidden)}"
@@ -111,8 +121,11 @@ class Phi:
         """The filter as training left it; None if it had none."""
         if self.filter_moments is None:
             return None
-        found = ObservationFilter(len(self.filter_moments["total"]))
-        found.merge(Moments.from_tensors(self.filter_moments))
+        try:
+            found = ObservationFilter(len(self.filter_moments["total"]))
+            found.merge(Moments.from_tensors(self.filter_moments))
+        except Exception as error:  # contents of another kind can raise anything
+            raise UserError(f"these primitives are damaged: their observation filter cannot be used ({error!r})") from None
         return found
 
 
@@ -143,7 +156,7 @@ def load_phi(path: Path) -> Phi:
         if not path.exists():
             raise UserError(f"{path.parent} holds no {PHI}, which is written when training is over: start that again to go on")
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = files.load_tensors(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a run folder or its {PHI}") from None
     except Exception:  # a file of another kind can raise anything
@@ -176,10 +189,13 @@ def phi_from_dict(saved: Mapping[str, Any], source: str) -> Phi:
         config = from_dict(saved["config"], source)
         config = replace(config, run=replace(config.run, folder=None))  # where somebody else kept his run
         interface = saved.get("interface")
-        if not all(isinstance(values, Tensor) for values in parameters.values()):
+        of_all = {len(values) for values in parameters.values()}  # K
+        if of_all != {config.hierarchy.primitives} or not all(torch.isfinite(values).all() for values in parameters.values()):
             raise _is_no_phi(source)
         return Phi(config, str(saved["environment"]), parameters, saved["observation_filter"], interface, saved["format"])
-    except (AttributeError, KeyError, TypeError):
+    except UserError:
+        raise
+    except Exception:  # contents of another kind can raise anything
         raise _is_no_phi(source) from None
 
 

@@ -23,9 +23,10 @@ from mlsh_mpi.agents.shipped import RUNS
 from mlsh_mpi.algorithm.saved_primitives import BEST, PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.inference import Skills
-from mlsh_mpi.sampling.environment_check import checked_family
+from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -142,11 +143,17 @@ def ready_to_learn(
 
     def found() -> tuple[AdaptationSet, Skills | None]:
         config.check(family.episode_length)
+        chosen = tasks(family)
+        refuse_too_much_memory(len(chosen), max(config.sampling.steps, family.episode_length), family, current)
         if method in methods.UNTRAINED:
-            return AdaptationSet(config, current, family, tasks(family)), None
+            return AdaptationSet(config, current, family, chosen), None
         trained = (phi or phi_of(config)).tested_by(config)
+        if trained.offset is not None and len(trained.offset) != family.observation_size:
+            raise UserError(
+                f"these primitives observe {len(trained.offset)} numbers, but {family.name} {family.observation_size}"
+            )
         of_training = family.subtracting(trained.offset)
-        return AdaptationSet(config, current, of_training, tasks(family)), registry.skills_of(trained, of_training)
+        return AdaptationSet(config, current, of_training, chosen), registry.skills_of(trained, of_training)
 
     adaptation_set, skills = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
     return adaptation_set, skills, world.agreed(lambda: registry.learners(method, adaptation_set, skills))

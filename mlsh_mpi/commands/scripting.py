@@ -76,7 +76,7 @@ def run(
             return replace(config, environment=replace(config.environment, env=name)) if name else config
 
         config = world.bcast(world.agreed(resolved))
-        choice = EnvironmentChoice(env, settings="env_settings" in options)
+        choice = EnvironmentChoice(env, settings="env_settings" in options, trust="environment" in options)
         if world.size > 1:
             world.agreed(lambda: _refuse_unpicklable(env) if world.rank == 0 else None)
             choice = world.bcast(choice)

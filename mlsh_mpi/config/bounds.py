@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,10 +19,12 @@ class Bound:
     holds: Callable[[float], bool]
 
 
-POSITIVE = Bound("must be greater than 0 and finite", lambda value: 0 < value < math.inf)
-NOT_NEGATIVE = Bound("must not be negative, and finite", lambda value: 0 <= value < math.inf)
+LARGEST = 1e18
+"""No setting is larger: beyond it machine integers overflow."""
+POSITIVE = Bound("must be greater than 0 and finite", lambda value: 0 < value <= LARGEST)
+NOT_NEGATIVE = Bound("must not be negative, and finite", lambda value: 0 <= value <= LARGEST)
 FRACTION = Bound("must be between 0 and 1", lambda value: 0 <= value <= 1)
-ANY = Bound("must be a finite number", math.isfinite)
+ANY = Bound("must be a finite number", lambda value: abs(value) <= LARGEST)
 
 PositiveInt = Annotated[int, POSITIVE]
 PositiveFloat = Annotated[float, POSITIVE]

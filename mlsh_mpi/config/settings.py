@@ -26,6 +26,8 @@ flat = tyro.conf.arg(name="")
 """Options of a nested concern appear without its name: --groups, not --sampling.groups."""
 FOLDER_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,100}")
 """What may be part of a run folder's name."""
+LAYERS, UNITS = 16, 65_536
+"""Largest number of hidden layers, and of the units of one."""
 SHORTENED = re.compile(r"(forming|uniform)_iterations=\d{1,9}")
 """What :attr:`Config.shortened` may hold."""
 PREFIXED = ("master", "primitive")
@@ -175,15 +177,18 @@ class Config:
         Raises:
             UserError: with the option, its value and the rule.
         """
-        if not FOLDER_NAME.fullmatch(self.preset):
+        if not (FOLDER_NAME.fullmatch(self.preset) and self.preset.isprintable()):
             raise UserError(f"a preset's name becomes that of a folder, so it must not hold a path, but is {self.preset!r}")
         if not all(SHORTENED.fullmatch(text) for text in self.shortened):
             raise UserError(f"shortened must name first iterations, as in forming_iterations=72, but is {self.shortened}")
         for name, concern in vars(self).items():
             if dataclasses.is_dataclass(concern):
                 check_bounds(concern, f"{name}." if name in PREFIXED else "")
-        if any(width < 1 for width in self.network.hidden):
-            raise UserError(f"hidden layers need at least one unit each, not --hidden {self.network.hidden}")
+        if len(self.network.hidden) > LAYERS or any(not 1 <= width <= UNITS for width in self.network.hidden):
+            raise UserError(
+                f"hidden layers need at least one unit each and {UNITS:,} at most, and there are at most {LAYERS} of them, not "
+                f"--hidden {self.network.hidden}"
+            )
 
     def check(self, episode_length: int) -> None:
         """Refuses settings that are out of range or do not fit one another.

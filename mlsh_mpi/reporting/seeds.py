@@ -5,7 +5,6 @@ python -m mlsh_mpi.reporting.seeds RUN... [--picture seeds.png]
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,10 +48,10 @@ class Run:
         """
         curves = {metric: points[:, 1:] for metric, points in training_curves(folder).items()}
         try:
-            test = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["curve"]
-        except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged
-            test = []
-        return cls(series_of(folder.resolve().name)[0], curves, np.array(test, float))
+            test = np.array(files.read_json(folder / SUMMARY)["curve"], float).reshape(-1)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):  # not there yet, or damaged
+            test = np.zeros(0)
+        return cls(series_of(folder.resolve().name)[0], curves, test)
 
 
 def draw_seeds(path: Path, runs: Sequence[Run]) -> None:

@@ -89,6 +89,8 @@ def _mean_costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Means over the iterations but for the first, which are slower; empty if nothing is left of the log."""
     late = rows[len(rows) // 5 :]
     speeds = {name: _median(late, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")}
+    names = (*(f"time/{name}" for name in TIMES), *(f"communication/{name}" for name in COMMUNICATION))
+    late = [row for row in late if row.keys() >= set(names)]
     if not late:
         return {"time_shares": {}, "communication": {}} | speeds
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from mlsh_mpi.errors import UserError
 
 SCRIPTED = "script:"
 """Prefix of the name of an environment that a script passed; it cannot be made again from that name."""
-WORD = re.compile(r"\w[\w.+-]*")
+WORD = re.compile(r"\w[\w-]*")
 """Text that a file may give a setting: no path, no name in a module, no command."""
 EnvFactory = Callable[..., gym.Env[Any, Any]]
 
@@ -65,7 +66,7 @@ class EnvironmentChoice:
         if ":" in env and not self.trust:
             raise UserError(
                 f"a file may name registered environments, but this one names {env}, which is code of a module: name it "
-                f"yourself with --env {env} (in Python env={env!r}), or add --trust (trust=True) if you trust the file"
+                f"yourself with --env {shlex.quote(env)} (in Python env={env!r}), or add --trust (trust=True) if you trust it"
             )
 
 
@@ -79,7 +80,7 @@ def refuse_other_than_environments(env: str, found: object) -> None:
         return
     raise UserError(
         f"a file may name a subclass of gymnasium.Env, but {env} is {found!r}: if a function of yours makes the environment, "
-        f"name it yourself with --env {env} (in Python env={env!r})"
+        f"name it yourself with --env {shlex.quote(env)} (in Python env={env!r})"
     )
 
 

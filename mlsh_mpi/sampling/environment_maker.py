@@ -24,6 +24,9 @@ from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, 
 from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
 
+LONGEST = 2000
+"""Characters of a setting."""
+
 
 class EnvironmentMaker:
     """Makes an environment by Gymnasium id, by module:Class, or by calling what a script passed.
@@ -189,8 +192,10 @@ def _setting(text: str) -> tuple[str, Any]:
     name, is_one, value = text.partition("=")
     if not (is_one and name.isidentifier()):
         raise UserError(f"--env-settings takes name=value, such as integrator=implicitfast, not {text!r}")
+    if len(text) > LONGEST:
+        raise UserError(f"--env-settings takes at most {LONGEST} characters, but {name} has {len(text):,}")
     for parsed in (json.loads, ast.literal_eval):
-        with suppress(ValueError, SyntaxError):
+        with suppress(Exception):  # text of another kind can raise anything
             return name, parsed(value)
     return name, value
 

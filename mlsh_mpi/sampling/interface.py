@@ -13,6 +13,10 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.actions import Actions
 
 Array = np.ndarray[Any, np.dtype[Any]]
+NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+"""Types of the numbers of a Box."""
+LARGEST = 10_000_000
+"""Largest number of numbers in an observation that a file may name."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,15 @@ class Interface:
         try:
             space = _action_space(values["action_space"])
             size, columns = int(values["observation_size"]), np.array(values["primitive_columns"], np.int64)
-            if not (columns.ndim == 1 and len(columns) and 0 <= columns.min() <= columns.max() < size):
+            if not (0 < size <= LARGEST and columns.ndim == 1 and len(columns) and 0 <= columns.min() <= columns.max() < size):
                 raise ValueError(f"{size} numbers, of which primitives see {columns.tolist()}")
             actions, offset = Actions.of(space, bool(values["unclipped_actions"])), values.get("offset")
             if offset is not None:
                 offset = np.array(offset, np.float64).reshape(size)
+                if not np.isfinite(offset).all():
+                    raise ValueError("an offset that is not finite")
             return cls(str(values["name"]), size, space, columns, actions, offset=offset)
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # contents of another kind can raise anything
             raise UserError(f"the file is damaged: what it says of observations and actions cannot be used ({error!r})") from None
 
 
@@ -77,8 +83,8 @@ def _action_space(plain: Mapping[str, Any]) -> gym.Space[Any]:
     """An action space from its plain values."""
     if "low" not in plain:
         return gym.spaces.Discrete(plain["n"], start=plain["start"])
+    if plain["dtype"] not in NUMBERS:
+        raise ValueError("actions of an unknown type")
     kind = np.dtype(plain["dtype"])
-    if kind.kind not in "fiu":
-        raise ValueError(f"actions of type {kind}")
     low, high = (np.array(plain[name], kind) for name in ("low", "high"))
     return gym.spaces.Box(low, high, dtype=kind.type)

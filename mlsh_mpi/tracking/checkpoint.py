@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mlsh_mpi import files
 from mlsh_mpi.errors import UserError, as_words
 
@@ -85,7 +83,7 @@ def load(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise UserError(f"its part {damaged} is damaged")
-        state = torch.load(path, weights_only=True)
+        state = files.load_tensors(path)
     except OSError as error:
         raise UserError(f"it cannot be read ({error.strerror})") from None
     except UserError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -123,9 +122,11 @@ def _test_in(folder: Path, *names: str) -> dict[str, Any] | None:
     path = folder / CURVES
     if not path.exists():
         return None
-    with suppress(OSError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and set(names) <= found.keys():
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+        whole = files.read_json(path)
+        found = {name: whole[name] for name in names}
+        shapes = {np.array(found[name], float).shape[1:] for name in names if name not in ("tasks", "steps")}
+        if shapes == {(len(found["tasks"]),)} and all(isinstance(task, str) for task in found["tasks"]) and found["steps"] > 0:
             return found
     raise UserError(f"{path} cannot be read: remove it and start the test again, which makes it anew")
 

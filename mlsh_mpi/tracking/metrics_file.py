@@ -21,6 +21,8 @@ CHECK = "check"
 """Name of a line's checksum, which is no metric."""
 ALWAYS = ("iteration", "environment_steps")
 """What every row has."""
+LARGEST = 1e300
+"""What a float can hold with some room; an integer of a damaged line may be larger."""
 _CHECKED = re.compile(rb'(.*), "check": (\d+)\}', re.DOTALL)
 
 
@@ -41,12 +43,13 @@ def read_rows(path: Path, tell: Callable[[str], None] = lambda note: warn(f"mlsh
     """
     data = b""
     with suppress(OSError):
-        data = path.read_bytes()
+        data = path.read_bytes() if path.is_file() else b""
     *lines, _ = data.split(b"\n")
     checked = [_CHECKED.fullmatch(line) for line in lines]
+    has_checksums = any(checked)
     rows, damaged = [], []
     for number, (line, match) in enumerate(zip(lines, checked, strict=True), 1):
-        row = _row(line) if not any(checked) else _checked_row(match)
+        row = _checked_row(match) if has_checksums else _row(line)
         if row is None:
             damaged.append(str(number))
         else:
@@ -65,8 +68,16 @@ def _checked_row(match: re.Match[bytes] | None) -> dict[str, float] | None:
 
 def _row(line: bytes) -> dict[str, float] | None:
     """A line's row; None if it is damaged."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         row = json.loads(line)
-        if isinstance(row, dict) and all(isinstance(row.get(name), int) for name in ALWAYS):
+        if (
+            isinstance(row, dict)
+            and all(isinstance(row.get(name), int) for name in ALWAYS)
+            and all(map(_is_number, row.values()))
+        ):
             return row
     return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not abs(value) > LARGEST

@@ -25,6 +25,7 @@ from mlsh_mpi.tracking.run_names import experiment_name, with_present_environmen
 from mlsh_mpi.tracking.same_run import (
     as_it_began,
     changed_settings,
+    offset_of,
     other_environment,
     refuse_another_environment,
     refuse_other_settings,
@@ -57,6 +58,7 @@ class RunFolder:
                 _refuse_if_locked(place)
                 place.rename(_free_name(place))
             place.mkdir(parents=True, exist_ok=True)
+            _refuse_links(place)
             self._lock = _lock(path)
             files.remove_unfinished(path)
             self.path, self.checkpoints = path, path / "checkpoints"
@@ -87,6 +89,7 @@ class RunFolder:
         def usable(values: dict[str, Any]) -> Checkpoint:
             found = Checkpoint.from_dict(values)
             before = with_present_environment(found.config, found.identity, config, identity)
+            offset_of(found.identity)  # raises an exception if it is none
             if not changed_settings(before, config) and not other_environment(found.identity, identity):
                 refuse_unfit(found)
             return found
@@ -121,7 +124,7 @@ class RunFolder:
             leaves: files that a finished run leaves, beside summary.json and summary.txt; they can be made again.
         """
         try:
-            summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            summary = files.read_json(self.path / SUMMARY)
             tables = (self.path / SUMMARY_TEXT).read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
@@ -168,7 +171,7 @@ class RunFolder:
 
     def _earlier_config(self) -> Any:
         try:
-            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            return files.read_json(self.path / "config.json")
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -193,6 +196,18 @@ class RunFolder:
 def default_folder(config: Config) -> Path:
     """runs/NAME-seedSEED with the name of :func:`experiment_name`, unless the configuration names a folder."""
     return Path(config.run.folder or f"runs/{experiment_name(config)}-seed{config.run.seed}")
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuses a run folder with links out of it: in one of somebody else they could have other files overwritten.
+
+    Raises:
+        UserError: there are such links.
+    """
+    inside = folder.resolve()
+    for entry in folder.iterdir():
+        if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+            raise UserError(f"{entry} is a link out of the run folder, where a run could overwrite other files: remove it")
 
 
 def _lock(path: Path) -> TextIO:

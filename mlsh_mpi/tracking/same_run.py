@@ -107,7 +107,7 @@ def identity(family: TaskFamily, library: str) -> dict[str, Any]:
 def offset_of(identity: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[Any]] | None:
     """What a run subtracts from observations, from its identity: see :attr:`Interface.offset`."""
     found = identity.get("offset")
-    return np.array(json.loads(found)) if found else None
+    return np.array(json.loads(found), np.float64) if found else None
 
 
 def other_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

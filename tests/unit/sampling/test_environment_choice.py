@@ -14,8 +14,10 @@ from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.cli import parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.output import say
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.tracking.run_folder import RunFolder
 
 MODULE = """
 import pathlib
@@ -165,3 +167,56 @@ def test_a_configuration_file_names_no_folder_elsewhere(folder, place):
         parse_train_args(["--config", "config.json"])
     config, *_ = parse_train_args(["--config", "config.json", "--trust"])
     assert config.run.folder == place
+
+
+def nested(levels):
+    """A list in a list, ten times each, of as many parts as no memory holds; its pickle is short."""
+    parts = [0] * 10
+    for _ in range(levels):
+        parts = [parts] * 10
+    return parts
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda saved: saved["config"]["network"].update(hidden=(64, 4_000_000)),
+        lambda saved: saved["config"]["network"].update(hidden=(10**9, 10**9)),
+        lambda saved: saved["primitives"].update(
+            {name: v[:1].expand(10**7, *v.shape[1:]) for name, v in saved["primitives"].items()}
+        ),
+        lambda saved: saved["primitives"].update({name: v.to("meta") for name, v in saved["primitives"].items()}),
+        lambda saved: saved["primitives"].update({name: v * float("nan") for name, v in saved["primitives"].items()}),
+        lambda saved: saved["config"]["hierarchy"].update(primitives=99),
+        lambda saved: saved["config"].update(preset=nested(20)),
+        lambda saved: saved["config"].update(shortened=("x",)),
+        lambda saved: saved["config"]["sampling"].update(steps=10**400),
+        lambda saved: saved["interface"].update(observation_size=2**62),
+        lambda saved: saved["interface"].update(action_space={"n": 2**70, "start": 0}),
+        lambda saved: saved["interface"].update(action_space={"dtype": "(,)f4", "low": [0], "high": [1]}),
+        lambda saved: saved["interface"].update(offset=[float("nan")] * 6),
+        lambda saved: saved.update(observation_filter={"total": 3}),
+        lambda saved: saved.update(format=torch.zeros(2)),
+    ],
+)
+def test_a_file_made_to_harm_gets_one_sentence(folder, harm):
+    saved = torch.load(all_shipped()["moving-bandits"], weights_only=True)
+    harm(saved)
+    torch.save(saved, folder / "x.pt")
+    with pytest.raises(UserError) as refused:
+        mlsh_mpi.load(folder / "x.pt")
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_run_folder_with_links_out_of_it_is_refused(folder):
+    (folder / "precious").write_text("mine")
+    (folder / "run").mkdir()
+    (folder / "run/summary.txt").symlink_to(folder / "precious")
+    with pytest.raises(UserError, match="link out of the run folder"):
+        RunFolder(folder / "run", fresh=False)
+    assert (folder / "precious").read_text() == "mine"
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(capsys):
+    say("a\x1b]0;b\x07c\nd\x9be")
+    assert capsys.readouterr().out == "a\\x1b]0;b\\x07c\nd\\x9be\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +20,18 @@ class Bound:
     holds: Callable[[float], bool]
 
 
-LARGEST = 1e18
-"""No setting is larger: beyond it machine integers overflow."""
-POSITIVE = Bound("must be greater than 0 and finite", lambda value: 0 < value <= LARGEST)
-NOT_NEGATIVE = Bound("must not be negative, and finite", lambda value: 0 <= value <= LARGEST)
+LARGEST = 10**18
+"""Largest whole number: beyond it machine integers overflow."""
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) <= LARGEST if isinstance(value, int) else math.isfinite(value)
+
+
+POSITIVE = Bound("must be greater than 0 and finite", lambda value: value > 0 and _is_finite(value))
+NOT_NEGATIVE = Bound("must not be negative, and finite", lambda value: value >= 0 and _is_finite(value))
 FRACTION = Bound("must be between 0 and 1", lambda value: 0 <= value <= 1)
-ANY = Bound("must be a finite number", lambda value: abs(value) <= LARGEST)
+ANY = Bound("must be a finite number", _is_finite)
 
 PositiveInt = Annotated[int, POSITIVE]
 PositiveFloat = Annotated[float, POSITIVE]

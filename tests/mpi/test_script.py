@@ -75,9 +75,12 @@ from corridor import Corridor, SIZES
 
 class Leaves(Corridor):
     steps = 0
+    def reset(self, seed=None, options=None):
+        self.is_trial = seed < 8  # one of the episodes that are tried before a run
+        return super().reset(seed, options)
     def step(self, action):
-        self.steps += 1
-        if self.steps > 30 and os.path.exists("leaves/metrics.jsonl"):
+        self.steps += not self.is_trial
+        if self.steps > 30:
             raise SystemExit(0)
         return super().step(action)
 
@@ -188,7 +191,7 @@ def test_an_environment_by_name_is_kept_by_name_and_can_be_tested_afterwards(cor
     )
     mpirun(2, "script.py", cwd=corridor).succeeded()
     assert json.loads((corridor / "named/config.json").read_text())["environment"]["env"] == "my_envs:my/Many-v0"
-    python("-m", "mlsh_mpi", "adapt", "named", "--updates", 1, "--test-masters", 2, cwd=corridor).succeeded()
+    python("-m", "mlsh_mpi", "adapt", "named", "--trust", "--updates", 1, "--test-masters", 2, cwd=corridor).succeeded()
     result = python("-m", "mlsh_mpi", "adapt", "named", "--env", "my/Many-v0", cwd=corridor)
     assert result.code == 2
     assert "module:id for one that your module registers" in result.stderr

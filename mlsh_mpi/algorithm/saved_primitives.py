@@ -187,7 +187,7 @@ def phi_from_dict(saved: Mapping[str, Any], source: str) -> Phi:
             raise UserError(f"{source} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
         parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
         config = from_dict(saved["config"], source)
-        config = replace(config, run=replace(config.run, folder=None))  # where somebody else kept his run
+        config = replace(config, run=replace(config.run, folder=None))  # that of somebody else
         interface = saved.get("interface")
         of_all = {len(values) for values in parameters.values()}  # K
         if of_all != {config.hierarchy.primitives} or not all(torch.isfinite(values).all() for values in parameters.values()):

@@ -109,7 +109,7 @@ class Gradients:
         """The same as :meth:`add`, by the written-out derivative of :func:`loss`."""
         observation, action, log_prob, advantage, target, weight = minibatch
         rows, config = self._of_rows(first, first + len(weight)), self._config
-        outputs, policy_inputs = _forward(rows.policy, observation)
+        outputs, policy_inputs = _forward(rows.policy, self._stack.network.policy_part(observation))
         value, value_inputs = _forward(rows.value, observation)
         now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.log_std, action)
         log_ratio = now - log_prob

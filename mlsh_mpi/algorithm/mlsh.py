@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlsh_mpi.algorithm import schedule
+from mlsh_mpi.algorithm.critic_inputs import CriticInputs
 from mlsh_mpi.algorithm.masters import MasterUpdate, update_masters
 from mlsh_mpi.algorithm.metrics import Clock, Tally, iteration_metrics
 from mlsh_mpi.algorithm.primitives import PrimitiveUpdate, update_primitives
@@ -42,6 +43,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     warmup, joint = hierarchy.warmup, hierarchy.joint
     state = TrainingState.begin(experiment, saved)  # Initialize phi
     placement, masters = state.placement, state.masters
+    critic = CriticInputs.of(config.primitive, family)
     draws = TaskDraws(family, seed, state.groups, warmup + joint, deal=config.sampling.deal_tasks)
     lanes_each, steps = config.sampling.shape(family.episode_length)
     lanes = family.maker.lanes(len(placement.workers) * lanes_each)
@@ -75,7 +77,8 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         is_joint = [phase.joint for phase in phases]
         active = ranks_with(is_joint, config.sampling.workers, job.world.size)
         with state.primitives.allreduce_among(active) as phi:
-            of_phi = update_primitives(phi, rollout, placement.of_workers(is_joint), config) if phi is not None else None
+            joint_workers = placement.of_workers(is_joint)
+            of_phi = update_primitives(phi, rollout, joint_workers, config, critic) if phi is not None else None
         metrics = _bookkeeping(experiment, state, iteration, phases, tasks, rollout, of_masters, of_phi, len(active), clock)
         if on_iteration(metrics, state):  # until convergence
             break

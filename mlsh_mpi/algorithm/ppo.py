@@ -33,7 +33,7 @@ class Batch:
     """S samples of this rank, for all rows of the stack together."""
 
     observation: Tensor
-    """(S, observation)."""
+    """(S, observation), and behind it what only the value network sees."""
     action: Tensor
     """(S,) int64 or (S, action) float32."""
     log_prob: Tensor

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mlsh_mpi.algorithm import advantage, ppo, schedule
 from mlsh_mpi.algorithm.batches import keys_of, lanes_first, normalise, samples
+from mlsh_mpi.algorithm.critic_inputs import CriticInputs
 from mlsh_mpi.algorithm.return_scale import diagnostics
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.config.ppo_settings import PrimitivePPO
@@ -24,10 +25,15 @@ from mlsh_mpi.sampling.rollout import Rollout
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
+def primitive_network(config: Config, family: TaskFamily) -> Network:
+    """The architecture of a primitive, or of a single policy in its place."""
+    head, critic = head_for(family.action_space, config.network.initial_std), CriticInputs.of(config.primitive, family)
+    return Network(len(family.primitive_columns), head, config.network.hidden, critic.size)
+
+
 def primitive_stack(config: Config, family: TaskFamily) -> Stack:
     """The K primitives, not yet initialised."""
-    head = head_for(family.action_space, config.network.initial_std)
-    return Stack(config.hierarchy.primitives, Network(len(family.primitive_columns), head, config.network.hidden))
+    return Stack(config.hierarchy.primitives, primitive_network(config, family))
 
 
 def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> StackTrainer:
@@ -48,7 +54,9 @@ class PrimitiveUpdate:
     """(K, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
 
 
-def update_primitives(trainer: StackTrainer, rollout: Rollout, joint: Sequence[bool], config: Config) -> PrimitiveUpdate:
+def update_primitives(
+    trainer: StackTrainer, rollout: Rollout, joint: Sequence[bool], config: Config, critic: CriticInputs
+) -> PrimitiveUpdate:
     """PPO on phi on the full timescale: each primitive learns from the samples in which it was active (paper, section 4.1).
 
     Args:
@@ -56,21 +64,22 @@ def update_primitives(trainer: StackTrainer, rollout: Rollout, joint: Sequence[b
         rollout: the steps of this rank's W workers.
         joint: (W,) whether each worker's group is in its joint phase; samples of the others are left out.
         config: the run's configuration.
+        critic: what the primitives' value networks see.
     """
     primitives, settings, streams = trainer.stack, config.primitive, rollout.streams
     lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
     mine = np.repeat(joint, lanes_each)
     steps = Step(*(values[:, mine] for values in rollout.steps))
-    active, observation = steps.primitive, rollout.primitive_view(steps.observation)
+    active, observation = steps.primitive, critic.of_steps(rollout, np.flatnonzero(mine))
     value = _active_value(trainer, observation, active)
-    final_value = _active_value(trainer, rollout.primitive_view(rollout.final_observation[mine][None]), active[-1:])[0]
+    final_value = _active_value(trainer, critic.at_the_end(rollout, np.flatnonzero(mine))[None], active[-1:])[0]
     advantages = advantage.primitive_advantages(
         settings.learned(steps.reward),
         steps.end,
         steps.decides,
         value,
         final_value,
-        _values_at_time_limits(trainer, rollout, settings)[:, mine],
+        _values_at_time_limits(trainer, rollout, settings, critic)[:, mine],
         through_macro_actions=config.hierarchy.credit == "episode",
         gamma=settings.gamma,
         lam=settings.lam,
@@ -99,12 +108,12 @@ def update_primitives(trainer: StackTrainer, rollout: Rollout, joint: Sequence[b
     return PrimitiveUpdate(pooled.count, diagnostics(found, primitives, pooled))
 
 
-def _values_at_time_limits(trainer: StackTrainer, rollout: Rollout, config: PrimitivePPO) -> Array:
+def _values_at_time_limits(trainer: StackTrainer, rollout: Rollout, config: PrimitivePPO, critic: CriticInputs) -> Array:
     """(T, L) value of the last state of each episode that only its time limit ended (Pardo et al. 2018); 0 elsewhere."""
     found = np.zeros(rollout.steps.reward.shape, np.float32)
-    for t, lanes, observation in rollout.limits if config.bootstrap_time_limits else ():
-        active = rollout.steps.primitive[t, lanes]
-        found[t, lanes] = _active_value(trainer, rollout.primitive_view(observation)[None], active[None])[0]
+    for limit in rollout.limits if config.bootstrap_time_limits else ():
+        at = limit.t, limit.lanes
+        found[at] = _active_value(trainer, critic.at_a_limit(rollout, limit)[None], rollout.steps.primitive[at][None])[0]
     return found
 
 

@@ -78,7 +78,9 @@ class Phi:
                 f"these primitives do not fit {interface.name}: trained in {self.environment} they {_layout(*known)}, but there "
                 f"they would {_layout(*offered)}; take an environment of the same body, or train there"
             )
-        network = Network(seen, head, self.config.network.hidden)
+        critic = weights.get("value.0.weight")  # not needed to act
+        critic_size = 0 if critic is None or critic.dim() < 3 else max(0, critic.shape[1] - seen)
+        network = Network(seen, head, self.config.network.hidden, critic_size)
         self._refuse_other_shapes(len(first), network)
         stack = Stack(len(first), network)
         self.fill(stack, interface.actions)
@@ -86,13 +88,16 @@ class Phi:
         return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
 
     def _refuse_other_shapes(self, count: int, network: Network) -> None:
-        """Refuses parameters of other shapes than those of the networks, before any memory is taken for these.
+        """Refuses parameters of other shapes than those of the networks, before any memory is taken for these. Value networks may
+        be missing: they are for training alone.
 
         Raises:
             UserError: it names the first of them.
         """
         for name, shape in network.shapes.items():
             wanted, found = (count, *shape), self.parameters.get(name)
+            if found is None and name.startswith("value."):
+                continue
             if found is None or found.shape != wanted:
                 instead = "missing" if found is None else f"of shape {tuple(found.shape)}"
                 raise UserError(
@@ -109,7 +114,8 @@ class Phi:
         """Copies the parameters into a stack of the same shape, for an environment with these actions."""
         parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
         for name, parameter in parameters.items():
-            parameter.copy_(self.parameters[name])
+            if name in self.parameters or not name.startswith("value."):
+                parameter.copy_(self.parameters[name])
         if self.format < 2 and actions.middle is not None and actions.half_width is not None:
             middle, half_width = (torch.from_numpy(values).float() for values in (actions.middle, actions.half_width))
             last = f"policy.{len(stack.network.hidden)}"

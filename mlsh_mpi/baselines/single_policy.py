@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
-from mlsh_mpi.algorithm.primitives import update_primitives
+from mlsh_mpi.algorithm.critic_inputs import CriticInputs
+from mlsh_mpi.algorithm.primitives import primitive_network, update_primitives
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
-from mlsh_mpi.networks.distributions import head_for
+from mlsh_mpi.networks.actor_critic import Array, Stack
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
@@ -34,17 +34,19 @@ class SinglePolicyAdaptation(AdaptationMethod):
         super().__init__(adaptation_set)
         self.explores = adaptation_set.config.hierarchy.deterministic_primitives
         config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
-        head = head_for(family.action_space, config.network.initial_std)
-        network = Network(len(family.primitive_columns), head, config.network.hidden)
-        self._learner = StackTrainer.of(Stack(len(here), network), config.primitive, adaptation_set.alone)
+        stack = Stack(len(here), primitive_network(config, family))
+        self._learner = StackTrainer.of(stack, config.primitive, adaptation_set.alone)
+        self._critic = CriticInputs.of(config.primitive, family)
         self._filters = None
-        if skills is None:
-            if config.network.filter_observations:
-                self._filters = Filters(len(here), family.observation_size)
-            for row, learner in enumerate(here):
-                self._learner.restart(row, seeding.stream(adaptation_set.seed, "phi", learner))
-        else:
-            self._learner.stack.flat.copy_(skills.primitives.flat.expand(len(here), -1))
+        for row, learner in enumerate(here):
+            self._learner.restart(row, seeding.stream(adaptation_set.seed, "phi", learner))
+        if skills is not None:
+            trained = skills.primitives.named_parameters()
+            for name, parameter in zip(stack.network.shapes, stack.parameters, strict=True):
+                if trained[name].shape[1:] == parameter.shape[1:]:  # a value network may see something else than in training
+                    parameter.copy_(trained[name].expand_as(parameter))
+        elif config.network.filter_observations:
+            self._filters = Filters(len(here), family.observation_size)
         kept = skills.observation_filter if skills else self._filters
         self._skills = Skills(self._learner.stack, family.primitive_columns, kept)
         self._own = one_per_block(len(here), adaptation_set.lanes_each)
@@ -63,7 +65,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
         here = self.adaptation_set.placement.groups
         rows = np.broadcast_to(self._rows, rollout.steps.primitive.shape)
         by_row = replace(rollout, steps=rollout.steps._replace(primitive=rows))
-        update_primitives(self._learner, by_row, [True] * len(here), self.adaptation_set.config)
+        update_primitives(self._learner, by_row, [True] * len(here), self.adaptation_set.config, self._critic)
         if self._filters is not None:
             self._filters.take(rollout.steps.raw_observation)
 

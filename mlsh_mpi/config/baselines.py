@@ -38,7 +38,12 @@ def _single_policy_algorithm(config: Config, algorithm: Literal["rl2", "maml"], 
         algorithm=replace(config.algorithm, algorithm=algorithm),
         network=replace(config.network, filter_observations=False),
         primitive=replace(
-            config.primitive, learning_rate=BASELINE_LEARNING_RATE, decay=0.0, minibatches=minibatches, standardise_values=False
+            config.primitive,
+            learning_rate=BASELINE_LEARNING_RATE,
+            decay=0.0,
+            minibatches=minibatches,
+            standardise_values=False,
+            critic_inputs=(),
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from mlsh_mpi.config.bounds import (
     PositiveFloat,
     PositiveInt,
 )
+
+CriticInput = Literal["time-left", "task", "whole-observation"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,10 @@ class PrimitivePPO(PPO):
     learning_rate: PositiveFloat = 3e-4
     decay: NotNegativeFloat = 0.0
     """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it constant."""
+    critic_inputs: tuple[CriticInput, ...] = ()
+    """What the value networks see beside what policies see: how much of the episode is left (Pardo et al. 2018), which task it
+    is, if the environment lists its tasks, and the part of an observation that primitives do not see (asymmetric actor-critic,
+    Pinto et al. 2017). Policies stay as they are: values are needed for training alone."""
     bootstrap_time_limits: bool = False
     """Where only the time limit ends an episode, bootstrap from the value of its last state (Pardo et al. 2018); otherwise V = 0
     there, although an observation does not tell how much time is left."""

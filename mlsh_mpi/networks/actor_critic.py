@@ -30,6 +30,8 @@ class Network:
     observation_size: int
     head: Head
     hidden: tuple[int, ...]
+    critic_size: int = 0
+    """Number of inputs that only the value network sees; they stand behind the observation."""
     written_out: ClassVar[bool] = True
     """Whether gradients.py has the backward pass written out; else autograd computes the gradients."""
 
@@ -37,8 +39,9 @@ class Network:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of one actor-critic, in the order in which the functions take them."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for net, outputs in (("policy", self.head.outputs), ("value", 1)):
-            widths = (self.observation_size, *self.hidden, outputs)
+        of_value = self.observation_size + self.critic_size
+        for net, inputs, outputs in (("policy", self.observation_size, self.head.outputs), ("value", of_value, 1)):
+            widths = (inputs, *self.hidden, outputs)
             for layer, (fan_in, out) in enumerate(itertools.pairwise(widths)):
                 shapes |= {f"{net}.{layer}.weight": (fan_in, out), f"{net}.{layer}.bias": (out,)}
         if self.head.log_std_size:
@@ -46,15 +49,19 @@ class Network:
         return shapes
 
     def policy(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
-        """Outputs of the policies: (n, B, observation) -> (n, B, outputs)."""
-        return _forward(parameters[: self.layer_parameters], observation)
+        """Outputs of the policies: (n, B, observation) -> (n, B, outputs). The inputs of the value network may follow."""
+        return _forward(parameters[: self.layer_parameters], self.policy_part(observation))
+
+    def policy_part(self, observation: Tensor) -> Tensor:
+        """(..., observation and what only the value network sees) -> (..., observation)."""
+        return observation[..., : self.observation_size] if self.critic_size else observation
 
     def value(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
-        """Values: (n, B, observation) -> (n, B)."""
+        """Values: (n, B, observation and what only the value network sees) -> (n, B)."""
         return _forward(parameters[self.layer_parameters : 2 * self.layer_parameters], observation).squeeze(-1)
 
     def log_prob(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> Tensor:
-        """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B)."""
+        """Log-probabilities: (n, B, observation), (n, B, ...) -> (n, B). The inputs of the value network may follow."""
         return self.head.log_prob(self.policy(parameters, observation), self.log_std(parameters), action)
 
     def evaluate(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,7 +120,7 @@ class Stack:
         return self.network.policy(self.parameters, observation)
 
     def value(self, observation: Tensor) -> Tensor:
-        """Values: (n, B, observation) -> (n, B)."""
+        """Values: (n, B, observation and what only the value network sees) -> (n, B)."""
         return self.network.value(self.parameters, observation)
 
     def log_prob(self, observation: Tensor, action: Tensor) -> Tensor:

@@ -42,12 +42,23 @@ class Rollout:
     """(L,) summed reward, and (L,) steps, before this collection of the episodes that were under way at its beginning."""
     environment_seconds: float
     policy_seconds: float
+    tasks: tuple[Any, ...] = ()
+    """The task of each worker; empty for tabular methods."""
     info: tuple[tuple[int, dict[str, float]], ...] = ()
     """Lane, and plain numbers of the environment's `info`, at each end of an episode where there are any."""
 
     def primitive_view(self, observation: Array) -> Array:
         """(..., observation) -> (..., the part of it that the primitives see)."""
         return observation if self.skills is None else self.skills.primitive_view(observation)
+
+    @property
+    def taken(self) -> Array:
+        """(T + 1, L) steps that the episode of a lane had taken before each step of the rollout, and after the last."""
+        begins = np.full((len(self.steps.end) + 1, self.steps.end.shape[1]), np.iinfo(np.int64).min)
+        begins[0] = -self.earlier[1]
+        t, lane = np.nonzero(self.steps.end)
+        begins[t + 1, lane] = t + 1
+        return np.arange(len(begins))[:, None] - np.maximum.accumulate(begins)
 
 
 class TimeLimit(NamedTuple):
@@ -167,6 +178,7 @@ def collect(
         earlier=earlier,
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
+        tasks=tuple(tasks),
         info=tuple(recording.info),
     )
 

@@ -7,6 +7,7 @@ import pytest
 import textbook
 import torch
 
+from mlsh_mpi.algorithm.critic_inputs import CriticInputs
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.masters import private_masters, update_masters
 from mlsh_mpi.algorithm.ppo import UPDATE_DIAGNOSTICS
@@ -76,7 +77,8 @@ def masters_updated(config, masters, rollout, workers=range(WORKERS), iteration=
 def primitives_given(config, primitives, rollout, joint, iteration=0):
     spy = Spy()
     rollout = dataclasses.replace(rollout, streams=Streams(0, iteration, range(WORKERS)))
-    found = update_primitives(dataclasses.replace(primitives, update=spy), rollout, joint, config)
+    critic = CriticInputs.of(config.primitive, FAMILY)
+    found = update_primitives(dataclasses.replace(primitives, update=spy), rollout, joint, config, critic)
     return spy, found.samples
 
 

@@ -37,6 +37,8 @@ def _model(integrator: Integrator) -> mujoco.MjModel:
 class AntTwowalkWorld(AntWorld):
     """The rules: see :class:`AntTwowalk`."""
 
+    derives = True
+
     def __init__(self, lanes: int, **settings: Any) -> None:
         super().__init__(lanes, **settings)
         self._targets = [TARGETS[0]] * lanes

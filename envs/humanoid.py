@@ -86,6 +86,7 @@ class HumanoidWorld(PhysicsWorld):
     action_space = gym.spaces.Box(-STRENGTH, STRENGTH, (ACTION,), np.float32)
     qpos_noise = 0.01
     frame_skip = 5
+    derives = True
 
     def __init__(self, lanes: int, **settings: Any) -> None:
         super().__init__(lanes, **settings)
@@ -103,28 +104,31 @@ class HumanoidWorld(PhysicsWorld):
 
     def place(self, lane: int, qpos: Array, qvel: Array) -> None:
         super().place(lane, qpos, qvel)
+        mujoco.mj_rnePostConstraint(self.models[lane], self.datas[lane])
         self._sense(lane)
 
     def sensors_of(self, data: mujoco.MjData) -> tuple[Array, ...]:
         parts = (data.cinert[BODIES], data.cvel[BODIES], data.qfrc_actuator[6:], data.cfrc_ext[BODIES])
         return tuple(part.reshape(-1) for part in parts)  # contiguous in memory, so still views
 
+    def derive(self, lane: int) -> None:
+        mujoco.mj_rnePostConstraint(self.models[lane], self.datas[lane])  # before the contacts of the next step are found
+        super().derive(lane)
+        self._sense(lane)
+
     def _sense(self, lane: int) -> None:
-        """Reads inertias, velocities and forces as they are now."""
-        mujoco.mj_rnePostConstraint(self.models[lane], self.datas[lane])
+        """Reads inertias, velocities and forces."""
         row = self._sensed[lane]
         row[:130], row[130:208], row[208:225], row[225:] = self._sensors[lane]
 
     def put_slab(self, lane: int, x: float | None) -> None:
         """Puts the slab across the way, with its middle at x; None puts it aside."""
         self.mocap[lane][0] = (0, ASIDE, SLAB_HEIGHT) if x is None else (x, 0, SLAB_HEIGHT)
+        self.halfway[lane] = False  # contacts were found with the slab where it was
 
     def step(self, actions: Array) -> tuple[Array, Array]:
         diverged = self.advance(actions)
         centre = self.centres_of_mass()[:, 0]
-        for lane, (model, data) in enumerate(zip(self.models, self.datas, strict=True)):
-            mujoco.mj_comVel(model, data)
-            self._sense(lane)
         speed = (centre - self._centre) / self.models[0].opt.timestep
         self._centre = centre
         self.arrive()

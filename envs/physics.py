@@ -41,6 +41,8 @@ class PhysicsWorld(World):
     """Half-width of the uniform noise on every position at the start of an episode."""
     frame_skip: int
     """Physics steps in an environment step."""
+    derives: ClassVar[bool] = False
+    """Whether the family reads what follows from positions and velocities at a step's end: see :meth:`derive`."""
 
     def __init__(
         self, lanes: int, *, frame_skip: int | None = None, integrator: Integrator = "RK4", camera: str = "follow"
@@ -72,6 +74,8 @@ class PhysicsWorld(World):
     def _simulate(self, models: Sequence[mujoco.MjModel]) -> None:
         self.models = list(models)
         self.datas = [mujoco.MjData(model) for model in models]
+        self.halfway = [False] * len(models)
+        """For each lane, whether the first half of its next physics step is done; to be set False if the world changes then."""
         self._watch()
 
     def _watch(self) -> None:
@@ -128,6 +132,7 @@ class PhysicsWorld(World):
         mujoco.mj_normalizeQuat(self.models[lane], data.qpos)  # noise changes the norms of quaternions
         data.qacc_warmstart[:] = 0
         mujoco.mj_forward(self.models[lane], data)
+        self.halfway[lane] = False
         self.qpos[lane], self.qvel[lane] = data.qpos, data.qvel
 
     def begin(self, lane: int, task: Any) -> None:
@@ -143,11 +148,18 @@ class PhysicsWorld(World):
             (L,) bool, lanes whose physics blew up; these are put back to their start.
         """
         skip = self.frame_skip
-        for action, (model, data, control, position, qpos, velocity, qvel) in zip(actions, self._lanes, strict=True):
-            control[:] = action
-            mujoco.mj_step(model, data, skip)
+        for lane, (model, data, control, position, qpos, velocity, qvel) in enumerate(self._lanes):
+            control[:] = actions[lane]
+            if self.halfway[lane]:
+                mujoco.mj_step2(model, data)
+                if skip > 1:
+                    mujoco.mj_step(model, data, skip - 1)
+            else:
+                mujoco.mj_step(model, data, skip)
             qpos[:] = position
             qvel[:] = velocity
+            if self.derives:  # now, while the simulation is in the processor's cache
+                self.derive(lane)
         self.steps += 1
         if all_within(self.state, LIMIT):
             return np.zeros(self.lanes, np.bool_)
@@ -160,11 +172,23 @@ class PhysicsWorld(World):
         """Positions and velocities."""
         return self.state.astype(np.float32)
 
-    def centres_of_mass(self) -> Array:
-        """(L, 3) current centre of mass of the agent in each lane."""
-        for model, data in zip(self.models, self.datas, strict=True):
-            mujoco.mj_kinematics(model, data)  # mj_step leaves these as they were before it integrated
+    def derive(self, lane: int) -> None:
+        """Computes centres of mass, inertias and velocities of bodies, which `mj_step` leaves as they were before it integrated.
+
+        They are the first thing that the next physics step needs as well, so that `mj_step1` computes them for both. Steps of
+        Runge-Kutta have no such half.
+        """
+        model, data = self.models[lane], self.datas[lane]
+        if self.integrator == "RK4":
+            mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
+            mujoco.mj_comVel(model, data)
+        else:
+            mujoco.mj_step1(model, data)
+            self.halfway[lane] = True
+
+    def centres_of_mass(self) -> Array:
+        """(L, 3) centre of mass of the agent in each lane, for families that derive it."""
         return np.array(self._centres)
 
     @property
@@ -190,7 +214,7 @@ class PhysicsWorld(World):
     def __getstate__(self) -> dict[str, Any]:
         """Keeps simulations as the state vectors from which they can be continued; models are made again."""
         kept = super().__getstate__()
-        for name in ("models", "datas", "mocap", "_lanes", "_centres", "_sensors", "_painter"):
+        for name in ("models", "datas", "halfway", "mocap", "_lanes", "_centres", "_sensors", "_painter"):
             del kept[name]
         kept["_states"] = states = []
         for model, data in zip(self.models, self.datas, strict=True):

@@ -70,6 +70,9 @@ class Hierarchy:
     uniform_iterations: NotNegativeInt = 0
     """Number of first iterations in which every choice of a primitive is uniformly random, and primitives learn from all: so that
     one that is slower to move does not starve, because no master chooses it."""
+    early_joint_iterations: NotNegativeInt = 0
+    """Number of first iterations in which primitives also learn from groups in their warm-up: before primitives differ, there is
+    nothing that a master could warm up to."""
     deterministic_primitives: bool = False
     """Once primitives are trained and frozen they take their most likely action, without sampling: only the master explores. A
     single policy, which goes on learning, does so where it is evaluated."""

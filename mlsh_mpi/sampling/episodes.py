@@ -108,9 +108,9 @@ class Episodes:
         """
         found = []
         for name, values, begins in (("observation", observation, 0), ("reward", reward, 1)):
-            if values is None or (fits := np.abs(values) <= LARGEST).all():  # NaN does not fit either
+            if values is None or not values.size or (values.min() >= -LARGEST and values.max() <= LARGEST):
                 continue
-            t, lane, *_ = np.argwhere(~fits)[0].tolist()
+            t, lane, *_ = np.argwhere(~(np.abs(values) <= LARGEST))[0].tolist()  # NaN does not fit either
             found.append((t + begins, t, name, lane, values[t, lane]))
         if found:
             _, steps, name, lane, value = min(found, key=lambda one: one[0])

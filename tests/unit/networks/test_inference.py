@@ -7,7 +7,7 @@ import torch
 
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import FEW_LANES, actor, outputs_of
+from mlsh_mpi.networks.inference import CACHE, FEW_LANES, actor, outputs_of
 
 SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))}
 
@@ -15,15 +15,16 @@ SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("hidden", [(64, 64), (7,), ()])
 @pytest.mark.parametrize("lanes", [1, 2, 5, FEW_LANES, FEW_LANES + 1, 40])
-def test_lanes_act_as_their_primitives_would_alone(space, hidden, lanes):
+@pytest.mark.parametrize("size", [6, CACHE // 64])
+def test_lanes_act_as_their_primitives_would_alone(space, hidden, lanes, size):
     rng = np.random.default_rng(lanes)
     head = head_for(space)
-    stack = Stack(3, Network(6, head, hidden))
-    stack.flat.copy_(torch.from_numpy(0.5 * rng.standard_normal(stack.flat.shape).astype(np.float32)))
+    stack = Stack(3, Network(size, head, hidden))
+    stack.flat.copy_(torch.from_numpy(rng.standard_normal(stack.flat.shape).astype(np.float32) / np.sqrt(4 * size)))
     primitive = rng.integers(3, size=lanes)
     act = actor(stack, primitive)
     for _ in range(3):
-        seen, noise = rng.standard_normal((lanes, 6), np.float32), head.noise(rng, (lanes,))
+        seen, noise = rng.standard_normal((lanes, size), np.float32), head.noise(rng, (lanes,))
         found = act(seen, noise)
         for lane, k in enumerate(primitive):
             outputs = stack.policy(torch.from_numpy(seen[lane]).expand(3, 1, -1))[k].numpy()

@@ -47,7 +47,8 @@ def network(parameters: Mapping[str, Tensor], net: str, x: Tensor) -> Tensor:
 
 def log_prob(parameters: Mapping[str, Tensor], policy: Policy, observation: Tensor, action: Tensor) -> Tensor:
     """(B, observation), (B, ...) -> (B,)."""
-    return policy(network(parameters, "policy", observation), parameters.get("policy.log_std")).log_prob(action)
+    seen = observation[:, : len(parameters["policy.0.weight"])]  # the rest is for values alone
+    return policy(network(parameters, "policy", seen), parameters.get("policy.log_std")).log_prob(action)
 
 
 def value(parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:
@@ -72,7 +73,8 @@ def loss(
     ratio = torch.exp(log_prob(parameters, policy, observation, action) - log_prob_then)
     surrogate = torch.minimum(ratio * advantage, torch.clamp(ratio, 1 - clip, 1 + clip) * advantage)
     error = (value(parameters, observation) - target) ** 2
-    entropy = policy(network(parameters, "policy", observation), parameters.get("policy.log_std")).entropy()
+    seen = observation[:, : len(parameters["policy.0.weight"])]
+    entropy = policy(network(parameters, "policy", seen), parameters.get("policy.log_std")).entropy()
     return (-surrogate + value_coefficient * error - entropy_coefficient * entropy).mean()
 
 

@@ -37,8 +37,8 @@ class CriticInputs:
         """Those that a configuration asks for, as far as an environment has them."""
         wanted = config.critic_inputs
         labels = [family.label(task) for task in family.tasks] if "task" in wanted else []
-        others = np.setdiff1d(np.arange(family.observation_size), family.primitive_columns)
-        columns = others if "whole-observation" in wanted else others[:0]
+        every = family.observation_size if "whole-observation" in wanted else 0
+        columns = np.setdiff1d(np.arange(every), family.primitive_columns)
         return cls(family, "time-left" in wanted, {label: place for place, label in enumerate(labels)}, columns)
 
     @property

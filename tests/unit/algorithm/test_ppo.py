@@ -26,9 +26,9 @@ CONFIG = PrimitivePPO(clip=0.2, value_coefficient=0.5)
 BONUS = dataclasses.replace(CONFIG, entropy_coefficient=0.3)
 
 
-def stack_of(head, n=2, seed=0, hidden=(8, 8)):
+def stack_of(head, n=2, seed=0, hidden=(8, 8), critic_size=0):
     """n actor-critics away from their initial values, so that nothing is symmetric."""
-    stack = Stack(n, Network(4, head, hidden))
+    stack = Stack(n, Network(4, head, hidden, critic_size))
     for row in range(n):
         stack.initialise(row, np.random.default_rng(seed + row))
     stack.flat += 0.3 * torch.randn(stack.flat.shape, generator=torch.Generator().manual_seed(seed))
@@ -39,7 +39,7 @@ def minibatch_of(stack, samples, seed=0):
     """Random samples for every row, with old log-probabilities that leave some ratios on each side of the clip range."""
     generator = torch.Generator().manual_seed(seed)
     n, head = stack.n, stack.network.head
-    observation = torch.randn(n, samples, 4, generator=generator)
+    observation = torch.randn(n, samples, 4 + stack.network.critic_size, generator=generator)
     action = (
         torch.randn(n, samples, head.outputs, generator=generator)
         if isinstance(head, Gaussian)
@@ -89,13 +89,14 @@ def test_padding_adds_little_and_few_widths_occur(size):
     assert ppo._width(size, regular=size) == size
 
 
+@pytest.mark.parametrize("critic_size", [0, 3])
 @pytest.mark.parametrize(
     ("kind", "config"),
     [*((kind, CONFIG) for kind in HEADS), ("categorical", BONUS), ("gaussian", BONUS)],  # a mixture's entropy is another
 )
-def test_the_gradient_is_that_of_the_textbook_loss(kind, config):
+def test_the_gradient_is_that_of_the_textbook_loss(kind, config, critic_size):
     head, policy = HEADS[kind]
-    stack = stack_of(head)
+    stack = stack_of(head, critic_size=critic_size)
     minibatch = minibatch_of(stack, 60)
     counts = ppo.PPOUpdate(stack, config).gradient([(0, minibatch)], lambda _: None)
     ratio = torch.exp(stack.log_prob(minibatch.observation, minibatch.action) - minibatch.log_prob)
@@ -137,10 +138,11 @@ def test_rows_computed_apart_have_the_gradient_of_rows_computed_together(kind):
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("critic_size", [0, 3])
 @pytest.mark.parametrize("config", [CONFIG, BONUS])
 @pytest.mark.parametrize("kind", HEADS)
-def test_the_written_out_gradient_has_the_bits_of_autograd(kind, config):
-    stack = stack_of(HEADS[kind][0], n=3)
+def test_the_written_out_gradient_has_the_bits_of_autograd(kind, config, critic_size):
+    stack = stack_of(HEADS[kind][0], n=3, critic_size=critic_size)
     gradients = ppo.Gradients(stack, config)
     for seed, first in ((0, 0), (1, 0), (2, 1)):
         minibatch = minibatch_of(stack, 33, seed)

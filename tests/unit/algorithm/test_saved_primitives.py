@@ -24,9 +24,10 @@ TWOWALK, COURSE, BANDITS = (
 CONFIG = preset_config("ant-twowalk")
 
 
-def trained(family=TWOWALK, config=CONFIG):
+def trained(family=TWOWALK, config=CONFIG, critic_size=0):
     """Skills with parameters and a filter that have been somewhere."""
-    stack = Stack(2, Network(len(family.primitive_columns), head_for(family.action_space), config.network.hidden))
+    seen, head = len(family.primitive_columns), head_for(family.action_space)
+    stack = Stack(2, Network(seen, head, config.network.hidden, critic_size))
     stack.flat.normal_(generator=torch.Generator().manual_seed(0))
     observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
     if observation_filter:
@@ -85,6 +86,22 @@ def test_another_body_is_refused_with_both_layouts(phi):
 def test_a_run_that_is_not_over_has_none(tmp_path):
     with pytest.raises(UserError, match=r"holds no phi\.pt"):
         load_phi(tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["critic", "policy"])
+def test_value_networks_that_see_more_are_not_needed_to_act(tmp_path, kept):
+    """They may see what training knows and an environment does not; a file may also lack them."""
+    skills = trained(critic_size=3)
+    save_phi(tmp_path / "phi.pt", skills, CONFIG, TWOWALK)
+    if kept == "policy":
+        saved = torch.load(tmp_path / "phi.pt", weights_only=True)
+        saved["primitives"] = {name: values for name, values in saved["primitives"].items() if not name.startswith("value.")}
+        torch.save(saved, tmp_path / "phi.pt")
+    again = load_phi(tmp_path / "phi.pt").skills(COURSE)
+    seen, noise = (np.random.default_rng(seed).normal(size=(2, size)).astype(np.float32) for seed, size in ((0, 27), (1, 8)))
+    found, expected = (which.acting(np.array([0, 1]))(seen, noise) for which in (again, skills))
+    np.testing.assert_array_equal(found, expected)
+    assert torch.equal(again.primitives.flat, skills.primitives.flat) == (kept == "critic")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])

@@ -273,7 +273,8 @@ def epochs_of(batch: Batch, plan: Plan) -> Iterator[list[list[tuple[int, Minibat
         parts: list[list[tuple[int, Minibatch]]] = [[] for _ in index]
         for rows, width in blocks:
             at = index[:, rows, :width]
-            fields = [values[at] for values in vars(batch).values()]
+            flat = at.reshape(-1)  # index_select() takes half the time of indexing
+            fields = [values.index_select(0, flat).view(*at.shape, *values.shape[1:]) for values in vars(batch).values()]
             for part, *minibatch in zip(parts, *fields, weight[:, rows, :width], strict=True):
                 part.append((rows.start, Minibatch(*minibatch)))
         yield parts

@@ -187,7 +187,9 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     elif source:
         base = config_for(source, start.env)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
-    fields["hierarchy"] = dataclasses.replace(base.hierarchy, forming_iterations=0, uniform_iterations=0)
+    fields["hierarchy"] = dataclasses.replace(
+        base.hierarchy, forming_iterations=0, uniform_iterations=0, early_joint_iterations=0
+    )
     if hierarchy is not None:
         fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
         fields["test"] = Test(task=(hierarchy["task"],))

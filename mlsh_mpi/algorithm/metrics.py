@@ -153,7 +153,7 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     metrics |= {f"primitive/usage_{k}": share for k, share in enumerate((usage / usage.sum()).tolist())}
     metrics["schedule/joint_groups"] = float(adapted.sum())
     metrics["schedule/groups_without_an_end"] = float(np.isnan(returns).sum())
-    if adapted.any():
+    if adapted.any() or tally.samples.any():
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
     metrics |= _learning_metrics(tally.learning)

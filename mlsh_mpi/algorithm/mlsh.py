@@ -74,7 +74,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         # Update theta to maximize expected return from 1/N timescale viewpoint
         of_masters = update_masters(masters, rollout, state.workers.memory, config.master)
         # in the joint update period: Update phi to maximize expected return from full timescale viewpoint
-        is_joint = [phase.joint or iteration < hierarchy.early_joint_iterations for phase in phases]
+        is_joint = schedule.from_which_phi_learns(iteration, phases, hierarchy.early_joint_iterations)
         active = ranks_with(is_joint, config.sampling.workers, job.world.size)
         with state.primitives.allreduce_among(active) as phi:
             joint_workers = placement.of_workers(is_joint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -50,6 +51,16 @@ def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> P
 def phases(iteration: int, groups: int, warmup: int, joint: int) -> list[Phase]:
     """The phase of every group."""
     return [phase(iteration, group, groups, warmup, joint) for group in range(groups)]
+
+
+def from_which_phi_learns(iteration: int, phases: Sequence[Phase], early: int) -> list[bool]:
+    """For each group, whether phi learns from its data: in its joint phase, and in all of the first `early` iterations.
+
+    A warm-up lets theta find the best primitive for its task before phi moves. At first all primitives are alike, and the groups
+    are still in their lead-ins and first warm-ups: with W = 8, U = 24, phi would not learn from two thirds of the first 32
+    iterations.
+    """
+    return [phase.joint or iteration < early for phase in phases]
 
 
 def turn(cycle: int, group: int, groups: int, length: int) -> int:

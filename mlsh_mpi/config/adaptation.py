@@ -57,7 +57,15 @@ class Film:
 
 MEANINGLESS: dict[str, tuple[str, ...]] = {
     "algorithm": ("algorithm", "trial"),
-    "hierarchy": ("primitives", "warmup", "joint", "learn_from_explored", "forming_iterations", "uniform_iterations"),
+    "hierarchy": (
+        "primitives",
+        "warmup",
+        "joint",
+        "learn_from_explored",
+        "forming_iterations",
+        "uniform_iterations",
+        "early_joint_iterations",
+    ),
     "sampling": ("groups", "workers", "deal_tasks"),
     "network": ("hidden", "filter_observations"),
     "run": ("iterations", "stop_when"),

@@ -26,12 +26,13 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
         at_first = f" ({family.episode_length} for the first {hierarchy.forming_iterations} iterations)"
     if hierarchy.uniform_iterations:
         at_first += f", chosen by chance for the first {hierarchy.uniform_iterations} iterations"
+    early = f" (0 in the first {hierarchy.early_joint_iterations} iterations)" if hierarchy.early_joint_iterations else ""
     lines = {
         "preset": f"{config.preset}, seed {config.run.seed}, on {family.name}",
         "ranks": _ranks(job),
         "workers": f"{workers} in {groups} groups; each group has a task and a master of its own",
         "hierarchy": f"K = {hierarchy.primitives} primitives, N = {hierarchy.macro_length}{at_first}, "
-        f"W = {hierarchy.warmup}, U = {hierarchy.joint}",
+        f"W = {hierarchy.warmup}{early}, U = {hierarchy.joint}",
         "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
         "folder": str(folder),
     }

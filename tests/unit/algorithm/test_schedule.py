@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mlsh_mpi.algorithm.schedule import phase, staged
+from mlsh_mpi.algorithm.schedule import from_which_phi_learns, phase, phases, staged
 
 groups_ = st.integers(1, 130)
 warmups = st.integers(0, 40)
@@ -40,6 +40,13 @@ def test_every_cycle_is_w_warmups_then_u_joint_updates(groups, warmup, joint, da
     for number, cycle in enumerate(whole):
         assert [p.joint for p in cycle] == [False] * warmup + [True] * joint
         assert {p.cycle for p in cycle} == {number}
+
+
+@given(groups=groups_, warmup=warmups, joint=joints, iteration=st.integers(0, 99), early=st.integers(0, 99))
+def test_phi_learns_from_joint_phases_and_at_first_from_every_group(groups, warmup, joint, iteration, early):
+    now = phases(iteration, groups, warmup, joint)
+    learns = from_which_phi_learns(iteration, now, early)
+    assert learns == ([True] * groups if iteration < early else [each.joint for each in now])
 
 
 @given(groups=groups_, warmup=warmups, joint=joints, data=st.data())

@@ -121,6 +121,8 @@ def test_a_primitive_that_sits_an_update_out_is_counted():
     assert [metrics[f"primitive/{name}"] for name in ("samples_0", "samples_1", "sat_out")] == [30, 200, 1]
     assert [metrics[f"primitive/{name}_1"] for name in DIAGNOSTICS] == list(range(len(DIAGNOSTICS)))
     assert not [name for name in metrics if name.startswith("primitive/") and name.endswith("loss_0")]
+    assert iteration_metrics(tally, [warm] * 3, [], min_samples=64)["primitive/samples_1"] == 200  # of early iterations
+    tally.samples[:] = 0
     assert "primitive/sat_out" not in iteration_metrics(tally, [warm] * 3, [], min_samples=64)
 
 

@@ -174,3 +174,29 @@ def test_lanes_turn_each_for_itself():
     vector.step(np.zeros((3, 17)))
     assert vector.world.crawls.tolist() == [False, True, False]
     assert [pos[0, 1] for pos in vector.world.mocap] == [30, 0, 30]
+
+
+@pytest.mark.parametrize("integrator", ["RK4", "Euler", "implicitfast"])
+@pytest.mark.parametrize("task", [WALK, CRAWL])
+def test_half_a_step_in_advance_changes_nothing(integrator, task):
+    """Beside the world a simulation takes whole steps: same motion, same forces, and the centre of mass of where it then is."""
+    env = HumanoidWalkCrawl(integrator=integrator)
+    env.reset(seed=0, options={"task": task})
+    world, rng = env.world, np.random.default_rng(0)
+    model, whole = world.models[0], mujoco.MjData(world.models[0])
+    whole.qpos[:], whole.qvel[:], whole.mocap_pos[:] = world.qpos[0], world.qvel[0], world.mocap[0]
+    for _ in range(60):
+        action = rng.uniform(-0.4, 0.4, 17)
+        observation, *_ = env.step(action)
+        whole.ctrl[:] = action
+        mujoco.mj_step(model, whole, world.frame_skip)
+        mujoco.mj_rnePostConstraint(model, whole)
+        np.testing.assert_array_equal(world.qpos[0], whole.qpos)
+        np.testing.assert_array_equal(world.qvel[0], whole.qvel)
+        np.testing.assert_array_equal(observation[272:], whole.cfrc_ext[1:14].reshape(-1).astype(np.float32))
+        now = mujoco.MjData(model)
+        now.qpos[:], now.qvel[:] = world.qpos[0], world.qvel[0]
+        mujoco.mj_forward(model, now)
+        np.testing.assert_allclose(world.centres_of_mass()[0], now.subtree_com[1], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(observation[47:177], now.cinert[1:14].reshape(-1), rtol=1e-6, atol=1e-9)
+    assert whole.ncon > 0

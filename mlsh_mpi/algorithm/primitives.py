@@ -70,9 +70,6 @@ def update_primitives(
     lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
     mine = np.repeat(joint, lanes_each)
     steps = Step(*(values[:, mine] for values in rollout.steps))
-    shared = streams.iteration < config.hierarchy.shared_iterations
-    if shared:
-        steps = steps._replace(primitive=np.zeros_like(steps.primitive))
     active, observation = steps.primitive, critic.of_steps(rollout, np.flatnonzero(mine))
     value = _active_value(trainer, observation, active)
     final_value = _active_value(trainer, critic.at_the_end(rollout, np.flatnonzero(mine))[None], active[-1:])[0]
@@ -108,8 +105,6 @@ def update_primitives(
     rate = schedule.decayed(streams.iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
     enough = [count >= settings.min_samples for count in pooled.count]
     found = trainer.update(batch, minibatches, enough, rate, trainer.allreduce)
-    if shared:
-        trainer.copy_first_row()
     return PrimitiveUpdate(pooled.count, diagnostics(found, primitives, pooled))
 
 

@@ -74,11 +74,6 @@ class StackTrainer:
         if self.return_scale is not None:
             self.return_scale.reset(row)
 
-    def copy_first_row(self) -> None:
-        """Makes every row a copy of the first, its optimiser and return scale included."""
-        for values in self.tensors.values():
-            values.copy_(values[:1].expand_as(values))
-
     def returns_from(self, value: Array, row: Array) -> Array:
         """Converts outputs of the value networks to expected returns, given the row of each; all of one shape."""
         if self.return_scale is None:

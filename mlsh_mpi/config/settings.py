@@ -70,9 +70,6 @@ class Hierarchy:
     uniform_iterations: NotNegativeInt = 0
     """Number of first iterations in which every choice of a primitive is uniformly random, and primitives learn from all: so that
     one that is slower to move does not starve, because no master chooses it."""
-    shared_iterations: NotNegativeInt = 0
-    """Number of first iterations in which all primitives are copies of one policy, which learns from every sample: what all tasks
-    need is then learned once, and not K times."""
     early_joint_iterations: NotNegativeInt = 0
     """Number of first iterations in which primitives also learn from groups in their warm-up: before primitives differ, there is
     nothing that a master could warm up to."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
-from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Network, Run, Sampling
+from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Run, Sampling
+from mlsh_mpi.config.tuned import HUMANOID, TUNED, paper, tuned
 from mlsh_mpi.errors import UserError, nearest
 
 
@@ -22,77 +22,6 @@ class Preset:
 
 def _preset(name: str, summary: str, **concerns: object) -> tuple[str, Preset]:
     return name, Preset(summary, replace(Config(preset=name), **concerns))  # type: ignore[arg-type]
-
-
-def _paper(env: str, iterations: int, primitives: int = 2, steps: int = 2000) -> dict[str, object]:
-    """The paper's settings for its ants and humanoids: 10 groups of 12 workers, N = 200, W = 20, U = 40."""
-    return {
-        "environment": Environment(env=env),
-        "hierarchy": Hierarchy(primitives=primitives, macro_length=200, warmup=20, joint=40),
-        "sampling": Sampling(groups=10, workers=12, steps=steps),
-        "network": Network(filter_observations=True),
-        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
-    }
-
-
-TUNED = PrimitivePPO(
-    learning_rate=5e-4,
-    lam=0.95,
-    minibatches=24,
-    decay=1.0,
-    max_gradient_norm=1.0,
-    bootstrap_time_limits=True,
-)
-"""Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
-initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that the return of a good episode is about
-ten (7 to 60): with values that are standardised instead, hierarchies form several times more slowly."""
-MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
-"""Settings for masters that make few decisions an iteration."""
-HUMANOID: dict[str, Any] = {
-    "initial_std": 0.75,
-    "primitive": replace(TUNED, epochs=6, reward_scale=0.02),
-    "deterministic_primitives": True,
-}
-"""Humanoids crawl only with a larger standard deviation (tests/bench/README.md), and some fall over their own sampling."""
-
-
-def _tuned(
-    env: str,
-    iterations: int,
-    *,
-    forming: int,
-    cycle: tuple[int, int] = (10, 20),
-    groups: int = 10,
-    primitives: int = 2,
-    macro_length: int = 200,
-    primitive_columns: tuple[int, int] | None = None,
-    steps: int = 2000,
-    initial_std: float = 0.5,
-    primitive: PrimitivePPO = TUNED,
-    master: MasterPPO = MASTER,
-    uniform: int = 0,
-    deterministic_primitives: bool = False,
-) -> dict[str, object]:
-    """Our settings for MuJoCo tasks: one worker a group, N = `macro_length`, `cycle` = (W, U), and the faster integrator."""
-    warmup, joint = cycle
-    return {
-        "environment": Environment(env, env_settings=("integrator=implicitfast",), primitive_columns=primitive_columns),
-        "hierarchy": Hierarchy(
-            primitives,
-            macro_length=macro_length,
-            warmup=warmup,
-            joint=joint,
-            forming_iterations=forming,
-            learn_from_explored=False,
-            uniform_iterations=uniform,
-            deterministic_primitives=deterministic_primitives,
-        ),
-        "sampling": Sampling(groups=groups, steps=steps, deal_tasks=True),
-        "network": Network(filter_observations=True, initial_std=initial_std),
-        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
-        "master": master,
-        "primitive": primitive,
-    }
 
 
 PRESETS: dict[str, Preset] = dict(
@@ -152,7 +81,7 @@ PRESETS: dict[str, Preset] = dict(
             "ant-twowalk",
             "Ant Twowalk, settings that separate the primitives within 4 million steps",
             # Primitives also see the position: otherwise they could not stop at a target.
-            **_tuned(
+            **tuned(
                 "mlsh/AntTwowalk-v0",
                 190,
                 forming=130,
@@ -161,12 +90,12 @@ PRESETS: dict[str, Preset] = dict(
                 primitive=replace(TUNED, reward_shift=0.00075, reward_scale=60.0),  # standing still is worth 0
             ),
         ),
-        _preset("ant-twowalk-paper", "Ant Twowalk, the paper's settings", **_paper("mlsh/AntTwowalk-v0", iterations=1020)),
+        _preset("ant-twowalk-paper", "Ant Twowalk, the paper's settings", **paper("mlsh/AntTwowalk-v0", iterations=1020)),
         _preset(
             "ant-movement",
             "Ant Movement, settings with which each primitive runs along one axis within 3 million steps",
             # Primitives also see the position: straying costs more than running pays.
-            **_tuned(
+            **tuned(
                 "mlsh/AntMovement-v0",
                 155,
                 forming=130,
@@ -177,7 +106,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "ant-mazes",
             "the nine ant mazes, settings that walk in three directions within 3 million steps",
-            **_tuned(
+            **tuned(
                 "mlsh/AntMaze-v0",
                 180,
                 forming=0,
@@ -191,48 +120,48 @@ PRESETS: dict[str, Preset] = dict(
                 deterministic_primitives=True,
             ),
         ),
-        _preset("ant-mazes-paper", "the nine mazes, the paper's settings", **_paper("mlsh/AntMaze-v0", 600, primitives=3)),
+        _preset("ant-mazes-paper", "the nine mazes, the paper's settings", **paper("mlsh/AntMaze-v0", 600, primitives=3)),
         _preset(
             "ant-obstacle-course",
             "the ant's obstacle course from nothing, where a reward is hard to come by",
-            **_tuned("mlsh/AntObstacleCourse-v0", 240, forming=0, primitive=replace(TUNED, reward_scale=0.05)),
+            **tuned("mlsh/AntObstacleCourse-v0", 240, forming=0, primitive=replace(TUNED, reward_scale=0.05)),
         ),
         _preset(
             "ant-obstacle-course-paper",
             "the obstacle course from nothing, the paper's settings",
-            **_paper("mlsh/AntObstacleCourse-v0", iterations=240),
+            **paper("mlsh/AntObstacleCourse-v0", iterations=240),
         ),
         _preset(
             "humanoid-walk-crawl",
             "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
-            **_tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **HUMANOID),
+            **tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **HUMANOID),
         ),
         _preset(
             "humanoid-walk-crawl-paper",
             "Humanoid Walk/Crawl, the paper's settings",
-            **_paper("mlsh/HumanoidWalkCrawl-v0", iterations=240),
+            **paper("mlsh/HumanoidWalkCrawl-v0", iterations=240),
         ),
         _preset(
             "humanoid-combination",
             "the humanoid's walk there and crawl back from nothing",
-            **_tuned("mlsh/HumanoidCombination-v0", 240, forming=0, steps=3000, **HUMANOID),
+            **tuned("mlsh/HumanoidCombination-v0", 240, forming=0, steps=3000, **HUMANOID),
         ),
         _preset(
             "humanoid-combination-paper",
             "the combination from nothing, the paper's settings",
-            **_paper("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
+            **paper("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
         ),
         _preset(
             "walker-obstacles",
             "Walker Obstacles, settings that get far within 3 million steps where no bar is in the way",
-            **_tuned("mlsh/WalkerObstacles-v0", 150, forming=60, primitive=replace(TUNED, reward_scale=0.02)),
+            **tuned("mlsh/WalkerObstacles-v0", 150, forming=60, primitive=replace(TUNED, reward_scale=0.02)),
         ),
         _preset(
             "swimmer-bandits",
             "Swimmer Bandits, the best of three settings: primitives swim to two places within 2.4 million steps",
             # As in Allwalk, primitives see the position, so that each can swim to a place. With ten decisions an episode
             # instead of two masters learned nothing in as many updates.
-            **_tuned(
+            **tuned(
                 "mlsh/SwimmerBandits-v0",
                 120,
                 forming=90,

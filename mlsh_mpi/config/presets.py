@@ -8,7 +8,7 @@ from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Run, Sampling
-from mlsh_mpi.config.tuned import HUMANOID, TUNED, paper, tuned
+from mlsh_mpi.config.tuned import FAST, HUMANOID, TUNED, paper, tuned
 from mlsh_mpi.errors import UserError, nearest
 
 
@@ -87,7 +87,8 @@ PRESETS: dict[str, Preset] = dict(
                 forming=130,
                 cycle=(8, 24),
                 primitive_columns=(0, 28),
-                primitive=replace(TUNED, reward_shift=0.00075, reward_scale=60.0),  # standing still is worth 0
+                primitive=replace(FAST, reward_scale=60.0),
+                early_joint=32,
             ),
         ),
         _preset("ant-twowalk-paper", "Ant Twowalk, the paper's settings", **paper("mlsh/AntTwowalk-v0", iterations=1020)),
@@ -113,8 +114,9 @@ PRESETS: dict[str, Preset] = dict(
                 cycle=(4, 20),
                 groups=9,
                 primitives=3,
-                primitive=replace(TUNED, reward_scale=0.05),
+                primitive=replace(FAST, lam=0.8, reward_scale=0.05),
                 uniform=40,  # else masters starve a primitive that walks later than the others
+                early_joint=40,  # no master chooses in them
                 # Five decisions an episode, each of which pays by itself.
                 master=MasterPPO(learning_rate=0.005, gamma=0.8, lam=0.3, standardise_values=True, entropy_coefficient=0.05),
                 deterministic_primitives=True,
@@ -199,12 +201,17 @@ def begins_with(env: str, preset: str) -> str:
 
 def smoke(config: Config) -> Config:
     """A small version that runs from end to end in half a minute: a few iterations that learn nothing worth keeping."""
-    whole = config.algorithm.algorithm != "mlsh"  # the baselines need whole episodes
+    whole, hierarchy = config.algorithm.algorithm != "mlsh", config.hierarchy  # the baselines need whole episodes
     return replace(
         config,
         preset=f"{config.preset}-smoke",
         hierarchy=replace(
-            config.hierarchy, warmup=min(config.hierarchy.warmup, 2), joint=2, forming_iterations=1, uniform_iterations=0
+            hierarchy,
+            warmup=min(hierarchy.warmup, 2),
+            joint=2,
+            forming_iterations=1,
+            uniform_iterations=0,
+            early_joint_iterations=min(hierarchy.early_joint_iterations, 1),
         ),
         sampling=replace(config.sampling, groups=2, workers=1, steps=config.sampling.steps if whole else 1000),
         run=replace(config.run, iterations=4, test_masters=2, test_episodes=1),

@@ -31,6 +31,9 @@ TUNED = PrimitivePPO(
 """Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
 initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that the return of a good episode is about
 ten (7 to 60): with values that are standardised instead, hierarchies form several times more slowly."""
+FAST = replace(TUNED, learning_rate=1e-3, epochs=5, critic_inputs=("time-left", "task"))
+"""The same with value networks that see the time left and the task, and half the work at twice the learning rate
+(tests/bench/README.md)."""
 MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
 """Settings for masters that make few decisions an iteration."""
 HUMANOID: dict[str, Any] = {
@@ -56,6 +59,7 @@ def tuned(
     primitive: PrimitivePPO = TUNED,
     master: MasterPPO = MASTER,
     uniform: int = 0,
+    early_joint: int = 0,
     deterministic_primitives: bool = False,
 ) -> dict[str, object]:
     """Our settings for MuJoCo tasks: one worker a group, N = `macro_length`, `cycle` = (W, U), and the faster integrator."""
@@ -70,6 +74,7 @@ def tuned(
             forming_iterations=forming,
             learn_from_explored=False,
             uniform_iterations=uniform,
+            early_joint_iterations=early_joint,
             deterministic_primitives=deterministic_primitives,
         ),
         "sampling": Sampling(groups=groups, steps=steps, deal_tasks=True),

@@ -136,7 +136,15 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-walk-crawl",
             "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
-            **tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **HUMANOID),
+            **tuned(
+                "mlsh/HumanoidWalkCrawl-v0",
+                320,
+                forming=200,
+                cycle=(4, 20),
+                groups=8,
+                early_joint=24,
+                **HUMANOID | {"primitive": replace(FAST, reward_scale=0.02)},
+            ),
         ),
         _preset(
             "humanoid-walk-crawl-paper",

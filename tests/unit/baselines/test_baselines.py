@@ -273,3 +273,19 @@ def test_a_single_policy_samples_where_it_learns_and_elsewhere_as_it_is_told(det
         steps = learner.collect(0, explore=explore).steps
         most_likely = outputs_of(learner._learner.stack, steps.observation.reshape(1, -1, 6))[0].argmax(-1)
         assert np.array_equal(steps.action.reshape(-1), most_likely) == (deterministic and not explore)
+
+
+@pytest.mark.parametrize("critic_size", [0, 3])
+def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_see_the_same(critic_size):
+    there = adaptation_set("mlsh/MovingBandits-v0", [0, 1], primitive_critic_inputs=("time-left", "task"))  # three numbers
+    trained = Stack(1, Network(6, Categorical(5), (64, 64), critic_size))
+    trained.initialise(0, np.random.default_rng(9))
+    learner = registry.learners("fine-tune", there, Skills(trained, np.arange(6), None))
+    now, before = (stack.named_parameters() for stack in (learner._learner.stack, trained))
+    for name, values in now.items():
+        same = torch.equal(values, before[name].expand_as(values)) if values.shape[1:] == before[name].shape[1:] else False
+        assert same == (critic_size == 3 or name != "value.0.weight"), name
+    assert np.isfinite(now["value.0.weight"].numpy()).all()
+    assert now["value.0.weight"].abs().sum() > 0
+    learner.learn(learner.collect(0, explore=True), 0)
+    assert not torch.equal(learner._learner.stack.named_parameters()["value.0.weight"], now["value.0.weight"])

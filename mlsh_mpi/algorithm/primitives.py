@@ -28,7 +28,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 def primitive_network(config: Config, family: TaskFamily) -> Network:
     """The architecture of a primitive, or of a single policy in its place."""
     head, critic = head_for(family.action_space, config.network.initial_std), CriticInputs.of(config.primitive, family)
-    return Network(len(family.primitive_columns), head, config.network.hidden, critic.size)
+    return Network(len(family.primitive_columns), head, config.network.hidden, critic_size=critic.size)
 
 
 def primitive_stack(config: Config, family: TaskFamily) -> Stack:

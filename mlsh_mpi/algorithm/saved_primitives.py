@@ -80,7 +80,7 @@ class Phi:
             )
         critic = weights.get("value.0.weight")  # not needed to act
         critic_size = 0 if critic is None or critic.dim() < 3 else max(0, critic.shape[1] - seen)
-        network = Network(seen, head, self.config.network.hidden, critic_size)
+        network = Network(seen, head, self.config.network.hidden, critic_size=critic_size)
         self._refuse_other_shapes(len(first), network)
         stack = Stack(len(first), network)
         self.fill(stack, interface.actions)

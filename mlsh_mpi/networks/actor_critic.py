@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +30,7 @@ class Network:
     observation_size: int
     head: Head
     hidden: tuple[int, ...]
-    critic_size: int = 0
+    critic_size: int = field(default=0, kw_only=True)
     """Number of inputs that only the value network sees; they stand behind the observation."""
     written_out: ClassVar[bool] = True
     """Whether gradients.py has the backward pass written out; else autograd computes the gradients."""

@@ -28,7 +28,7 @@ BONUS = dataclasses.replace(CONFIG, entropy_coefficient=0.3)
 
 def stack_of(head, n=2, seed=0, hidden=(8, 8), critic_size=0):
     """n actor-critics away from their initial values, so that nothing is symmetric."""
-    stack = Stack(n, Network(4, head, hidden, critic_size))
+    stack = Stack(n, Network(4, head, hidden, critic_size=critic_size))
     for row in range(n):
         stack.initialise(row, np.random.default_rng(seed + row))
     stack.flat += 0.3 * torch.randn(stack.flat.shape, generator=torch.Generator().manual_seed(seed))

@@ -27,7 +27,7 @@ CONFIG = preset_config("ant-twowalk")
 def trained(family=TWOWALK, config=CONFIG, critic_size=0):
     """Skills with parameters and a filter that have been somewhere."""
     seen, head = len(family.primitive_columns), head_for(family.action_space)
-    stack = Stack(2, Network(seen, head, config.network.hidden, critic_size))
+    stack = Stack(2, Network(seen, head, config.network.hidden, critic_size=critic_size))
     stack.flat.normal_(generator=torch.Generator().manual_seed(0))
     observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
     if observation_filter:

@@ -278,7 +278,7 @@ def test_a_single_policy_samples_where_it_learns_and_elsewhere_as_it_is_told(det
 @pytest.mark.parametrize("critic_size", [0, 3])
 def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_see_the_same(critic_size):
     there = adaptation_set("mlsh/MovingBandits-v0", [0, 1], primitive_critic_inputs=("time-left", "task"))  # three numbers
-    trained = Stack(1, Network(6, Categorical(5), (64, 64), critic_size))
+    trained = Stack(1, Network(6, Categorical(5), (64, 64), critic_size=critic_size))
     trained.initialise(0, np.random.default_rng(9))
     learner = registry.learners("fine-tune", there, Skills(trained, np.arange(6), None))
     now, before = (stack.named_parameters() for stack in (learner._learner.stack, trained))

@@ -9,7 +9,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.mujoco_models import Integrator, add_cameras, asset, settings
+from mlsh_envs.mujoco_models import Stepping, add_cameras, asset, settings
 from mlsh_envs.physics import PhysicsWorld, at_least_one
 from mlsh_envs.world_env import Array
 
@@ -113,14 +113,14 @@ class AntWorld(PhysicsWorld):
         """
 
 
-def ant(integrator: Integrator, overview: tuple[float, float, float]) -> mujoco.MjSpec:
+def ant(stepping: Stepping, overview: tuple[float, float, float]) -> mujoco.MjSpec:
     """The model of the ant on an endless floor, for a family to extend.
 
     Args:
-        integrator: MuJoCo's integrator.
+        stepping: how the physics is stepped.
         overview: x, y and height of the camera that sees all of the family's world.
     """
-    spec = asset("ant.xml", integrator)
+    spec = asset("ant.xml", stepping)
     heavier = MASS / mujoco.mj_getTotalmass(spec.compile())
     for geom in spec.geoms:
         geom.density *= heavier

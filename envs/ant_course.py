@@ -11,7 +11,7 @@ import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
 from mlsh_envs.docstrings import page
-from mlsh_envs.mujoco_models import HEIGHT, THICKNESS, Colour, Integrator, add_box, add_mark
+from mlsh_envs.mujoco_models import HEIGHT, THICKNESS, Colour, Stepping, add_box, add_mark
 from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
@@ -93,8 +93,8 @@ class AntBigCourseTask:
 
 
 @cache
-def _model(course: Course, integrator: Integrator) -> mujoco.MjModel:
-    spec = ant(integrator, course.overview)
+def _model(course: Course, stepping: Stepping) -> mujoco.MjModel:
+    spec = ant(stepping, course.overview)
     for name, x0, y0, x1, y1 in course.walls:
         half = ((x1 - x0) / 2 + THICKNESS, (y1 - y0) / 2 + THICKNESS, HEIGHT)
         add_box(spec, f"wall_{name}", ((x0 + x1) / 2, (y0 + y1) / 2, 0), half)
@@ -121,7 +121,7 @@ class CourseWorld(AntWorld):
         """(L, 2) position of the enemy."""
 
     def model_of(self, task: object) -> mujoco.MjModel:
-        return _model(self.course, self.integrator)
+        return _model(self.course, self.stepping)
 
     def begin(self, lane: int, task: object) -> None:
         self.enemy[lane] = self._home

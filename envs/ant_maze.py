@@ -12,7 +12,7 @@ import numpy as np
 from mlsh_envs.ant import PARTS, AntWorld, ant
 from mlsh_envs.docstrings import page
 from mlsh_envs.maze_maps import layout
-from mlsh_envs.mujoco_models import HEIGHT, THICKNESS, Integrator, add_box, add_mark
+from mlsh_envs.mujoco_models import HEIGHT, THICKNESS, Stepping, add_box, add_mark
 from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
@@ -31,11 +31,11 @@ class AntMazeTask:
 
 
 @lru_cache(maxsize=64)
-def _model(maze: str, integrator: Integrator) -> mujoco.MjModel:
+def _model(maze: str, stepping: Stepping) -> mujoco.MjModel:
     plan = layout(maze)
     west, east, south, north = plan.bounds
     x, y, width, depth = (west + east) / 2, (south + north) / 2, (east - west) / 2, (north - south) / 2
-    spec = ant(integrator, overview=(x, y, 2.6 * max(width, depth)))
+    spec = ant(stepping, overview=(x, y, 2.6 * max(width, depth)))
     for name, centre, half in (
         ("west", (west, y), (THICKNESS, depth + THICKNESS)),
         ("east", (east, y), (THICKNESS, depth + THICKNESS)),
@@ -60,7 +60,7 @@ class AntMazeWorld(AntWorld):
         self._goals = np.zeros((lanes, 2))
 
     def model_of(self, task: AntMazeTask | None) -> mujoco.MjModel:
-        return _model(task.maze if task else TRAIN[0], self.integrator)
+        return _model(task.maze if task else TRAIN[0], self.stepping)
 
     def begin(self, lane: int, task: AntMazeTask) -> None:
         self._goals[lane] = layout(task.maze).goal

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
 from mlsh_envs.docstrings import page
-from mlsh_envs.mujoco_models import Integrator
+from mlsh_envs.mujoco_models import Stepping
 from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
@@ -25,8 +25,8 @@ class AntMovementTask:
 
 
 @cache
-def _model(integrator: Integrator) -> mujoco.MjModel:
-    return ant(integrator, overview=(0, 0, 30)).compile()
+def _model(stepping: Stepping) -> mujoco.MjModel:
+    return ant(stepping, overview=(0, 0, 30)).compile()
 
 
 class AntMovementWorld(AntWorld):
@@ -38,7 +38,7 @@ class AntMovementWorld(AntWorld):
         self._every = np.arange(lanes)
 
     def model_of(self, task: AntMovementTask | None) -> mujoco.MjModel:
-        return _model(self.integrator)
+        return _model(self.stepping)
 
     def begin(self, lane: int, task: AntMovementTask) -> None:
         self._axis[lane] = "xy".index(task.axis)

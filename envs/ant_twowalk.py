@@ -12,7 +12,7 @@ import numpy as np
 
 from mlsh_envs.ant import PARTS, AntWorld, ant
 from mlsh_envs.docstrings import page
-from mlsh_envs.mujoco_models import Integrator, add_target
+from mlsh_envs.mujoco_models import Stepping, add_target
 from mlsh_envs.physics import PlacedFamily
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
@@ -28,8 +28,8 @@ class AntTwowalkTask:
 
 
 @cache
-def _model(integrator: Integrator) -> mujoco.MjModel:
-    spec = ant(integrator, overview=(2.5, 2.5, 14.0))
+def _model(stepping: Stepping) -> mujoco.MjModel:
+    spec = ant(stepping, overview=(2.5, 2.5, 14.0))
     add_target(spec, 0.4)
     return spec.compile()
 
@@ -44,7 +44,7 @@ class AntTwowalkWorld(AntWorld):
         self._targets = [TARGETS[0]] * lanes
 
     def model_of(self, task: object) -> mujoco.MjModel:
-        return _model(self.integrator)
+        return _model(self.stepping)
 
     def qvel_noise(self, rng: np.random.Generator) -> Array:
         return rng.uniform(-0.005, 0.005, (self.qvel.shape[1],))

@@ -9,7 +9,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.mujoco_models import Colour, Integrator, add_cameras, asset, settings
+from mlsh_envs.mujoco_models import Colour, Stepping, add_cameras, asset, settings
 from mlsh_envs.physics import PhysicsWorld
 from mlsh_envs.world_env import Array
 
@@ -71,8 +71,8 @@ PARTS = {
 
 
 @cache
-def _model(integrator: Integrator) -> mujoco.MjModel:
-    spec = asset("humanoid.xml", integrator)
+def _model(stepping: Stepping) -> mujoco.MjModel:
+    spec = asset("humanoid.xml", stepping)
     add_cameras(spec, "torso", distance=3.2, overview=(0, 0, 60))
     slab = spec.worldbody.add_body(name="slab", mocap=True, pos=(0, ASIDE, SLAB_HEIGHT))
     slab.add_geom(name="slab", type=mujoco.mjtGeom.mjGEOM_BOX, size=SLAB_HALF, mass=0, contype=1, conaffinity=1, rgba=SLAB)
@@ -97,7 +97,7 @@ class HumanoidWorld(PhysicsWorld):
         self._sensed = np.zeros((lanes, SENSED.stop - SENSED.start), np.float32)
 
     def model_of(self, task: object) -> mujoco.MjModel:
-        return _model(self.integrator)
+        return _model(self.stepping)
 
     def begin(self, lane: int, task: Any) -> None:
         self._centre[lane] = self.datas[lane].subtree_com[self._agent, 0]

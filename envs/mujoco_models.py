@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import gymnasium
 import mujoco
@@ -14,6 +14,16 @@ from mlsh_envs.rendering import PIXELS
 
 Integrator = Literal["RK4", "Euler", "implicit", "implicitfast"]
 INTEGRATORS = {name: getattr(mujoco.mjtIntegrator, f"mjINT_{name.upper()}") for name in get_args(Integrator)}
+
+
+class Stepping(NamedTuple):
+    """How the physics is stepped."""
+
+    integrator: Integrator = "RK4"
+    timestep: float | None = None
+    """Seconds of a step of the physics; None for the model's own."""
+
+
 Colour = tuple[float, float, float, float]
 WALL: Colour = (0.80, 0.72, 0.58, 1)
 GOAL: Colour = (0.36, 0.62, 0.25, 1)
@@ -26,19 +36,21 @@ def settings(skip: int, timestep: float) -> str:
     return f"""
         - `frame_skip` ({skip}): steps of the physics, of {timestep:g} s each, in one of the environment.
         - `integrator` ("RK4"): "Euler", "implicit" or "implicitfast", which are 2 to 4 times as fast, and another physics.
+        - `timestep` ({timestep:g}): seconds of a step of the physics.
         - `camera` ("follow"): or "overview", for pictures.
         """
 
 
-def asset(name: str, integrator: Integrator) -> mujoco.MjSpec:
+def asset(name: str, stepping: Stepping) -> mujoco.MjSpec:
     """One of Gymnasium's own models, to be extended.
 
     Args:
         name: name of its file.
-        integrator: MuJoCo's integrator.
+        stepping: how the physics is stepped.
     """
     spec = mujoco.MjSpec.from_file(str(Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / name))
-    spec.option.integrator = INTEGRATORS[integrator]
+    spec.option.integrator = INTEGRATORS[stepping.integrator]
+    spec.option.timestep = stepping.timestep or spec.option.timestep
     # By default MuJoCo silently resets a simulation that has blown up.
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     spec.visual.global_.offwidth = spec.visual.global_.offheight = 2 * PIXELS

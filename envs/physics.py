@@ -11,13 +11,15 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsh_envs.mujoco_models import INTEGRATORS, Integrator
+from mlsh_envs.mujoco_models import INTEGRATORS, Integrator, Stepping
 from mlsh_envs.rendering import Renderer
 from mlsh_envs.world_env import Array, World, WorldBase, all_within
 
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 NOISE = 0x6D6C7368
 """Seeds the generator together with an episode's seed: a start must not depend on a task that was drawn with the same seed."""
+LONGEST = 0.1
+"""Longest step of the physics, in seconds: these bodies blow up with much less."""
 LIMIT = 1e6
 """Positions and velocities reach this size only if the physics has blown up."""
 
@@ -29,6 +31,7 @@ class PhysicsWorld(World):
         lanes: L, number of lanes.
         frame_skip: physics steps in an environment step, during which the control is constant; None for the family's own.
         integrator: MuJoCo's integrator.
+        timestep: seconds of a physics step; None for the family's own.
         camera: name of the camera: ``"follow"`` stays with the body, ``"overview"`` sees all of its world.
 
     Raises:
@@ -45,7 +48,13 @@ class PhysicsWorld(World):
     """Whether the family reads what follows from positions and velocities at a step's end: see :meth:`derive`."""
 
     def __init__(
-        self, lanes: int, *, frame_skip: int | None = None, integrator: Integrator = "RK4", camera: str = "follow"
+        self,
+        lanes: int,
+        *,
+        frame_skip: int | None = None,
+        integrator: Integrator = "RK4",
+        timestep: float | None = None,
+        camera: str = "follow",
     ) -> None:
         super().__init__(lanes)
         if frame_skip is not None:
@@ -54,7 +63,7 @@ class PhysicsWorld(World):
             raise ValueError(f"integrator must be one of {', '.join(INTEGRATORS)}, not {integrator!r}")
         if camera not in ("follow", "overview"):
             raise ValueError(f"camera must be 'follow' or 'overview', not {camera!r}")
-        self.integrator, self.camera = integrator, camera
+        self.stepping, self.camera = Stepping(integrator, seconds("timestep", timestep)), camera
         model = self.model_of(None)
         self.dt = model.opt.timestep * self.frame_skip
         """Seconds of an environment step."""
@@ -179,7 +188,7 @@ class PhysicsWorld(World):
         Runge-Kutta have no such half.
         """
         model, data = self.models[lane], self.datas[lane]
-        if self.integrator == "RK4":
+        if self.stepping.integrator == "RK4":
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
             mujoco.mj_comVel(model, data)
@@ -258,6 +267,19 @@ class PlacedFamily(PhysicsFamily):
         edges = np.stack((place - half, place + half), axis=-1).reshape(-1, 4)
         named = np.array([model.geom(geom).name == "goal" for geom in fixed.tolist()], np.bool_)
         return edges[solid], place[named]
+
+
+def seconds(name: str, value: Any) -> float | None:
+    """Checks a setting that is the length of a physics step, or None.
+
+    Raises:
+        ValueError: it is neither None nor a number of seconds up to `LONGEST`.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or not 0 < float(value) <= LONGEST:
+        raise ValueError(f"{name} must be greater than 0 and at most {LONGEST:g} seconds, not {value!r}")
+    return float(value)
 
 
 def at_least_one(name: str, value: Any) -> int:

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.docstrings import page
-from mlsh_envs.mujoco_models import Integrator, add_cameras, add_mark, add_target, asset, settings
+from mlsh_envs.mujoco_models import Stepping, add_cameras, add_mark, add_target, asset, settings
 from mlsh_envs.physics import PhysicsWorld, PlacedFamily
 from mlsh_envs.tasks import PlaceTask, PlaceTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
@@ -26,8 +26,8 @@ class SwimmerBanditsTask(PlaceTask):
 
 
 @cache
-def _model(integrator: Integrator) -> mujoco.MjModel:
-    spec = asset("swimmer.xml", integrator)
+def _model(stepping: Stepping) -> mujoco.MjModel:
+    spec = asset("swimmer.xml", stepping)
     add_cameras(spec, "torso", distance=6.0, overview=(2.5, 2.5, 14.0))
     add_mark(spec, "field", (FIELD / 2, FIELD / 2, -0.09), (FIELD / 2, FIELD / 2, 0.005), (0.3, 0.5, 0.8, 0.3))
     add_target(spec, 0.3)
@@ -47,7 +47,7 @@ class SwimmerBanditsWorld(PhysicsWorld):
         self._targets = np.zeros((lanes, 2))
 
     def model_of(self, task: object) -> mujoco.MjModel:
-        return _model(self.integrator)
+        return _model(self.stepping)
 
     def qvel_noise(self, rng: np.random.Generator) -> Array:
         return rng.uniform(-0.005, 0.005, (self.qvel.shape[1],))

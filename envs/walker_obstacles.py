@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.docstrings import page
-from mlsh_envs.mujoco_models import Integrator, add_box, add_cameras, asset, settings
+from mlsh_envs.mujoco_models import Stepping, add_box, add_cameras, asset, settings
 from mlsh_envs.physics import PhysicsFamily, PhysicsWorld
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
@@ -29,8 +29,8 @@ class WalkerObstaclesTask:
 
 
 @cache
-def _model(bars: str, integrator: Integrator) -> mujoco.MjModel:
-    spec = asset("walker2d.xml", integrator)
+def _model(bars: str, stepping: Stepping) -> mujoco.MjModel:
+    spec = asset("walker2d.xml", stepping)
     add_cameras(spec, "torso", distance=4.0, overview=(12, 0, 30))
     for number, (x, stands) in enumerate(zip(BAR_X, bars, strict=True)):
         if stands == "1":
@@ -47,7 +47,7 @@ class WalkerObstaclesWorld(PhysicsWorld):
     frame_skip = 4
 
     def model_of(self, task: WalkerObstaclesTask | None) -> mujoco.MjModel:
-        return _model(task.bars if task else "0000", self.integrator)
+        return _model(task.bars if task else "0000", self.stepping)
 
     def step(self, actions: Array) -> tuple[Array, Array]:
         before = self.state[:, :2].copy()

@@ -10,7 +10,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.mujoco_models import asset
+from mlsh_envs.mujoco_models import Stepping, asset
 from mlsh_envs.physics import PhysicsFamily, PhysicsWorld
 from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import WorldEnv, WorldVectorEnv
@@ -21,8 +21,8 @@ BODIES = slice(1, None)
 
 
 @cache
-def _model(integrator: Any) -> mujoco.MjModel:
-    return asset("ant.xml", integrator).compile()
+def _model(stepping: Stepping) -> mujoco.MjModel:
+    return asset("ant.xml", stepping).compile()
 
 
 class AntV5World(PhysicsWorld):
@@ -39,7 +39,7 @@ class AntV5World(PhysicsWorld):
         self._x = np.zeros(lanes)
 
     def model_of(self, task: object) -> mujoco.MjModel:
-        return _model(self.integrator)
+        return _model(self.stepping)
 
     def sensors_of(self, data: mujoco.MjData) -> tuple[np.ndarray, ...]:
         return data.xpos[self._agent], data.cfrc_ext[BODIES].reshape(-1)

@@ -21,6 +21,7 @@ from mlsh_envs import (
     AntObstacleCourseTask,
     AntTwowalk,
     AntTwowalkTask,
+    HumanoidWalkCrawl,
 )
 from mlsh_envs.ant import MASS
 from mlsh_envs.ant_course import BIG, OBSTACLES
@@ -328,12 +329,29 @@ def test_frame_skip_and_integrator_are_settings():
     assert np.abs(np.subtract(ends["RK4"], ends["implicitfast"]))[:3].max() < 0.5
 
 
+@pytest.mark.parametrize("make", [AntMaze, AntTwowalk, HumanoidWalkCrawl])
+def test_the_timestep_is_a_setting(make):
+    """The paper's mazes take 0.005 s a step of the physics, ours 0.01 s."""
+    own, usual = make(timestep=0.0015), make()
+    assert own.world.dt == pytest.approx(5 * 0.0015)
+    assert usual.world.dt == pytest.approx(0.015 if make is HumanoidWalkCrawl else 0.05)
+    assert own.world.models[0].opt.timestep == 0.0015 != usual.world.models[0].opt.timestep
+    own.reset(seed=0)
+    for _ in range(3):
+        own.step(np.zeros(own.action_space.shape, np.float32))
+    assert own.world.datas[0].time == pytest.approx(3 * own.world.dt)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"frame_skip": 0}, "frame_skip must be an integer, at least 1, not 0"),
         ({"frame_skip": 2.5}, "frame_skip must be an integer, at least 1, not 2.5"),
         ({"integrator": "RK5"}, "one of RK4, Euler, implicit, implicitfast, not 'RK5'"),
+        ({"timestep": 0}, "timestep must be greater than 0 and at most 0.1 seconds, not 0"),
+        ({"timestep": 0.2}, "at most 0.1 seconds, not 0.2"),
+        ({"timestep": float("nan")}, "at most 0.1 seconds, not nan"),
+        ({"timestep": "fast"}, "at most 0.1 seconds, not 'fast'"),
         ({"camera": "top"}, "'follow' or 'overview', not 'top'"),
         ({"upright_interval": 0}, "upright_interval must be an integer, at least 1, not 0"),
     ],

@@ -253,7 +253,7 @@ def test_settings_of_an_environment_reach_all_of_its_forms():
     maker = EnvironmentMaker("mlsh/AntTwowalk-v0", None, None, ("integrator=implicitfast", "frame_skip=2"))
     arrays = maker.lanes(2)._vector.unwrapped
     for env in (TaskFamily.of(maker).env.unwrapped, arrays):
-        assert (env.world.integrator, env.world.frame_skip) == ("implicitfast", 2)
+        assert (env.world.stepping.integrator, env.world.frame_skip) == ("implicitfast", 2)
 
 
 @pytest.mark.parametrize(("given", "taken"), [("50", 50), ("null", None), ("None", None)])
@@ -270,7 +270,7 @@ def test_a_setting_is_json_or_python(given, taken):
         (
             "mlsh/AntTwowalk-v0",
             ("gravity=0",),
-            "has no setting gravity: there are camera, frame_skip, integrator, upright_interval$",
+            "has no setting gravity: there are camera, frame_skip, integrator, timestep, upright_interval$",
         ),
         ("mlsh/AntTwowalk-v0", ("integrater=RK4",), r"has no setting integrater \(did you mean integrator\?\): there are "),
         ("mlsh/MovingBandits-v0", ("foo=3",), "^--env-settings: mlsh/MovingBandits-v0 has no setting foo$"),

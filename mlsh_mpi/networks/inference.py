@@ -18,9 +18,9 @@ Act = Callable[[Array, Array], Array]
 FEW_LANES = 24
 """Up to this many lanes NumPy is faster: the overhead of a torch call is larger than its arithmetic. For an ant's primitives that
 is so up to 48 lanes (18 lanes take 11 us and 23), for a humanoid's, with 348 inputs, up to 20 to 24."""
-CACHE = 65_536
-"""Up to this many numbers a copy of its primitive's weights for each lane is faster than a call for each primitive: the copies
-then stay in the processor's cache while the environments are stepped."""
+CACHE = 2**18
+"""Up to this many numbers a copy of its primitive's weights for each lane is faster than a call for each primitive; more do not stay
+in the processor's cache while the environments are stepped."""
 
 
 def outputs_of(stack: Stack, seen: Array) -> Array:
@@ -41,10 +41,13 @@ def actor(primitives: Stack, primitive: Array, *, deterministic: bool = False) -
     """
     head = primitives.network.head
     log_std = primitives.network.log_std(primitives.parameters).numpy()[primitive]
-    forward = _row_by_row if len(primitive) > FEW_LANES else _lane_by_lane
-    if forward is _lane_by_lane and len(primitive) * primitives.flat.shape[1] / 2 > CACHE:
-        forward = _block_by_block
-    outputs = forward(primitives, primitive)
+    weights = sum(weight[0].size for weight, _ in _layers(primitives))
+    if len(primitive) > FEW_LANES:
+        outputs = _row_by_row(primitives, primitive)
+    elif len(primitive) * weights > CACHE:
+        outputs = _block_by_block(primitives, primitive)
+    else:
+        outputs = _lane_by_lane(primitives, primitive)
     if deterministic:
         return lambda seen, _: head.mode(outputs(seen))
     return lambda seen, noise: head.sample(outputs(seen), log_std, noise)

@@ -19,8 +19,8 @@ FEW_LANES = 24
 """Up to this many lanes NumPy is faster: the overhead of a torch call is larger than its arithmetic. For an ant's primitives that
 is so up to 48 lanes (18 lanes take 11 us and 23), for a humanoid's, with 348 inputs, up to 20 to 24."""
 CACHE = 2**18
-"""Up to this many numbers a copy of its primitive's weights for each lane is faster than a call for each primitive; more do not stay
-in the processor's cache while the environments are stepped."""
+"""Up to this many numbers a copy of its primitive's weights for each lane is faster than a call for each primitive; more do not
+stay in the processor's cache while the environments are stepped."""
 
 
 def outputs_of(stack: Stack, seen: Array) -> Array:

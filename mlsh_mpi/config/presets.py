@@ -8,7 +8,7 @@ from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Run, Sampling
-from mlsh_mpi.config.tuned import FAST, HUMANOID, TUNED, paper, tuned
+from mlsh_mpi.config.tuned import HUMANOID, SEEING, TUNED, paper, tuned
 from mlsh_mpi.errors import UserError, nearest
 
 
@@ -87,7 +87,7 @@ PRESETS: dict[str, Preset] = dict(
                 forming=130,
                 cycle=(8, 24),
                 primitive_columns=(0, 28),
-                primitive=replace(FAST, reward_scale=60.0),
+                primitive=replace(SEEING, reward_scale=60.0),
                 early_joint=32,
             ),
         ),
@@ -114,7 +114,7 @@ PRESETS: dict[str, Preset] = dict(
                 cycle=(4, 20),
                 groups=9,
                 primitives=3,
-                primitive=replace(FAST, lam=0.8, reward_scale=0.05),
+                primitive=replace(SEEING, lam=0.8, learning_rate=1e-3, epochs=5, reward_scale=0.05),
                 uniform=40,  # else masters starve a primitive that walks later than the others
                 early_joint=40,  # no master chooses in them
                 # Five decisions an episode, each of which pays by itself.
@@ -136,15 +136,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-walk-crawl",
             "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
-            **tuned(
-                "mlsh/HumanoidWalkCrawl-v0",
-                320,
-                forming=200,
-                cycle=(4, 20),
-                groups=8,
-                early_joint=24,
-                **HUMANOID | {"primitive": replace(FAST, reward_scale=0.02)},
-            ),
+            **tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **HUMANOID),
         ),
         _preset(
             "humanoid-walk-crawl-paper",

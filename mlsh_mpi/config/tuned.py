@@ -31,9 +31,8 @@ TUNED = PrimitivePPO(
 """Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
 initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that the return of a good episode is about
 ten (7 to 60): with values that are standardised instead, hierarchies form several times more slowly."""
-FAST = replace(TUNED, learning_rate=1e-3, epochs=5, critic_inputs=("time-left", "task"))
-"""The same with value networks that see the time left and the task, and half the work at twice the learning rate
-(tests/bench/README.md)."""
+SEEING = replace(TUNED, critic_inputs=("time-left", "task"))
+"""The same with value networks that see the time left and the task (tests/bench/README.md)."""
 MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
 """Settings for masters that make few decisions an iteration."""
 HUMANOID: dict[str, Any] = {

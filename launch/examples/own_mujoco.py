@@ -33,4 +33,4 @@ if __name__ == "__main__":
     rewards = {"primitive_reward_scale": 1.0, "primitive_standardise_values": True}  # so that returns may be of any size
     run = mlsh_mpi.run("ant-twowalk", env=Cheetah, **length, **rewards)  # all else as for an ant, which has motors, too
     for task, found in run.summary["tasks"].items():
-        print("direction", task, "return", found["unexplored"], "each primitive alone", found["forced"])
+        print(f"direction {task} return {found['unexplored']} each primitive alone {found['forced']}")

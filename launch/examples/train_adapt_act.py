@@ -19,4 +19,4 @@ if __name__ == "__main__":
     while not ended:
         observation, reward, terminated, truncated, _ = env.step(hierarchy.act(observation))
         total, ended = total + reward, terminated or truncated
-    print("return", total)
+    print(f"return {total}")

@@ -81,13 +81,13 @@ class Phi:
         critic = weights.get("value.0.weight")  # not needed to act
         critic_size = 0 if critic is None or critic.dim() < 3 else max(0, critic.shape[1] - seen)
         network = Network(seen, head, self.config.network.hidden, critic_size=critic_size)
-        self._refuse_other_shapes(len(first), network)
+        self.refuse_other_shapes(len(first), network)
         stack = Stack(len(first), network)
         self.fill(stack, interface.actions)
         deterministic = self.config.hierarchy.deterministic_primitives
         return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
 
-    def _refuse_other_shapes(self, count: int, network: Network) -> None:
+    def refuse_other_shapes(self, count: int, network: Network) -> None:
         """Refuses parameters of other shapes than those of the networks, before any memory is taken for these. Value networks may
         be missing: they are for training alone.
 
@@ -111,10 +111,10 @@ class Phi:
         return replace(self, config=replace(self.config, hierarchy=hierarchy))
 
     def fill(self, stack: Stack, actions: Actions) -> None:
-        """Copies the parameters into a stack of the same shape, for an environment with these actions."""
+        """Copies the parameters into a stack of the same shape, for an environment with these actions. What is missing stays."""
         parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
         for name, parameter in parameters.items():
-            if name in self.parameters or not name.startswith("value."):
+            if name in self.parameters:
                 parameter.copy_(self.parameters[name])
         if self.format < 2 and actions.middle is not None and actions.half_width is not None:
             middle, half_width = (torch.from_numpy(values).float() for values in (actions.middle, actions.half_width))

@@ -167,6 +167,7 @@ def skills_of(phi: Phi, family: TaskFamily) -> RecurrentSkills:
             f"this recurrent policy does not fit {family.name}: trained in {phi.environment} it sees {known} numbers (its last "
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
         )
+    phi.refuse_other_shapes(1, network)
     stack = Stack(1, network)
     phi.fill(stack, family.actions)
     return RecurrentSkills.empty(stack, 0)

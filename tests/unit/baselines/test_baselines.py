@@ -9,8 +9,9 @@ import torch
 
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.loop import AdaptationSet
+from mlsh_mpi.algorithm.saved_primitives import Phi
 from mlsh_mpi.baselines import maml, option_critic
-from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes
+from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes, network_for, skills_of
 from mlsh_mpi.baselines.single_policy import Filters
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.baselines import BASELINES
@@ -289,3 +290,12 @@ def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_se
     assert now["value.0.weight"].abs().sum() > 0
     learner.learn(learner.collect(0, explore=True), 0)
     assert not torch.equal(learner._learner.stack.named_parameters()["value.0.weight"], now["value.0.weight"])
+
+
+def test_a_recurrent_policy_of_other_shapes_is_refused():
+    family, config = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)), preset_config("moving-bandits-rl2")
+    parameters = Stack(1, network_for(config, family)).named_parameters()
+    damaged = parameters | {"policy.1.bias": torch.zeros(1, 1)}  # would be copied into each of five
+    assert skills_of(Phi(config, family.name, parameters, None), family).primitives.n == 1
+    with pytest.raises(UserError, match=r"policy\.1\.bias must be of shape \(1, 5\), but is of shape \(1, 1\)"):
+        skills_of(Phi(config, family.name, damaged, None), family)

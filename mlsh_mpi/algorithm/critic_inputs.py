@@ -48,27 +48,28 @@ class CriticInputs:
 
     def of_steps(self, rollout: Rollout, lanes: Array) -> Array:
         """(T, n, observation as primitives see it, and `size` more) before each step in n lanes."""
-        return self._join(rollout, rollout.steps.observation[:, lanes], rollout.taken[:-1, lanes], lanes)
+        return self._join(rollout, rollout.steps.observation[:, lanes], lanes, slice(-1))
 
     def at_the_end(self, rollout: Rollout, lanes: Array) -> Array:
         """(n, observation as primitives see it, and `size` more) after the last step in n lanes."""
-        return self._join(rollout, rollout.final_observation[lanes], rollout.taken[-1, lanes], lanes)
+        return self._join(rollout, rollout.final_observation[lanes], lanes, -1)
 
     def at_a_limit(self, rollout: Rollout, limit: TimeLimit) -> Array:
         """(n, observation as primitives see it, and `size` more) after the last step of episodes that a time limit ended."""
-        return self._join(rollout, limit.observation, rollout.taken[limit.t, limit.lanes] + 1, limit.lanes)
+        return self._join(rollout, limit.observation, limit.lanes, limit.t, after=1)
 
-    def _join(self, rollout: Rollout, observation: Array, taken: Array, lanes: Array) -> Array:
-        """(..., n, observation), (..., n) steps of the episode so far, (n,) lanes -> (..., n, seen and `size` more)."""
+    def _join(self, rollout: Rollout, observation: Array, lanes: Array, t: int | slice, after: int = 0) -> Array:
+        """(..., n, observation), (n,) lanes -> (..., n, seen and `size` more), `after` so many steps beyond step t."""
         seen = rollout.primitive_view(observation)
         if not self.size:
             return seen
         parts = [seen, observation[..., self.columns]]
         if self.sees_time:
+            taken = rollout.taken[t, lanes] + after
             parts.append((1 - 2 * taken / self.family.episode_length)[..., None])
         if self.tasks:
             one_hot = self._one_hot(rollout)[lanes]
-            parts.append(np.broadcast_to(one_hot, (*taken.shape, len(self.tasks))))
+            parts.append(np.broadcast_to(one_hot, (*observation.shape[:-1], len(self.tasks))))
         return np.concatenate(parts, axis=-1, dtype=np.float32, casting="same_kind")
 
     def _one_hot(self, rollout: Rollout) -> Array:

@@ -20,7 +20,6 @@ from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array, Network, Stack, by_row
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.sampling import seeding
-from mlsh_mpi.sampling.episodes import Step
 from mlsh_mpi.sampling.rollout import Rollout
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -68,15 +67,18 @@ def update_primitives(
     """
     primitives, settings, streams = trainer.stack, config.primitive, rollout.streams
     lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
-    mine = np.repeat(joint, lanes_each)
-    steps = Step(*(values[:, mine] for values in rollout.steps))
-    active, observation = steps.primitive, critic.of_steps(rollout, np.flatnonzero(mine))
+    mine, all_steps = np.flatnonzero(np.repeat(joint, lanes_each)), rollout.steps
+    reward, end, decides, explored, active = (
+        values[:, mine]
+        for values in (all_steps.reward, all_steps.end, all_steps.decides, all_steps.explored, all_steps.primitive)
+    )
+    observation = critic.of_steps(rollout, mine)
     value = _active_value(trainer, observation, active)
-    final_value = _active_value(trainer, critic.at_the_end(rollout, np.flatnonzero(mine))[None], active[-1:])[0]
+    final_value = _active_value(trainer, critic.at_the_end(rollout, mine)[None], active[-1:])[0]
     advantages = advantage.primitive_advantages(
-        settings.learned(steps.reward),
-        steps.end,
-        steps.decides,
+        settings.learned(reward),
+        end,
+        decides,
         value,
         final_value,
         _values_at_time_limits(trainer, rollout, settings, critic)[:, mine],
@@ -84,9 +86,9 @@ def update_primitives(
         gamma=settings.gamma,
         lam=settings.lam,
     )
-    learns = config.hierarchy.learn_from_explored | ~steps.explored
+    learns = config.hierarchy.learn_from_explored | ~explored
     rows = np.where(learns, active, -1)
-    seen, action = samples(observation), samples(steps.action)
+    seen, action = samples(observation), samples(all_steps.action[:, mine])
     log_prob = _active_log_prob(primitives, seen, action, lanes_first(active).reshape(-1))
     by_step = log_prob.view(active.shape[::-1]).T.numpy()
     normalised, pooled = normalise(advantages, advantages + value, by_step, rows, primitives.n, trainer.ranks)

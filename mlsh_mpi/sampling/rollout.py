@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class Rollout:
         """(..., observation) -> (..., the part of it that the primitives see)."""
         return observation if self.skills is None else self.skills.primitive_view(observation)
 
-    @property
+    @cached_property
     def taken(self) -> Array:
         """(T + 1, L) steps that the episode of a lane had taken before each step of the rollout, and after the last."""
         begins = np.full((len(self.steps.end) + 1, self.steps.end.shape[1]), np.iinfo(np.int64).min)

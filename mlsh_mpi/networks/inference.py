@@ -18,9 +18,6 @@ Act = Callable[[Array, Array], Array]
 FEW_LANES = 24
 """Up to this many lanes NumPy is faster: the overhead of a torch call is larger than its arithmetic. For an ant's primitives that
 is so up to 48 lanes (18 lanes take 11 us and 23), for a humanoid's, with 348 inputs, up to 20 to 24."""
-CACHE = 2**18
-"""Up to this many numbers a copy of its primitive's weights for each lane is faster than a call for each primitive; more do not
-stay in the processor's cache while the environments are stepped."""
 
 
 def outputs_of(stack: Stack, seen: Array) -> Array:
@@ -41,13 +38,7 @@ def actor(primitives: Stack, primitive: Array, *, deterministic: bool = False) -
     """
     head = primitives.network.head
     log_std = primitives.network.log_std(primitives.parameters).numpy()[primitive]
-    weights = sum(weight[0].size for weight, _ in _layers(primitives))
-    if len(primitive) > FEW_LANES:
-        outputs = _row_by_row(primitives, primitive)
-    elif len(primitive) * weights > CACHE:
-        outputs = _block_by_block(primitives, primitive)
-    else:
-        outputs = _lane_by_lane(primitives, primitive)
+    outputs = _lane_by_lane(primitives, primitive) if len(primitive) <= FEW_LANES else _row_by_row(primitives, primitive)
     if deterministic:
         return lambda seen, _: head.mode(outputs(seen))
     return lambda seen, noise: head.sample(outputs(seen), log_std, noise)
@@ -63,27 +54,6 @@ def _lane_by_lane(primitives: Stack, primitive: Array) -> Callable[[Array], Arra
     """Policy outputs by NumPy, with a copy of its primitive's weights for each lane."""
     layers = [(weight[primitive], bias[primitive]) for weight, bias in _layers(primitives)]
     return lambda seen: _forward(layers, seen[:, None])[:, 0]
-
-
-def _block_by_block(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
-    """Policy outputs by NumPy, for each primitive in all its lanes at once."""
-    layers, order = _layers(primitives), np.argsort(primitive, kind="stable")
-    place, ends = np.argsort(order), np.bincount(primitive, minlength=primitives.n).cumsum()
-    blocks = [(k, slice(begin, end)) for k, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)) if begin < end]
-
-    def outputs(seen: Array) -> Array:
-        x = seen[order]
-        for number, (weight, bias) in enumerate(layers):
-            if number:
-                np.tanh(x, out=x)
-            following = np.empty((len(x), weight.shape[2]), np.float32)
-            for k, lanes in blocks:
-                np.matmul(x[lanes], weight[k], out=following[lanes])
-                following[lanes] += bias[k]
-            x = following
-        return x[place]
-
-    return outputs
 
 
 def _layers(stack: Stack) -> list[tuple[Array, Array]]:

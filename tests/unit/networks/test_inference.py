@@ -7,7 +7,7 @@ import torch
 
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import CACHE, FEW_LANES, actor, outputs_of
+from mlsh_mpi.networks.inference import FEW_LANES, actor, outputs_of
 
 SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))}
 
@@ -15,7 +15,7 @@ SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("hidden", [(64, 64), (7,), ()])
 @pytest.mark.parametrize("lanes", [1, 2, 5, FEW_LANES, FEW_LANES + 1, 40])
-@pytest.mark.parametrize("size", [6, CACHE // 64])
+@pytest.mark.parametrize("size", [6, 348])
 def test_lanes_act_as_their_primitives_would_alone(space, hidden, lanes, size):
     rng = np.random.default_rng(lanes)
     head = head_for(space)

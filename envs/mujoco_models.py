@@ -19,8 +19,8 @@ INTEGRATORS = {name: getattr(mujoco.mjtIntegrator, f"mjINT_{name.upper()}") for 
 class Stepping(NamedTuple):
     """How the physics is stepped."""
 
-    integrator: Integrator = "RK4"
-    timestep: float | None = None
+    integrator: Integrator
+    timestep: float | None
     """Seconds of a step of the physics; None for the model's own."""
 
 

@@ -47,8 +47,13 @@ def network(parameters: Mapping[str, Tensor], net: str, x: Tensor) -> Tensor:
 
 def log_prob(parameters: Mapping[str, Tensor], policy: Policy, observation: Tensor, action: Tensor) -> Tensor:
     """(B, observation), (B, ...) -> (B,)."""
-    seen = observation[:, : len(parameters["policy.0.weight"])]  # the rest is for values alone
-    return policy(network(parameters, "policy", seen), parameters.get("policy.log_std")).log_prob(action)
+    return acting(parameters, policy, observation).log_prob(action)
+
+
+def acting(parameters: Mapping[str, Tensor], policy: Policy, observation: Tensor) -> Distribution:
+    """The policy's distribution, one for each of B observations, behind which what only values see may stand."""
+    seen = observation[:, : len(parameters["policy.0.weight"])]
+    return policy(network(parameters, "policy", seen), parameters.get("policy.log_std"))
 
 
 def value(parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:
@@ -73,8 +78,7 @@ def loss(
     ratio = torch.exp(log_prob(parameters, policy, observation, action) - log_prob_then)
     surrogate = torch.minimum(ratio * advantage, torch.clamp(ratio, 1 - clip, 1 + clip) * advantage)
     error = (value(parameters, observation) - target) ** 2
-    seen = observation[:, : len(parameters["policy.0.weight"])]
-    entropy = policy(network(parameters, "policy", seen), parameters.get("policy.log_std")).entropy()
+    entropy = acting(parameters, policy, observation).entropy()
     return (-surrogate + value_coefficient * error - entropy_coefficient * entropy).mean()
 
 

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from mlsh_envs.mujoco_models import Colour, Stepping, add_cameras, asset, settings
-from mlsh_envs.physics import PhysicsWorld
+from mlsh_envs.physics import PhysicsWorld, at_least_one
 from mlsh_envs.world_env import Array
 
 BODIES = slice(1, 14)
@@ -66,6 +66,10 @@ PARTS = {
         times the true one.)
         """,
     "SETTINGS": settings(skip=5, timestep=0.003),
+    "FALLS": """
+        - `end_interval` (None): a fall ends the episode only at a multiple of so many steps, if the humanoid still lies then, as
+          in the released rollout (there it is N); until then the episode goes on. None ends it at once.
+        """,
 }
 """Parts of the environments' pages."""
 
@@ -80,7 +84,17 @@ def _model(stepping: Stepping) -> mujoco.MjModel:
 
 
 class HumanoidWorld(PhysicsWorld):
-    """A humanoid that is to walk or to crawl; a subclass says when. Settings are those of :class:`PhysicsWorld`."""
+    """A humanoid that is to walk or to crawl; a subclass says when.
+
+    Args:
+        lanes: L, number of lanes.
+        end_interval: a fall ends the episode only at a multiple of so many steps, if the humanoid still lies then; None for at
+            once. In the released rollout an episode ends only where a macro-action does, so that there it is N.
+        settings: settings of :class:`PhysicsWorld`.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
     action_space = gym.spaces.Box(-STRENGTH, STRENGTH, (ACTION,), np.float32)
@@ -88,8 +102,9 @@ class HumanoidWorld(PhysicsWorld):
     frame_skip = 5
     derives = True
 
-    def __init__(self, lanes: int, **settings: Any) -> None:
+    def __init__(self, lanes: int, *, end_interval: int | None = None, **settings: Any) -> None:
         super().__init__(lanes, **settings)
+        self.end_interval = 1 if end_interval is None else at_least_one("end_interval", end_interval)
         self.crawls = np.zeros(lanes, np.bool_)
         """(L,) bool: crawling pays, not walking."""
         self._centre = np.zeros(lanes)
@@ -137,7 +152,9 @@ class HumanoidWorld(PhysicsWorld):
         effort = 0.1 * np.einsum("li,li->l", clipped, clipped)
         impact = 5e-7 * np.einsum("li,li->l", forces, forces)
         pay = np.where(self.crawls, -1.5 * speed, np.where(standing, 5 + 0.25 * speed, 0))
-        ends = diverged | ~(self.crawls | standing)
+        fallen = ~(self.crawls | standing)
+        ends = diverged | (fallen & (self.steps % self.end_interval == 0))
+
         return (pay - effort - np.minimum(impact, 10)) * ~diverged, ends
 
     def arrive(self) -> None:

@@ -107,6 +107,7 @@ class HumanoidWalkCrawl(_WalkCrawl, WorldEnv):
 
     ## Arguments
     {SETTINGS}
+    {FALLS}
 
     ## Version history
     - v0: Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the dynamics of its released code.
@@ -155,6 +156,7 @@ class HumanoidCombination(_Combination, WorldEnv):
 
     ## Arguments
     {SETTINGS}
+    {FALLS}
 
     ## Version history
     - v0: Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the dynamics of its released code.

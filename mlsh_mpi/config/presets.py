@@ -8,7 +8,7 @@ from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Run, Sampling
-from mlsh_mpi.config.tuned import HUMANOID, SEEING, TUNED, paper, tuned
+from mlsh_mpi.config.tuned import HUMANOID, RELEASED_ANT, RELEASED_HUMANOID, SEEING, TUNED, paper, tuned
 from mlsh_mpi.errors import UserError, nearest
 
 
@@ -37,6 +37,13 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "moving-bandits-paper",
             "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
+            sampling=Sampling(groups=10, workers=12),
+            run=Run(iterations=1000),
+        ),
+        _preset(
+            "moving-bandits-figure4a",
+            "2D Moving Bandits, the paper's settings with the schedule that its Figure 4a shows: W = U = 20, not 9 and 1",
+            hierarchy=Hierarchy(warmup=20, joint=20),
             sampling=Sampling(groups=10, workers=12),
             run=Run(iterations=1000),
         ),
@@ -122,7 +129,11 @@ PRESETS: dict[str, Preset] = dict(
                 deterministic_primitives=True,
             ),
         ),
-        _preset("ant-mazes-paper", "the nine mazes, the paper's settings", **paper("mlsh/AntMaze-v0", 600, primitives=3)),
+        _preset(
+            "ant-mazes-paper",
+            "the nine mazes, the paper's settings",
+            **paper("mlsh/AntMaze-v0", 600, *RELEASED_ANT, primitives=3),
+        ),
         _preset(
             "ant-obstacle-course",
             "the ant's obstacle course from nothing, where a reward is hard to come by",
@@ -131,7 +142,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "ant-obstacle-course-paper",
             "the obstacle course from nothing, the paper's settings",
-            **paper("mlsh/AntObstacleCourse-v0", iterations=240),
+            **paper("mlsh/AntObstacleCourse-v0", 240, *RELEASED_ANT),
         ),
         _preset(
             "humanoid-walk-crawl",
@@ -141,7 +152,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-walk-crawl-paper",
             "Humanoid Walk/Crawl, the paper's settings",
-            **paper("mlsh/HumanoidWalkCrawl-v0", iterations=240),
+            **paper("mlsh/HumanoidWalkCrawl-v0", 240, *RELEASED_HUMANOID),
         ),
         _preset(
             "humanoid-combination",
@@ -151,7 +162,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-combination-paper",
             "the combination from nothing, the paper's settings",
-            **paper("mlsh/HumanoidCombination-v0", iterations=240, steps=3000),
+            **paper("mlsh/HumanoidCombination-v0", 240, *RELEASED_HUMANOID, steps=3000),
         ),
         _preset(
             "walker-obstacles",

@@ -9,10 +9,24 @@ from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Environment, Hierarchy, Network, Run, Sampling
 
 
-def paper(env: str, iterations: int, primitives: int = 2, steps: int = 2000) -> dict[str, object]:
-    """The paper's settings for its ants and humanoids: 10 groups of 12 workers, N = 200, W = 20, U = 40."""
+RELEASED_ANT = ("timestep=0.005",)
+"""Seconds of a physics step of all released ants but Twowalk's."""
+RELEASED_HUMANOID = ("end_interval=200",)
+"""Steps between two decisions of the released master: a fall ends an episode only there."""
+
+
+def paper(env: str, iterations: int, *settings: str, primitives: int = 2, steps: int = 2000) -> dict[str, object]:
+    """The paper's settings for its ants and humanoids: 10 groups of 12 workers, N = 200, W = 20, U = 40.
+
+    Args:
+        env: Gymnasium id.
+        iterations: number of iterations.
+        settings: settings of the environment, with which it is the released one.
+        primitives: K.
+        steps: D.
+    """
     return {
-        "environment": Environment(env=env),
+        "environment": Environment(env=env, env_settings=settings),
         "hierarchy": Hierarchy(primitives=primitives, macro_length=200, warmup=20, joint=40),
         "sampling": Sampling(groups=10, workers=12, steps=steps),
         "network": Network(filter_observations=True),

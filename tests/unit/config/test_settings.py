@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -18,6 +19,8 @@ from mlsh_mpi.config.ppo_settings import MasterPPO
 from mlsh_mpi.config.presets import PRESETS, smoke
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.task_family import TaskFamily
 
 T = 50
 
@@ -46,6 +49,28 @@ def test_the_papers_preset_is_the_papers():
     assert (config.master.learning_rate, config.primitive.learning_rate) == (0.01, 3e-4)
     assert (config.network.hidden, hierarchy.exploration, config.master.clip) == ((64, 64), 0.1, 0.2)
     assert (hierarchy.forming_iterations, hierarchy.learn_from_explored, hierarchy.credit) == (0, True, "episode")
+
+
+def test_the_figures_schedule_is_the_one_difference_from_the_text():
+    text, figure = PRESETS["moving-bandits-paper"].config, PRESETS["moving-bandits-figure4a"].config
+    assert replace(figure, preset=text.preset, hierarchy=replace(figure.hierarchy, warmup=9, joint=1)) == text
+    assert (figure.hierarchy.warmup, figure.hierarchy.joint) == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ant-mazes", ("timestep=0.005",)),
+        ("ant-obstacle-course", ("timestep=0.005",)),
+        ("ant-twowalk", ()),
+        ("humanoid-walk-crawl", ("end_interval=200",)),
+        ("humanoid-combination", ("end_interval=200",)),
+    ],
+)
+def test_the_papers_presets_have_the_released_clock_and_ends(name, settings):
+    config = PRESETS[f"{name}-paper"].config
+    assert config.environment.env_settings == settings
+    TaskFamily.of(EnvironmentMaker.of(config.environment))
 
 
 def test_the_default_preset_ends_at_the_papers_macro_length():

@@ -201,3 +201,41 @@ def test_half_a_step_in_advance_changes_nothing(integrator, task):
         np.testing.assert_allclose(world.centres_of_mass()[0], now.subtree_com[1], rtol=0, atol=1e-12)
         np.testing.assert_allclose(observation[47:177], now.cinert[1:14].reshape(-1), rtol=1e-6, atol=1e-9)
     assert whole.ncon > 0
+
+
+@pytest.mark.parametrize("make", [HumanoidWalkCrawl, HumanoidCombination])
+def test_a_fall_ends_the_episode_only_with_the_macro_action(make):
+    env = make(end_interval=5)
+    env.reset(seed=0)
+    moved(env, 0.0, lying=True)
+    paid, ends = zip(*(account(env, STILL)[2:] for _ in range(5)), strict=True)
+    assert ends == (False, False, False, False, True)
+    assert max(paid) <= 0, "lying costs and does not pay"
+
+    env.reset(seed=0)
+    moved(env, 0.0, lying=True)
+    for _ in range(3):
+        assert not env.step(STILL)[2]
+    moved(env, 0.0)
+    assert not any(env.step(STILL)[2] for _ in range(2)), "it stands where the macro-action ends"
+
+
+@pytest.mark.parametrize(("end_interval", "episodes", "least", "most"), [(200, 5, -100, 100), (1000, 1, -600, -200)])
+def test_what_exploring_costs_depends_on_where_a_fall_ends_the_episode(end_interval, episodes, least, most):
+    """Less than nothing, as the paper's single policy on the combination (-643, Table 1), only where lying goes on for long."""
+    env, rng = HumanoidCombination(end_interval=end_interval), np.random.default_rng(0)
+    env.reset(seed=0)
+    total, falls = 0.0, 0
+    for _ in range(1000):
+        _, reward, terminated, _, _ = env.step(rng.standard_normal(17))
+        total += reward
+        if terminated:
+            falls += 1
+            env.reset()
+    assert falls == episodes
+    assert least < total / falls < most
+
+
+def test_refuses_an_interval_that_makes_no_sense():
+    with pytest.raises(ValueError, match="end_interval must be an integer, at least 1, not 0"):
+        HumanoidWalkCrawl(end_interval=0)

@@ -8,7 +8,6 @@ from typing import Any
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Environment, Hierarchy, Network, Run, Sampling
 
-
 RELEASED_ANT = ("timestep=0.005",)
 """Seconds of a physics step of all released ants but Twowalk's."""
 RELEASED_HUMANOID = ("end_interval=200",)

@@ -4,6 +4,7 @@ python -m mlsh_mpi.figures FIGURE... | all             redraws from the curves k
 python -m mlsh_mpi.figures FIGURE... --runs RUN...     takes the curves of these runs first
 python -m mlsh_mpi.figures FIGURE... --make            makes the missing runs first
 python -m mlsh_mpi.figures FIGURE... --pdf             a PDF beside each PNG
+python -m mlsh_mpi.figures FIGURE... --table           prints their numbers, and draws nothing
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from mlsh_mpi.agents.shipped import is_checkout, paper_folder
 from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.figures import runner
+from mlsh_mpi.figures.final_tests import FINAL_TESTS, read_final_test, read_final_tests, write_final_tests
 from mlsh_mpi.figures.panels import digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable
-from mlsh_mpi.figures.style import write
+from mlsh_mpi.figures.results import placed, results
+from mlsh_mpi.figures.style import stamp, write
 from mlsh_mpi.figures.table import draw_table
 from mlsh_mpi.output import say, warn
-from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, write_points
+from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, run_name, series_of, write_points
 
 HOME = paper_folder()
 """The folder of the figures' curves, and in a checkout of their pictures."""
+CURVES, PAPER_CURVES = "curves.csv", "paper-curves.csv"
 OWN = Path("figures")
 """The folder where an installed package puts a copy of the curves, and the pictures: below the current folder."""
 
@@ -41,8 +45,11 @@ def figures(
     runs: tuple[Path, ...] = (),
     only: str = "",
     pdf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    table: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Draws figures of the paper, each into its folder below launch/paper, or below figures/ without a checkout.
+
+    The numbers behind a figure are written as a table into the page of its folder.
 
     Args:
         names: fig4a, fig4b and so on, table1, table2, or all.
@@ -50,8 +57,9 @@ def figures(
         runs: take the curves of these run folders.
         only: make only runs whose folder's name contains this.
         pdf: write each figure as PDF too, beside the PNG.
+        table: print the numbers of each figure as a table, and draw nothing.
     """
-    needed = "" if make else "curves.csv"
+    needed = "" if make else CURVES
     chosen = [name for name in FIGURES if (HOME / name / needed).exists()] if "all" in names else list(names)
     for name in chosen:
         if name not in FIGURES:
@@ -59,6 +67,9 @@ def figures(
     if not chosen:
         raise UserError(f"name figures: {', '.join(FIGURES)}, or all")
     home = _home()
+    if table:
+        print("\n".join(f"{FIGURES[name].title}\n\n{_results(home, name)}" for name in chosen), end="")
+        return
     for name in chosen:
         made = _made(home, name, only) if make else []
         _draw(home, name, [*runs, *(run.folder for run in made if run.finished)], pdf)
@@ -103,33 +114,54 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
 
 
 def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
-    """Draws a figure, after the curves of these runs have replaced older ones of the same name and seed."""
-    shown, file = FIGURES[name], home / name / "curves.csv"
-    curves = read_points(file)
-    if folders:
-        wanted = {series.runs for series in shown.series}
-        new = []
-        for folder in folders:
-            try:
-                new += [curve for curve in _read(shown, folder) if curve.series in wanted]
-            except UserError as error:
-                warn(f"mlsh_mpi: left out: {error}")
-        if new:
-            with files.writing(file):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_points(file, renewed(curves, new))
-            curves = read_points(file)  # as it is rounded there, so that it is drawn the same again
+    """Draws a figure and writes its numbers, after these runs have replaced older ones of the same name and seed."""
+    shown, picture = FIGURES[name], home / name / f"{name}.png"
+    _take(home, name, folders)
+    curves = read_points(home / name / CURVES)
     if not curves:
         raise UserError(f"{name} has no curves yet: add --make, or --runs and the folders of finished runs")
+
     if isinstance(shown, PaperTable):
         figure = draw_table(shown, curves)
     else:
-        figure = draw_figure(shown, curves, digitised(home / "paper-curves.csv", shown.panel))
-    picture = home / name / f"{name}.png"
+        figure = draw_figure(shown, curves, digitised(home / PAPER_CURVES, shown.panel))
     with files.writing(picture):
-        drawn = write(figure, picture, pdf)
+        drawn = write(figure, picture, pdf, stamp(shown, home / name / CURVES))
     for file in drawn:
         say(f"drawn: {os.path.relpath(file)}")
+
+    page = home / name / "README.md"
+    if page.exists():
+        with files.writing(page):
+            files.save_text(page, placed(page.read_text(encoding="utf-8"), _results(home, name)))
+
+
+def _take(home: Path, name: str, folders: Sequence[Path]) -> None:
+    """Takes over the curves and final tests of those of the runs that belong to the figure."""
+    shown, kept = FIGURES[name], home / name
+    wanted, curves, tests = {series.runs for series in shown.series}, [], []
+    for folder in folders:
+        try:
+            found = _read(shown, folder)
+            if series_of(run_name(folder))[0] in wanted:
+                curves += found
+                tests += read_final_test(folder)
+        except UserError as error:
+            warn(f"mlsh_mpi: left out: {error}")
+
+    with files.writing(kept / CURVES):
+        if curves:
+            kept.mkdir(parents=True, exist_ok=True)
+            write_points(kept / CURVES, renewed(read_points(kept / CURVES), curves))
+        if tests:
+            write_final_tests(kept / FINAL_TESTS, renewed(read_final_tests(kept / FINAL_TESTS), tests))
+
+
+def _results(home: Path, name: str) -> str:
+    """The numbers of a figure as a table."""
+    shown = FIGURES[name]
+    of_paper = {} if isinstance(shown, PaperTable) else digitised(home / PAPER_CURVES, shown.panel)
+    return results(shown, read_points(home / name / CURVES), read_final_tests(home / name / FINAL_TESTS), of_paper)
 
 
 def _read(shown: PaperFigure | PaperTable, folder: Path) -> list[Curve]:

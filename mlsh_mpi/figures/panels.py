@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from mlsh_mpi.figures import style
-from mlsh_mpi.figures.paper import PaperFigure, Series
-from mlsh_mpi.sampling import seeding
-from mlsh_mpi.tracking.curves import Curve, together
-from mlsh_mpi.tracking.statistics import interquartile_band
+from mlsh_mpi.figures.our_curve import OurCurve, jump_handle
+from mlsh_mpi.figures.paper import PaperFigure
+from mlsh_mpi.tracking.curves import Curve
+from mlsh_mpi.tracking.statistics import BANDED
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HALO = withStroke(linewidth=2.5, foreground="white")
 """Keeps a label legible where a curve passes behind it."""
+COLUMNS = 4
+"""Number of small panels in a row."""
 
 
 def digitised(path: Path, panel: str) -> dict[str, Array]:
@@ -38,7 +42,8 @@ def digitised(path: Path, panel: str) -> dict[str, Array]:
 
 
 def draw_figure(shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str, Array]) -> Figure:
-    """Draws the figure: a panel with the paper's axis, and one by environment steps if that is another.
+    """Draws the figure: a panel with the paper's axis, and one by environment steps if that is another; or, where curves would
+    hide one another, a small panel with the paper's axis for each.
 
     Args:
         shown: the paper's figure to draw.
@@ -46,67 +51,66 @@ def draw_figure(shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str,
         of_paper: the paper's curves, by name.
     """
     of_paper = {series.digitised: of_paper[series.digitised] for series in shown.series if series.digitised in of_paper}
+    end = max(points[-1, 0] for points in of_paper.values()) if of_paper and shown.axis == "cycles" else np.inf
+    ours = [
+        OurCurve(series, mine, colour, shown.mean_of_tasks, end)
+        for series, colour in zip(shown.series, style.colours(shown.series), strict=True)
+        if (mine := [curve for curve in curves if curve.series == series.runs])
+    ]
     with matplotlib.rc_context(style.RC):
-        panels = 2 if of_paper and shown.axis != "environment steps" else 1
-        figure = Figure(figsize=(style.WIDTH, style.HEIGHT))
-        axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-        end = max(points[-1, 0] for points in of_paper.values()) if of_paper and shown.axis == "cycles" else np.inf
-        ours = [
-            _Ours(series, mine, colour, shown.mean_of_tasks, end)
-            for series, colour in zip(shown.series, style.colours(shown.series), strict=True)
-            if (mine := [curve for curve in curves if curve.series == series.runs])
-        ]
-        handles: list[Artist] = [one.draw(axes) for one in reversed(ours)][::-1]  # the first is on top
-        ends = _draw_papers(axes, shown, of_paper)
-        note = _set_axes(axes, shown, ours)
-        if of_paper:
-            handles.append(
-                Line2D([], [], color=style.PAPER, ls=style.DASHES, lw=1.3, label="the paper's curves, named at their ends")
-            )
-        style.lay_out(figure, shown.title, _about(ours, bool(of_paper)) + note + shown.caption, handles)
-        for axis, places in zip(axes[::-1], ends, strict=True):
-            _name_at_their_ends(axis, places)
+        return _draw_multiples(shown, ours, of_paper) if shown.small_multiples else _draw_together(shown, ours, of_paper)
+
+
+def _draw_together(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict[str, Array]) -> Figure:
+    """All curves in one panel, and in a second one by environment steps."""
+    panels = 2 if of_paper and shown.axis != "environment steps" else 1
+    figure = Figure(figsize=(style.WIDTH, style.HEIGHT))
+    axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+
+    by_count = axes[0] if panels == 2 else None
+    handles: list[Artist] = [one.draw(axes[-1], by_count) for one in reversed(ours)][::-1]  # the first is on top
+    ends = _draw_papers(axes, shown, of_paper)
+    note = _set_axes(axes, shown, ours)
+    if any(one.jumps for one in ours):
+        handles.append(jump_handle())
+    if of_paper:
+        handles.append(_paper_handle("the paper's curves, named at their ends"))
+    style.lay_out(figure, shown.title, _about(ours, bool(of_paper)) + note + shown.caption, handles)
+
+    for axis, places in zip(axes[::-1], ends, strict=True):
+        _name_at_their_ends(axis, places)
     return figure
 
 
-class _Ours:
-    """One of our curves: mean and band as far as all runs went, and runs that went on."""
+def _draw_multiples(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict[str, Array]) -> Figure:
+    """A small panel for each of our curves, with the paper's curve that it is to be compared with."""
+    rows = -(-len(ours) // COLUMNS)
+    figure = Figure(figsize=(style.WIDTH, rows * style.SMALL))
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
 
-    def __init__(self, series: Series, curves: Sequence[Curve], colour: str, mean_of_tasks: bool, end: float) -> None:
-        self._series, self._colour, self._end = series, colour, end
-        self._places, returns = together(curves)
-        if mean_of_tasks:
-            returns = returns.mean(0, keepdims=True)
-        self.tasks, self.seeds = returns.shape[:2]
-        self._mean, self._low, self._high = interquartile_band(returns, seeding.stream(0, "test"))
-        self.steps = self._places[:, 1]
-        last = self._places[-1, 0]
-        self.longer = [points[points[:, 0] >= last] for curve in curves if (points := curve.points)[-1, 0] > last]
-        self.cut = any(self._counted(curve.points).max() > end for curve in curves)
+    for axis, one in zip(panels.flat, ours, strict=False):
+        one.draw(None, axis)
+        axis.set_title(f"{textwrap.fill(one.label, 26)}\n{one.count}, {one.steps[-1] / 1e6:.3g} M steps", loc="left", fontsize=9)
+        if (paper := of_paper.get(one.digitised)) is not None:
+            axis.plot(*paper.T, color=style.PAPER, ls=style.DASHES[0], lw=1.3, zorder=1)
+    for axis in panels.flat[len(ours) :]:
+        axis.set_visible(False)
+    for axis in panels[:, 0]:
+        axis.set_ylabel("return of an episode")
+    for axis in panels.flat[max(0, len(ours) - COLUMNS) : len(ours)]:
+        axis.set_xlabel(shown.axis)
+        axis.xaxis.set_tick_params(labelbottom=True)
 
-    def draw(self, axes: Sequence[Axes]) -> Artist:
-        """Draws the curve into all panels. Returns what stands in the legend."""
-        n = f"n = {self.seeds}" + f" × {self.tasks} tasks" * (self.tasks > 1)
-        for axis, x in self._across(axes, self._places):
-            (line,) = axis.plot(x, self._mean, color=self._colour, lw=1.7, zorder=3)
-            line.set_label(f"{self._series.label} ({n})")
-            if len(x) == 1:
-                line.set_marker("o")
-            if self.seeds > 1:
-                axis.fill_between(x, self._low, self._high, color=self._colour, alpha=0.15, lw=0, zorder=2)
-        for rest in self.longer:
-            for axis, x in self._across(axes, rest):
-                axis.plot(x, rest[:, 2], color=self._colour, lw=0.8, zorder=3)
-        return line
+    handles: list[Artist] = [jump_handle()] if any(one.jumps for one in ours) else []
+    if of_paper:
+        handles.append(_paper_handle("the paper's curve of the same name"))
+    style.lay_out(figure, shown.title, _about(ours, bool(of_paper)) + shown.caption, handles)
+    return figure
 
-    def _across(self, axes: Sequence[Axes], places: Array) -> Iterator[tuple[Axes, Array]]:
-        """Each panel with the x values of points in it: environment steps in the last panel, the paper's axis in the first."""
-        counted = self._counted(places)
-        return zip(axes[::-1], (places[:, 1], np.where(counted <= self._end, counted, np.nan)), strict=False)
 
-    def _counted(self, places: Array) -> Array:
-        """Iterations, or cycles counted from 0."""
-        return places[:, 0] / self._series.cycle - (1 if self._series.cycle > 1 else 0)
+def _paper_handle(label: str) -> Artist:
+    """What the legend shows for the paper's curves."""
+    return Line2D([], [], color=style.PAPER, ls=style.DASHES[0], lw=1.3, label=label)
 
 
 def _draw_papers(axes: Sequence[Axes], shown: PaperFigure, of_paper: dict[str, Array]) -> list[list[tuple[float, float, str]]]:
@@ -114,17 +118,18 @@ def _draw_papers(axes: Sequence[Axes], shown: PaperFigure, of_paper: dict[str, A
     ends: list[list[tuple[float, float, str]]] = [[] for _ in axes]
     # The paper counts iterations and cycles from 0: the point at 0 has the steps of one.
     begun = 1 if shown.axis in ("iterations", "cycles") else 0
-    for name, (x, y) in ((name, points.T) for name, points in of_paper.items()):
+    for dashes, (name, points) in zip(cycle(style.DASHES), of_paper.items()):
+        x, y = points.T
         steps = (x + begun) * shown.steps
         dense = np.union1d(steps, np.geomspace(steps[steps > 0][0] / 100, steps[-1], 300))  # so that lines straight in the paper
         dense = dense[dense >= steps[0]]  # are bent as they must be on a logarithmic axis
         for axis, places, values, at in zip(axes[::-1], (dense, x), (np.interp(dense, steps, y), y), ends, strict=False):
-            axis.plot(places, values, color=style.PAPER, ls=style.DASHES, lw=1.3, zorder=1)
+            axis.plot(places, values, color=style.PAPER, ls=dashes, lw=1.3, zorder=1)
             at.append((places[-1], values[-1], style.paper_name(name)))
     return ends
 
 
-def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[_Ours]) -> str:
+def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[OurCurve]) -> str:
     """Names and scales the axes. Returns what the caption must say of them."""
     first, second, note = axes[0], axes[-1], ""
     first.set_ylabel("return of an episode")
@@ -146,17 +151,19 @@ def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[_Ours]) -
     return note
 
 
-def _about(ours: Sequence[_Ours], beside_paper: bool) -> str:
+def _about(ours: Sequence[OurCurve], beside_paper: bool) -> str:
     """What lines and bands are: only what there is in this figure."""
-    several, tasks = [one for one in ours if one.seeds > 1], any(one.tasks > 1 for one in ours)
-    text = "" if several or tasks else "A single run. " if len(ours) == 1 else "Lines are single runs. "
+    several, tasks = [one for one in ours if one.seeds >= BANDED], any(one.tasks > 1 for one in ours)
+    single = all(one.seeds == 1 for one in ours)
+    text = "" if several or tasks or not single else "A single run. " if len(ours) == 1 else "Lines are single runs. "
     if several:
         over = "seeds and tasks" if tasks else "seeds"
-        where = ", where n > 1" if len(several) < len(ours) else ""
+        where = ", where n > 2" if len(several) < len(ours) else ""
         text = f"Interquartile means over {over} with 95 % bands by a stratified bootstrap{where}"
         text += "; thin lines are runs that went on when others had ended. " if any(one.longer for one in ours) else ". "
     elif tasks:
         text = "Interquartile means over tasks. "
+    text += "Thin lines are the two seeds of a curve. " if any(one.seeds == 2 for one in ours) else ""
     text += "The paper's curves are digitised. " if beside_paper else ""
     return text + "The left axis ends with the paper's curves; longer ones go on on the right. " * any(one.cut for one in ours)
 

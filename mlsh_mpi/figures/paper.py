@@ -23,6 +23,8 @@ class Series:
     """Whose colour it has (`figures/style.py`); the last part of the runs' name if empty."""
     printed: float | None = None
     """The number in the paper's table, where it has one."""
+    jump: int = 0
+    """The iteration after which N falls from a whole episode to its value; 0 for never."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class PaperFigure:
     """What was scaled, for the reader of the figure."""
     every: int = 1
     """Number of iterations averaged to one point of a training curve; those of a cycle where the axis counts cycles."""
-
+    small_multiples: bool = False
+    """Whether each curve has a panel of its own, because together they hide one another."""
+    separated: tuple[float, float] | None = None
+    """Where primitives are for one task each: least return of a primitive alone on its own task, and largest on any other, with
+    which a seed counts as separated."""
     mean_of_tasks: bool = False
     """Whether to average the tasks of each seed first: where chance decides which task a collapsed seed serves, tasks are no
     strata."""
@@ -77,9 +83,9 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         axis="iterations",
         steps=WORKERS,
         series=(
-            Series("bandits/ours", "MLSH, our setting"),
+            Series("bandits/ours", "MLSH, our setting", "MLSH", jump=72),
             Series("bandits/paper", "MLSH, the paper's setting", "MLSH"),
-            Series("bandits/twelve", "the same with 12 workers a group"),
+            Series("bandits/twelve", "the paper's, 12 workers a group", "MLSH"),
             Series("bandits/no-warmup", "no warm-up", "nowarm"),
             Series("bandits/n1", "N = 1", "nodiff"),
             Series("bandits/shared", "shared policy", "shared"),
@@ -87,6 +93,25 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         ),
         caption="10 groups of 1 worker (paper: 12) unless said otherwise, D = 2000; our setting: 30 groups of 1 worker.",
         every=10,
+        small_multiples=True,
+        separated=(33.0, 10.0),
+    ),
+    "fig4a-schedule": PaperFigure(
+        title="2D Moving Bandits, W = U = 20 (paper, Figure 4a, at the schedule that it shows)",
+        panel="fig4a_MovementBandits_full_training",
+        axis="iterations",
+        steps=WORKERS,
+        series=(
+            Series("schedule/paper", "MLSH", "MLSH"),
+            Series("schedule/twelve", "MLSH, 12 workers a group", "MLSH"),
+        ),
+        caption=(
+            "The paper's settings but for W = U = 20 in place of its text's W = 9 and U = 1; 10 groups of 1 worker (paper: 12) "
+            "unless said otherwise, D = 2000."
+        ),
+        every=40,
+        small_multiples=True,
+        separated=(33.0, 10.0),
     ),
     "fig4b": PaperFigure(
         title="2D Moving Bandits, one sampled task (paper, Figure 4b)",
@@ -115,6 +140,7 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
             Series("bandits/w20", "W = 20", "W20", cycle=21),
         ),
         caption="The paper's settings with 10 groups of 1 worker (paper: 12). A cycle is W + U iterations on one task.",
+        separated=(33.0, 10.0),
     ),
     "fig4c-ours": PaperFigure(
         title="2D Moving Bandits, K and W at our setting (paper, Figure 4c, at its own)",
@@ -122,16 +148,17 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         axis="iterations",
         steps=WORKERS,
         series=(
-            Series("sweep/ours", "K = 2, W = 9"),
-            Series("sweep/k1", "K = 1"),
-            Series("sweep/k4", "K = 4"),
-            Series("sweep/k8", "K = 8"),
-            Series("sweep/w1", "W = 1"),
-            Series("sweep/w5", "W = 5", method="w2"),
-            Series("sweep/w20", "W = 20"),
+            Series("sweep/ours", "K = 2, W = 9", jump=72),
+            Series("sweep/k1", "K = 1", jump=72),
+            Series("sweep/k4", "K = 4", jump=72),
+            Series("sweep/k8", "K = 8", jump=72),
+            Series("sweep/w1", "W = 1", jump=72),
+            Series("sweep/w5", "W = 5", method="w2", jump=72),
+            Series("sweep/w20", "W = 20", jump=72),
         ),
         caption="The preset moving-bandits with one number changed, 6 million steps.",
         every=10,
+        separated=(33.0, 10.0),
     ),
     "fig4d": PaperFigure(
         title="Four Rooms, unseen goals (paper, Figure 4d)",
@@ -146,7 +173,8 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
             Series("rooms-task/option-critic", "Option-Critic", "OC"),
             Series("rooms-task/actor-critic", "Actor-Critic", "AC"),
         ),
-        caption="10 goals that training never drew (paper: one), 3 learners on each a seed.",
+        caption="A seed is the mean of 10 goals that training never drew (paper: one), 3 learners on each.",
+        mean_of_tasks=True,
     ),
     "fig4d-released": PaperFigure(
         title="Four Rooms, goal 103 in training and test (paper, Figure 4d)",
@@ -177,8 +205,8 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         axis="iterations",
         steps=WORKERS,
         series=(
-            Series("twowalk/ours", "MLSH, our setting", "MLSH"),
-            Series("twowalk/no-warmup", "no warm-up", "nowarm"),
+            Series("twowalk/ours", "MLSH, our setting", "MLSH", jump=130),
+            Series("twowalk/no-warmup", "no warm-up", "nowarm", jump=130),
             Series("twowalk/shared", "shared policy", "shared"),
         ),
         caption=ANT,
@@ -203,13 +231,13 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         axis="cycles",
         steps=60 * WORKERS,
         series=(
-            Series("twowalk/ours", "K = 2, W = 8", "K2", cycle=32),
+            Series("twowalk/ours", "K = 2, W = 8", "K2", cycle=32, jump=130),
             Series("twowalk/shared", "K = 1, the shared policy", "K1", cycle=32, method="k1"),
-            Series("twowalk/k4", "K = 4", "K4", cycle=32),
-            Series("twowalk/k8", "K = 8", "K8", cycle=32),
-            Series("twowalk/no-warmup", "W = 0", "W0", cycle=32),
-            Series("twowalk/w2", "W = 2", "W5", cycle=26),
-            Series("twowalk/w16", "W = 16", "W40", cycle=40),
+            Series("twowalk/k4", "K = 4", "K4", cycle=32, jump=130),
+            Series("twowalk/k8", "K = 8", "K8", cycle=32, jump=130),
+            Series("twowalk/no-warmup", "W = 0", "W0", cycle=32, jump=130),
+            Series("twowalk/w2", "W = 2", "W5", cycle=26, jump=130),
+            Series("twowalk/w16", "W = 16", "W40", cycle=40, jump=130),
         ),
         caption=f"A cycle is W + U iterations: 32 here for W = 8, 60 in the paper for W = 20. {ANT}",
     ),
@@ -219,8 +247,8 @@ FIGURES: dict[str, PaperFigure | PaperTable] = {
         axis="iterations",
         steps=WORKERS,
         series=(
-            Series("humanoid/ours", "MLSH, our setting", "MLSH"),
-            Series("humanoid/long", "MLSH, primitives form for 550 iterations"),
+            Series("humanoid/ours", "MLSH, our setting", "MLSH", jump=200),
+            Series("humanoid/long", "MLSH, primitives form for 550 iterations", jump=550),
             Series("humanoid/shared", "shared policy", "shared"),
         ),
         caption=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,8 +47,16 @@ SPARE = ("#117733", "#AA4499", "#661100", "#6699CC")
 """For methods without a colour of their own, in the order of a figure's series."""
 PAPER = "0.5"
 """The grey of all that the paper has printed."""
-DASHES = (0, (4, 1.5))
-"""The dashes of all of the paper's curves."""
+DASHES = (
+    (0, (4, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (7, 2)),
+    (0, (4, 1.5, 1.2, 1.5)),
+    (0, (7, 2, 1.2, 2, 1.2, 2)),
+    (0, (2.5, 3)),
+    (0, (9, 1.2, 3, 1.2)),
+)
+"""The dashes of the paper's curves, by which they are told apart."""
 NAMES = {
     "nowarm": "no warm-up",
     "nodiff": "N = 1",
@@ -59,8 +68,8 @@ NAMES = {
 }
 """What the paper's curves are called in figures, where launch/paper/paper-curves.csv has an abbreviation."""
 
-WIDTH, HEIGHT = 9.2, 3.9
-"""Inches of a figure's panels. A README shows a figure about as wide as this at 100 dots an inch."""
+WIDTH, HEIGHT, SMALL = 9.2, 3.9, 2.3
+"""Inches of a figure's panels, and of the height of a small one. A README shows a figure about as wide as this at 100 dots an inch."""
 RC: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -127,11 +136,21 @@ def _inches(figure: Figure, drawn: Any) -> float:
     return float(drawn.get_window_extent().height) / figure.dpi
 
 
-def write(figure: Figure, picture: Path, pdf: bool) -> list[Path]:
-    """Writes the figure as PNG, and as PDF beside it if that is wanted. Returns the files."""
+def stamp(shown: object, data: Path) -> str:
+    """What a picture was drawn from, as a checksum: another definition or other data, another stamp."""
+    return hashlib.sha256(repr(shown).encode() + data.read_bytes()).hexdigest()[:16]
+
+
+def write(figure: Figure, picture: Path, pdf: bool, stamp: str) -> list[Path]:
+    """Writes the figure as PNG, with a stamp in its text chunk `Source`, and as PDF beside it if that is wanted.
+
+    Returns:
+        The files.
+    """
     files = [picture, picture.with_suffix(".pdf")] if pdf else [picture]
     with matplotlib.rc_context(RC):
         for file in files:
+            metadata = {"CreationDate": None} if file.suffix == ".pdf" else {"Source": stamp}
             with whole(file) as unfinished:  # equal figures, equal files
-                figure.savefig(unfinished, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
+                figure.savefig(unfinished, metadata=metadata)
     return files

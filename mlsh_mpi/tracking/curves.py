@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -175,10 +175,22 @@ def write_points(path: Path, curves: Iterable[Curve]) -> None:
     files.save_text(path, text.getvalue())
 
 
-def renewed(old: Sequence[Curve], new: Sequence[Curve]) -> list[Curve]:
-    """The old curves, with those of the runs that also have new ones replaced."""
-    runs = {(curve.series, curve.seed) for curve in new}
-    return [*(curve for curve in old if (curve.series, curve.seed) not in runs), *new]
+class OfRun(Protocol):
+    """What belongs to one run of a figure."""
+
+    @property
+    def series(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=OfRun)
+
+
+def renewed(old: Sequence[Kept], new: Sequence[Kept]) -> list[Kept]:
+    """The old items, with those of the runs that also have new ones replaced."""
+    runs = {(item.series, item.seed) for item in new}
+    return [*(item for item in old if (item.series, item.seed) not in runs), *new]
 
 
 def together(curves: Sequence[Curve]) -> tuple[Array, Array]:

@@ -11,6 +11,8 @@ from mlsh_mpi.sampling import seeding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DRAWS = 2000
+BANDED = 3
+"""Least number of seeds that get a band: with fewer each is shown by itself."""
 
 
 def interquartile_mean(values: Array) -> Array:

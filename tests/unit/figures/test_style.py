@@ -40,7 +40,7 @@ def drawn(name):
     return draw_figure(FIGURES[name], CURVES[name], digitised(command.HOME / "paper-curves.csv", FIGURES[name].panel))
 
 
-def figure_of(runs=(1,), paper=(), axis="iterations", first=1, length=9, tasks=("",), cycle=1):
+def figure_of(runs=(1,), paper=(), axis="iterations", first=1, length=9, tasks=("",), cycle=1, **more):
     """A figure of as many series as `runs` has numbers of seeds, over the paper's curves of these names."""
     names = list(paper) + [""] * len(runs)
     series = tuple(Series(f"some/run{i}", f"ours {i}", names[i], cycle) for i in range(max(len(runs), len(paper))))
@@ -52,7 +52,7 @@ def figure_of(runs=(1,), paper=(), axis="iterations", first=1, length=9, tasks=(
         for task in tasks
     ]
     of_paper = {name: np.array([[0.0, 1 + 0.001 * i], [5, 2], [6, 3 + 0.001 * i]]) for i, name in enumerate(paper)}
-    return draw_figure(PaperFigure("Figure 0", "fig0", axis, 5000.0, series, "Small."), curves, of_paper)
+    return draw_figure(PaperFigure("Figure 0", "fig0", axis, 5000.0, series, "Small.", **more), curves, of_paper)
 
 
 def ours(axis):
@@ -109,8 +109,9 @@ def test_labels_stand_free(name):
         assert box.x1 <= figure.bbox.x1
         assert box.y1 <= figure.bbox.y1
     (legend,) = figure.legends
+    named = [axis.xaxis.label.get_window_extent() for axis in figure.axes if axis.get_xlabel()]
     assert figure.texts[1].get_window_extent().y1 < legend.get_window_extent().y0
-    assert legend.get_window_extent().y1 < min(axis.xaxis.label.get_window_extent().y0 for axis in figure.axes)
+    assert legend.get_window_extent().y1 < min(label.y0 for label in named)
 
 
 @pytest.mark.parametrize("name", PANELS)
@@ -126,13 +127,18 @@ def test_the_papers_curves_share_one_grey_and_nothing_is_cut_without_a_word(name
             assert not np.isnan(x).any() or "longer ones go on on the right" in written(figure)
             assert axis.get_ylim()[0] <= np.nanmin(y) <= np.nanmax(y) <= axis.get_ylim()[1]
             if line.get_color() == style.PAPER:
-                papers.add(line.get_linestyle())
-    assert len(papers) == any(series.digitised for series in FIGURES[name].series)
+                papers.add(str(line._unscaled_dash_pattern))
+    shown = {series.digitised for series in FIGURES[name].series} - {""}
+    assert len(papers) == (bool(shown) if FIGURES[name].small_multiples else len(shown)), "told apart by dashes"
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_axes_are_named(name):
     axes = drawn(name).axes
+    if FIGURES[name].small_multiples:
+        last = [axis for axis in axes if axis.get_visible()][-1]
+        assert (axes[0].get_ylabel(), last.get_xlabel()) == ("return of an episode", FIGURES[name].axis)
+        return
     assert axes[0].get_ylabel() == "return of an episode"
     assert re.fullmatch(r"environment steps \((thousands|millions)\)", axes[-1].get_xlabel())
     assert all(re.match("iterations|cycles|updates", axis.get_xlabel()) for axis in axes[:-1])
@@ -143,8 +149,9 @@ def test_axes_are_named(name):
     [
         ((1, 1), [""], "Lines are single runs. Small.", 0),
         ((1,), [""], "A single run. Small.", 0),
-        ((3, 2), [""], "Interquartile means over seeds with 95 % bands by a stratified bootstrap. Small.", 2),
-        ((3, 1), [""], "Interquartile means over seeds with 95 % bands by a stratified bootstrap, where n > 1. Small.", 1),
+        ((4, 3), [""], "Interquartile means over seeds with 95 % bands by a stratified bootstrap. Small.", 2),
+        ((3, 1), [""], "Interquartile means over seeds with 95 % bands by a stratified bootstrap, where n > 2. Small.", 1),
+        ((2, 1), [""], "Thin lines are the two seeds of a curve. Small.", 0),
         ((1,), ["a", "b"], "Interquartile means over tasks. Small.", 0),
     ],
 )
@@ -156,6 +163,33 @@ def test_bands_are_there_and_named_where_there_are_several_runs(runs, tasks, say
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     times = f" × {len(tasks)} tasks" * (len(tasks) > 1)
     assert labels == [f"ours {i} (n = {n}{times})" for i, n in enumerate(runs)]
+
+
+def test_two_seeds_are_drawn_one_by_one():
+    figure = figure_of((2,))
+    thin = [line for line in figure.axes[0].lines if line.get_linewidth() < 1]
+    assert [set(line.get_ydata()) for line in thin] == [{1.0}, {2.0}]
+
+
+def test_a_mark_shows_where_n_jumps():
+    def marks(jump):
+        series = (Series("some/run", "ours", jump=jump),)
+        points = np.column_stack((np.arange(1, 10), 1000 * np.arange(1, 10), np.arange(1.0, 10)))
+        figure = draw_figure(PaperFigure("0", "", "iterations", 1.0, series, "Small."), [Curve("some/run", 0, "", points)], {})
+        marked = [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "D"]
+        return marked, [text.get_text() for text in figure.legends[0].get_texts()]
+
+    assert marks(4) == ([[[4000, 4]]], ["ours (n = 1)", "N falls from whole episodes to its value"])
+    assert marks(0) == marks(50) == ([], ["ours (n = 1)"])
+
+
+def test_small_panels_show_each_curve_beside_the_papers_of_the_same_name():
+    figure = figure_of((3, 3, 1, 3, 1), ["MLSH", "nowarm"], small_multiples=True)
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title(loc="left").split("\n")[0] for axis in shown] == [f"ours {i}" for i in range(5)]
+    of_paper = [sum(line.get_color() == style.PAPER for line in axis.lines) for axis in shown]
+    assert of_paper == [1, 1, 0, 0, 0]
+    assert len({axis.get_ylim() for axis in shown}) == 1
 
 
 def test_curves_that_begin_at_0_are_drawn_from_there():

@@ -69,7 +69,8 @@ NAMES = {
 """What the paper's curves are called in figures, where launch/paper/paper-curves.csv has an abbreviation."""
 
 WIDTH, HEIGHT, SMALL = 9.2, 3.9, 2.3
-"""Inches of a figure's panels, and of the height of a small one. A README shows a figure about as wide as this at 100 dots an inch."""
+"""Inches of a figure's panels, and of the height of a small one. A README shows a figure about as wide as this at 100 dots
+an inch."""
 RC: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,

@@ -25,10 +25,10 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 if TYPE_CHECKING:
-    from mlsh_mpi.agents.hierarchy import Hierarchy
-    from mlsh_mpi.agents.primitives import Primitives, load
-    from mlsh_mpi.agents.smdp import PrimitiveActions
     from mlsh_mpi.commands.scripting import Adapted, adapt, run
+    from mlsh_mpi.policies.hierarchy import Hierarchy
+    from mlsh_mpi.policies.primitives import Primitives, load
+    from mlsh_mpi.policies.smdp import PrimitiveActions
     from mlsh_mpi.tracking.results import Run
 
 __version__ = "0.1.0"
@@ -46,12 +46,12 @@ __all__ = [
 ]
 _MODULES = {
     "Adapted": "commands.scripting",
-    "Hierarchy": "agents.hierarchy",
-    "PrimitiveActions": "agents.smdp",
-    "Primitives": "agents.primitives",
+    "Hierarchy": "policies.hierarchy",
+    "PrimitiveActions": "policies.smdp",
+    "Primitives": "policies.primitives",
     "Run": "tracking.results",
     "adapt": "commands.scripting",
-    "load": "agents.primitives",
+    "load": "policies.primitives",
     "run": "commands.scripting",
 }
 

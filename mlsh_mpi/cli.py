@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from mlsh_mpi.agents.shipped import all_shipped, named_source
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import FILM_MEANINGLESS, INSTEAD, MEANINGLESS, AdaptConfig, Film, Test
 from mlsh_mpi.config.baselines import BASELINES
@@ -23,6 +22,7 @@ from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
+from mlsh_mpi.policies.pretrained import all_shipped, named_source
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import known_environments
 
@@ -180,7 +180,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     start, _ = _what_to_start_from().parse_known_args(rest)
     base, hierarchy = preset_config(DEFAULT_PRESET), None
     if source and _is_path(source):
-        from mlsh_mpi.agents.hierarchy import phi_in, read_hierarchy  # imports torch
+        from mlsh_mpi.policies.hierarchy import phi_in, read_hierarchy  # imports torch
 
         base = for_environment(phi_in(Path(source)).config, start.env)
         hierarchy = read_hierarchy(Path(source)) if Path(source).is_file() else None

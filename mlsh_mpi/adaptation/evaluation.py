@@ -21,11 +21,11 @@ import numpy as np
 
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet, adapt
 from mlsh_mpi.adaptation.task_selection import final_tasks
-from mlsh_mpi.algorithm.saved_primitives import as_saved
 from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.policies.phi_file import as_saved
 from mlsh_mpi.sampling.experiment import Experiment
 
 EVALUATION_SEED = 2**21
@@ -41,7 +41,7 @@ class Best:
     value: float
     """``evaluation/return``."""
     phi: Mapping[str, Any]
-    """See :func:`mlsh_mpi.algorithm.saved_primitives.phi_as_dict`."""
+    """See :func:`mlsh_mpi.policies.phi_file.phi_as_dict`."""
 
     @classmethod
     def in_checkpoint(cls, saved: Checkpoint | None) -> Best | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from mlsh_mpi.adaptation import diagnostics
-from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
+from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.masters import choice_entropy, private_masters, update_masters
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.policies.hierarchy import Hierarchy
+from mlsh_mpi.policies.phi_file import Phi
+from mlsh_mpi.policies.primitives import Primitives
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.rollout import Rollout, master_policy
 
@@ -47,3 +50,26 @@ class FreshMasters(AdaptationMethod):
     def divergence(self, rollout: Rollout) -> Array:
         here, all_learners = len(self.adaptation_set.placement.groups), len(self.adaptation_set.tasks)
         return diagnostics.divergence(self._skills, rollout.steps.observation, here, max(1, diagnostics.PLACES // all_learners))
+
+
+def learned_hierarchies(
+    learners: AdaptationMethod, adaptation: Adaptation, phi: Phi, *, one_a_task: bool = True
+) -> list[Hierarchy]:
+    """The masters as they were last evaluated, with their primitives; the same on every rank. Every rank must call it.
+
+    Args:
+        learners: the method of fresh masters, with those of this rank.
+        adaptation: results of the masters.
+        phi: the trained primitives.
+        one_a_task: whether to keep only the best master of each task, by its last return without exploration.
+    """
+    adaptation_set = learners.adaptation_set
+    tensors = learners.kept or learners.tensors
+    parameters = [row for part in adaptation_set.job.world.allgather(tensors["parameters"]) for row in part]
+    labels = [adaptation_set.family.label(task) for task in adaptation.tasks]
+    chosen = list(range(len(labels)))
+    if one_a_task:
+        last = adaptation.unexplored[-1]
+        chosen = [max((m for m in chosen if labels[m] == label), key=lambda m: last[m]) for label in dict.fromkeys(labels)]
+    primitives = Primitives(phi.tested_by(adaptation_set.config), adaptation_set.family)
+    return [Hierarchy(primitives, parameters[m], adaptation_set.config.hierarchy.macro_length, labels[m]) for m in chosen]

@@ -18,7 +18,6 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import normalise, samples
-from mlsh_mpi.algorithm.saved_primitives import Phi
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
@@ -28,6 +27,7 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, Stack
 from mlsh_mpi.networks.distributions import Head, head_for
 from mlsh_mpi.networks.inference import Act, Skills
+from mlsh_mpi.policies.phi_file import Phi
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment

@@ -14,18 +14,19 @@ import torch
 
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
+from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.saved_progress import refuse_unfit
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
-from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies, phi_in
-from mlsh_mpi.agents.shipped import RUNS
-from mlsh_mpi.algorithm.saved_primitives import BEST, PHI, Phi
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.policies.hierarchy import Hierarchy, phi_in
+from mlsh_mpi.policies.phi_file import BEST, PHI, Phi
+from mlsh_mpi.policies.pretrained import RUNS
 from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from mlsh_mpi import __version__
-from mlsh_mpi.agents.shipped import all_shipped, paper_folder
 from mlsh_mpi.cli import options_of_commands
 from mlsh_mpi.commands.start import COMMANDS
 from mlsh_mpi.config.baselines import BASELINES
@@ -22,6 +21,7 @@ from mlsh_mpi.config.parsing import Option, choices, options_of
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.output import say
+from mlsh_mpi.policies.pretrained import all_shipped, paper_folder
 from mlsh_mpi.sampling.environment_maker import known_environments
 
 SHELLS = ("bash", "zsh")

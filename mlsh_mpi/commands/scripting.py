@@ -10,10 +10,9 @@ from typing import Any, cast
 import cloudpickle
 import torch
 
+from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
-from mlsh_mpi.agents.hierarchy import Hierarchy, learned_hierarchies
-from mlsh_mpi.agents.primitives import Primitives, load
 from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
@@ -26,6 +25,8 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.output import say
+from mlsh_mpi.policies.hierarchy import Hierarchy
+from mlsh_mpi.policies.primitives import Primitives, load
 from mlsh_mpi.sampling.environment_check import unpicklable_part
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvFactory, EnvironmentChoice
 from mlsh_mpi.sampling.task_family import TaskFamily

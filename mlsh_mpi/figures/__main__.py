@@ -19,7 +19,6 @@ from typing import Annotated
 import tyro
 
 from mlsh_mpi import files
-from mlsh_mpi.agents.shipped import is_checkout, paper_folder
 from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.figures import runner
@@ -30,6 +29,7 @@ from mlsh_mpi.figures.results import placed, results
 from mlsh_mpi.figures.style import stamp, write
 from mlsh_mpi.figures.table import draw_table
 from mlsh_mpi.output import say, warn
+from mlsh_mpi.policies.pretrained import is_checkout, paper_folder
 from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, run_name, series_of, write_points
 
 HOME = paper_folder()

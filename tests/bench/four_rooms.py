@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import mlsh_mpi
 import scripted
 from mlsh_envs.four_rooms import GOALS
-from mlsh_mpi.algorithm.saved_primitives import Phi
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.policies.phi_file import Phi
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 

@@ -1,6 +1,8 @@
 """Who may import whom, and how long things may be: read from the sources, nothing is run."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,10 +52,10 @@ LAYERS = [
     {"cli"},
     {"reporting"},
     {"registry"},
-    {"agents"},
     {"tracking", "baselines"},
     {"adaptation"},
     {"algorithm"},
+    {"policies"},
     {"sampling"},
     {"networks"},
     {"config", "mpi"},
@@ -91,6 +93,18 @@ def test_imports_go_down(name):
     for target in arrows(name) - set(ENVIRONMENTS):
         other, of_target = layer_of(target)
         assert other > own or of_target == part, target
+
+
+def test_policies_act_without_trainer_and_mpi():
+    """In a fresh interpreter, as a robot's would be."""
+    modules = ", ".join(name.removesuffix(".py").replace("/", ".") for name in MODULES if "/policies/" in name)
+    loaded = "sorted({name for name in sys.modules if name.split('.')[0] == 'mpi4py' or name.startswith('mlsh_mpi.')})"
+    code = f"import sys, {modules}; mlsh_mpi.load, mlsh_mpi.Hierarchy; print(*{loaded})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "mlsh_mpi.policies.phi_file" in found
+    parts = {name.split(".")[1] for name in found if name.startswith("mlsh_mpi.")}
+    assert "mpi4py" not in found
+    assert not parts & {"algorithm", "adaptation", "baselines", "tracking", "commands", "mpi"}
 
 
 def test_no_modules_import_each_other_in_a_circle():

@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 
 from mlsh_mpi import __main__ as command
-from mlsh_mpi.agents.hierarchy import Hierarchy
-from mlsh_mpi.agents.primitives import load
-from mlsh_mpi.algorithm.saved_primitives import save_phi
 from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS, config_for
@@ -23,6 +20,9 @@ from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.policies.hierarchy import Hierarchy
+from mlsh_mpi.policies.phi_file import save_phi
+from mlsh_mpi.policies.primitives import load
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
 

@@ -8,7 +8,6 @@ import torch
 
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.evaluation import Best, EvaluatedState, Evaluator
-from mlsh_mpi.algorithm.saved_primitives import BEST, load_phi
 from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.commands.adapt import default_folder
 from mlsh_mpi.config.adaptation import AdaptConfig
@@ -21,6 +20,7 @@ from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.policies.phi_file import BEST, load_phi
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily

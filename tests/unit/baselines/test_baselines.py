@@ -9,7 +9,6 @@ import torch
 
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.loop import AdaptationSet
-from mlsh_mpi.algorithm.saved_primitives import Phi
 from mlsh_mpi.baselines import maml, option_critic
 from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes, network_for, skills_of
 from mlsh_mpi.baselines.single_policy import Filters
@@ -23,6 +22,7 @@ from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
 from mlsh_mpi.networks.inference import Skills, outputs_of
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.policies.phi_file import Phi
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 

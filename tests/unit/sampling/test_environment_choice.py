@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import mlsh_mpi
-from mlsh_mpi.agents.hierarchy import phi_in
-from mlsh_mpi.agents.shipped import all_shipped
 from mlsh_mpi.cli import parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
+from mlsh_mpi.policies.hierarchy import phi_in
+from mlsh_mpi.policies.pretrained import all_shipped
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.tracking.run_folder import RunFolder

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mlsh_mpi.agents.primitives import load
-from mlsh_mpi.algorithm.saved_primitives import load_phi, save_phi
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
@@ -15,6 +13,8 @@ from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.policies.phi_file import load_phi, save_phi
+from mlsh_mpi.policies.primitives import load
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from mlsh_mpi import files
-from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod
-from mlsh_mpi.agents.primitives import Primitives
-from mlsh_mpi.algorithm.saved_primitives import Phi, load_phi, phi_as_dict, phi_from_dict
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, Stack
 from mlsh_mpi.networks.distributions import Exploring
 from mlsh_mpi.networks.inference import outputs_of
+from mlsh_mpi.policies.phi_file import Phi, load_phi, phi_as_dict, phi_from_dict
+from mlsh_mpi.policies.primitives import Primitives
 from mlsh_mpi.sampling.interface import Interface
 
 FORMAT = "mlsh_mpi hierarchy"
@@ -133,26 +132,3 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
             f"{path} is damaged: its {', '.join(wrong) or 'macro_length'} cannot be used; take another copy of the file"
         )
     return saved
-
-
-def learned_hierarchies(
-    learners: AdaptationMethod, adaptation: Adaptation, phi: Phi, *, one_a_task: bool = True
-) -> list[Hierarchy]:
-    """The masters as they were last evaluated, with their primitives; the same on every rank. Every rank must call it.
-
-    Args:
-        learners: the method of fresh masters, with those of this rank.
-        adaptation: results of the masters.
-        phi: the trained primitives.
-        one_a_task: whether to keep only the best master of each task, by its last return without exploration.
-    """
-    found = learners.adaptation_set
-    tensors = learners.kept or learners.tensors
-    parameters = [row for part in found.job.world.allgather(tensors["parameters"]) for row in part]
-    labels = [found.family.label(task) for task in adaptation.tasks]
-    chosen = list(range(len(labels)))
-    if one_a_task:
-        last = adaptation.unexplored[-1]
-        chosen = [max((m for m in chosen if labels[m] == label), key=lambda m: last[m]) for label in dict.fromkeys(labels)]
-    primitives = Primitives(phi.tested_by(found.config), found.family)
-    return [Hierarchy(primitives, parameters[m], found.config.hierarchy.macro_length, labels[m]) for m in chosen]

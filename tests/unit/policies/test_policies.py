@@ -9,16 +9,16 @@ import torch
 
 import mlsh_envs
 import mlsh_mpi
-from mlsh_mpi.agents.hierarchy import Hierarchy
-from mlsh_mpi.agents.primitives import Primitives, load
-from mlsh_mpi.agents.smdp import PrimitiveActions
-from mlsh_mpi.algorithm.saved_primitives import save_phi
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Network, Stack
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
+from mlsh_mpi.policies.hierarchy import Hierarchy
+from mlsh_mpi.policies.phi_file import save_phi
+from mlsh_mpi.policies.primitives import Primitives, load
+from mlsh_mpi.policies.smdp import PrimitiveActions
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.interface import Interface
 from mlsh_mpi.sampling.task_family import TaskFamily

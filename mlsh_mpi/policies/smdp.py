@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from mlsh_mpi.agents.primitives import Primitives
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.policies.primitives import Primitives
 
 
 class PrimitiveActions(gym.Wrapper[Any, Any, Any, Any]):

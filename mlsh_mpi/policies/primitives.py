@@ -9,10 +9,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from mlsh_mpi.agents.shipped import named_source
-from mlsh_mpi.algorithm.saved_primitives import Phi, load_phi
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.policies.phi_file import Phi, load_phi
+from mlsh_mpi.policies.pretrained import named_source
 from mlsh_mpi.sampling.interface import Interface
 
 

@@ -1,1 +1,0 @@
-"""Acting after training: primitives and hierarchies from files, and primitives as the actions of another library's agent."""

@@ -1,9 +1,10 @@
-"""Output for users while a job runs. The job does not fail if something cannot be printed."""
+"""Output for users while a job runs, and numbers as text. The job does not fail if something cannot be printed."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 PLAIN = str.maketrans("┏┳┓┡╇┩├┼┤└┴┘━─│┃²", "++++++++++++=-||2")
@@ -23,6 +24,16 @@ def warn(text: str) -> None:
 def printable(text: str) -> str:
     """A text in which control characters, which a file of somebody else may hold, are escaped; line breaks stay."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics rounded to six significant digits, for text files."""
+    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in metrics.items()}
+
+
+def format_value(value: float) -> str:
+    """A return as text, with more decimals the smaller it is: 14333, 39.72, -0.7451."""
+    return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 1000 else 0}f}"
 
 
 def _write(text: str, stream: object) -> None:

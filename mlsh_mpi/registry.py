@@ -7,7 +7,6 @@ from collections.abc import Callable
 from mlsh_mpi.adaptation.fresh_masters import FreshMasters
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm import training_state
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.config.adaptation import Method
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Network
@@ -15,6 +14,7 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.policies.phi_file import Phi
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 
 def trainer(algorithm: str) -> Callable[..., Skills]:

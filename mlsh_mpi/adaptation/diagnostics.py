@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mlsh_mpi.algorithm.metrics import finished, format_value
+from mlsh_mpi.algorithm.metrics import finished
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.output import format_value
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import collect, constant_primitive

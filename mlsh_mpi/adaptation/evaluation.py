@@ -21,12 +21,12 @@ import numpy as np
 
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet, adapt
 from mlsh_mpi.adaptation.task_selection import final_tasks
-from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.policies.phi_file import as_saved
 from mlsh_mpi.sampling.experiment import Experiment
+from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
 
 EVALUATION_SEED = 2**21
 """Added to the run's seed, so that neither training nor the final test has these episodes."""

@@ -20,7 +20,6 @@ from mlsh_mpi.adaptation.task_selection import TEST_SEED
 from mlsh_mpi.adaptation.update_metrics import update_metrics
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.metrics import Clock, Tally
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
@@ -28,6 +27,7 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Master, Rollout, collect
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod
 from mlsh_mpi.algorithm.saved_state import refuse_nan, refuse_unfit_tensors
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 
 def refuse_unfit(saved: Checkpoint, learners: AdaptationMethod) -> None:

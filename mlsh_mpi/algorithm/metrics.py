@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -187,16 +187,6 @@ def costs_of_a_rank(costs: Array) -> dict[str, float]:
     metrics = {f"time/{name}": means[name] / wall for name in TIMES}
     spent = (1000 * means["communication"], means["calls"], means["bytes"])
     return metrics | {f"communication/{name}": value for name, value in zip(COMMUNICATION, spent, strict=True)}
-
-
-def plain(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics rounded to six significant digits, for text files."""
-    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in metrics.items()}
-
-
-def format_value(value: float) -> str:
-    """A return as text, with more decimals the smaller it is: 14333, 39.72, -0.7451."""
-    return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 1000 else 0}f}"
 
 
 def _mean(values: Array) -> float:

@@ -12,12 +12,13 @@ from mlsh_mpi.algorithm.metrics import Clock, Tally, iteration_metrics
 from mlsh_mpi.algorithm.primitives import PrimitiveUpdate, update_primitives
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.task_draws import TaskDraws
-from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration, TrainingState
+from mlsh_mpi.algorithm.training_state import TrainingState
 from mlsh_mpi.mpi.placement import ranks_with
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout, collect, master_policy, uniform_choice
+from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.algorithm.workers import Workers
 from mlsh_mpi.config.settings import Config
-from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.placement import Placement, grown, place
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array, Stack
@@ -25,60 +24,7 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.experiment import Experiment
-
-IDENTITY = ("environment", "software")
-"""The parts of a run's identity."""
-
-
-class Resumable(Protocol):
-    """A state that changes from iteration to iteration and can be saved in a checkpoint."""
-
-    @property
-    def shared(self) -> Array:
-        """What must be bitwise the same on every rank."""
-        ...
-
-    def gathered(self, world: Ranks) -> dict[str, Any] | None:
-        """Everything that a resume needs, as tensors and plain values, on rank 0; None on the others. Every rank must call it."""
-        ...
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The contents of a checkpoint, from which a run is resumed."""
-
-    iteration: int
-    """Number of finished iterations."""
-    state: Mapping[str, Any]
-    """The result of :meth:`Resumable.gathered`, which only the class that gathered it understands."""
-    config: Mapping[str, Any]
-    """The run's configuration, as plain values."""
-    identity: Mapping[str, Any]
-    """Environment, software and MPI library of the run."""
-    stopped_by: str | None
-    """The ``--stop-when`` that ended training; None if none did."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
-        """From the contents of a file, where the entries of the state stand beside the other fields.
-
-        Raises:
-            UserError: there is something else in the file.
-        """
-        known: dict[str, Any] = {own.name: values.get(own.name) for own in fields(cls) if own.name != "state"}
-        parts = (known["config"], known["identity"], *(dict(known["identity"] or {}).get(name) for name in IDENTITY))
-        if not all(isinstance(part, dict) for part in parts):
-            raise UserError(f"it must name the run's configuration, and its {' and '.join(IDENTITY)}, but does not")
-        return cls(state={name: value for name, value in values.items() if name not in known}, **known)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The inverse of :meth:`from_dict`."""
-        about = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "state"}
-        return {**self.state, **about}
-
-
-OnIteration = Callable[[dict[str, float], Resumable], bool]
-"""Receives the metrics of an iteration and the state after it, on every rank; training stops if it returns True."""
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

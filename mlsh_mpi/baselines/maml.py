@@ -19,7 +19,6 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import lanes_first
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import lanes_before_and_after
 from mlsh_mpi.config.settings import Config
@@ -30,6 +29,7 @@ from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout, collect, one_per_block
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 
 class Data:

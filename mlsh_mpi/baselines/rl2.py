@@ -19,7 +19,6 @@ from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import normalise, samples
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import episodes_of_a_trial
 from mlsh_mpi.config.settings import Config
@@ -34,6 +33,7 @@ from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.rollout import Rollout, collect, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 
 @dataclass(frozen=True)

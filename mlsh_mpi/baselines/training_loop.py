@@ -12,7 +12,7 @@ from mlsh_mpi.algorithm.metrics import Clock, Tally, finished, iteration_metrics
 from mlsh_mpi.algorithm.saved_state import refuse_unfit_tensors
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import Checkpoint, OnIteration, groups_of, refuse_not_finite
+from mlsh_mpi.algorithm.training_state import groups_of, refuse_not_finite
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
@@ -20,6 +20,7 @@ from mlsh_mpi.networks.actor_critic import Array, Network, Stack
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout
+from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 Iterate = Callable[[int, Sequence[Any]], Sequence[Rollout]]
 """(iteration, a task for each worker on this rank) -> the collected rollouts, after learning from them."""

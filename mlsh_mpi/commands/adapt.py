@@ -27,11 +27,11 @@ from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.policies.hierarchy import Hierarchy, phi_in
 from mlsh_mpi.policies.phi_file import BEST, PHI, Phi
 from mlsh_mpi.policies.pretrained import RUNS
+from mlsh_mpi.reporting.curves import CURVES
 from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
-from mlsh_mpi.tracking.curves import CURVES
 from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
 from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.same_run import identity

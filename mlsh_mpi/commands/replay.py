@@ -17,7 +17,6 @@ from mlsh_mpi import files
 from mlsh_mpi.adaptation.fresh_masters import FreshMasters
 from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
-from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.commands.adapt import ready_to_learn, run_of
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
@@ -25,7 +24,7 @@ from mlsh_mpi.errors import UserError, as_words
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import Skills
-from mlsh_mpi.output import say
+from mlsh_mpi.output import format_value, say
 from mlsh_mpi.policies.hierarchy import read_hierarchy
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice

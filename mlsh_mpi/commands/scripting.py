@@ -13,7 +13,6 @@ import torch
 from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
-from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config import methods
@@ -24,7 +23,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.output import say
+from mlsh_mpi.output import format_value, say
 from mlsh_mpi.policies.hierarchy import Hierarchy
 from mlsh_mpi.policies.primitives import Primitives, load
 from mlsh_mpi.sampling.environment_check import unpicklable_part

@@ -17,13 +17,13 @@ from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.evaluation import Best, Evaluator
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
 from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
-from mlsh_mpi.algorithm.metrics import format_value
-from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable, groups_of
+from mlsh_mpi.algorithm.training_state import groups_of
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.output import format_value
 from mlsh_mpi.policies.phi_file import BEST, PHI, save_phi
 from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvironmentChoice
@@ -31,6 +31,7 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
+from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
 from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
 from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.same_run import as_it_began, environment_source, identity, offset_of

@@ -30,7 +30,7 @@ from mlsh_mpi.figures.style import stamp, write
 from mlsh_mpi.figures.table import draw_table
 from mlsh_mpi.output import say, warn
 from mlsh_mpi.policies.pretrained import is_checkout, paper_folder
-from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, run_name, series_of, write_points
+from mlsh_mpi.reporting.curves import Curve, read_last, read_points, read_run, renewed, run_name, series_of, write_points
 
 HOME = paper_folder()
 """The folder of the figures' curves, and in a checkout of their pictures."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlsh_mpi import files
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.tracking.curves import run_name, series_of
+from mlsh_mpi.reporting.curves import run_name, series_of
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 FINAL_TESTS = "final-tests.csv"

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mlsh_mpi.figures.paper import Series
+from mlsh_mpi.reporting.curves import Curve, together
+from mlsh_mpi.reporting.statistics import BANDED, interquartile_band
 from mlsh_mpi.sampling import seeding
-from mlsh_mpi.tracking.curves import Curve, together
-from mlsh_mpi.tracking.statistics import BANDED, interquartile_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 JUMP: dict[str, Any] = {"marker": "D", "markersize": 5, "markerfacecolor": "white", "ls": ""}

@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.our_curve import OurCurve, jump_handle
 from mlsh_mpi.figures.paper import PaperFigure
-from mlsh_mpi.tracking.curves import Curve
-from mlsh_mpi.tracking.statistics import BANDED
+from mlsh_mpi.reporting.curves import Curve
+from mlsh_mpi.reporting.statistics import BANDED
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HALO = withStroke(linewidth=2.5, foreground="white")

@@ -10,9 +10,9 @@ import numpy as np
 
 from mlsh_mpi.figures.final_tests import FinalTest, has_separated
 from mlsh_mpi.figures.paper import PaperFigure, PaperTable, Series
+from mlsh_mpi.reporting.curves import Curve, together
+from mlsh_mpi.reporting.statistics import BANDED, interquartile_band, interquartile_mean, nested_band
 from mlsh_mpi.sampling import seeding
-from mlsh_mpi.tracking.curves import Curve, together
-from mlsh_mpi.tracking.statistics import BANDED, interquartile_band, interquartile_mean, nested_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BEGIN, END = "<!-- results: written by `mlsh figures` -->", "<!-- end of results -->"

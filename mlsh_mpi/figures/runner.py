@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.tracking.curves import run_name
+from mlsh_mpi.reporting.curves import run_name
 from mlsh_mpi.tracking.logs import Bar
 from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY

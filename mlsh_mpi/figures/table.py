@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.paper import PaperTable
-from mlsh_mpi.tracking.curves import Curve
-from mlsh_mpi.tracking.statistics import nested_band
+from mlsh_mpi.reporting.curves import Curve
+from mlsh_mpi.reporting.statistics import nested_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 WIDTH = 7.2

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
-from mlsh_mpi.algorithm.metrics import format_value
 from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.output import format_value
 from mlsh_mpi.reporting.drawing import figure_in
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily

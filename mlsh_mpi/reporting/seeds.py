@@ -20,10 +20,10 @@ from mlsh_mpi import files
 from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error
 from mlsh_mpi.output import say, warn
+from mlsh_mpi.reporting.curves import LEARNING, series_of, training_curves
 from mlsh_mpi.reporting.drawing import figure_in, legend_label
-from mlsh_mpi.tracking.curves import LEARNING, series_of, training_curves
+from mlsh_mpi.reporting.statistics import band
 from mlsh_mpi.tracking.run_folder import SUMMARY
-from mlsh_mpi.tracking.statistics import band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,12 +13,13 @@ from rich.table import Table
 
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, HierarchyDiagnostics
 from mlsh_mpi.adaptation.loop import Adaptation
-from mlsh_mpi.algorithm.metrics import COMMUNICATION, TIMES, format_value
+from mlsh_mpi.algorithm.metrics import COMMUNICATION, TIMES
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
+from mlsh_mpi.output import format_value
+from mlsh_mpi.reporting.statistics import band
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.logs import jsonable
-from mlsh_mpi.tracking.statistics import band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

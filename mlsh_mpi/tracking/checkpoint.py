@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, and checked before they are used. Knows nothing of their contents.
+"""Checkpoints: what a state must offer to be kept in one, and their files, written whole or not at all and checked before use.
 
 A checkpoint is what torch.save writes: a zip archive in which every entry has a checksum. A file that is incomplete or damaged
 fails that check, and the one before it is used instead.
@@ -8,17 +8,75 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlsh_mpi import files
 from mlsh_mpi.errors import UserError, as_words
+from mlsh_mpi.mpi.ranks import Ranks
+from mlsh_mpi.networks.actor_critic import Array
 
 FORMAT, VERSION = "mlsh_mpi checkpoint", 1
 KEPT = 3
 """Number of checkpoints to keep; older ones are removed once a newer one is safely on disk."""
 _NAME = re.compile(r"iteration-(\d{8})\.pt")
+
+
+IDENTITY = ("environment", "software")
+"""The parts of a run's identity."""
+
+
+class Resumable(Protocol):
+    """A state that changes from iteration to iteration and can be saved in a checkpoint."""
+
+    @property
+    def shared(self) -> Array:
+        """What must be bitwise the same on every rank."""
+        ...
+
+    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+        """Everything that a resume needs, as tensors and plain values, on rank 0; None on the others. Every rank must call it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a checkpoint, from which a run is resumed."""
+
+    iteration: int
+    """Number of finished iterations."""
+    state: Mapping[str, Any]
+    """The result of :meth:`Resumable.gathered`, which only the class that gathered it understands."""
+    config: Mapping[str, Any]
+    """The run's configuration, as plain values."""
+    identity: Mapping[str, Any]
+    """Environment, software and MPI library of the run."""
+    stopped_by: str | None
+    """The ``--stop-when`` that ended training; None if none did."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
+        """From the contents of a file, where the entries of the state stand beside the other fields.
+
+        Raises:
+            UserError: there is something else in the file.
+        """
+        known: dict[str, Any] = {own.name: values.get(own.name) for own in fields(cls) if own.name != "state"}
+        parts = (known["config"], known["identity"], *(dict(known["identity"] or {}).get(name) for name in IDENTITY))
+        if not all(isinstance(part, dict) for part in parts):
+            raise UserError(f"it must name the run's configuration, and its {' and '.join(IDENTITY)}, but does not")
+        return cls(state={name: value for name, value in values.items() if name not in known}, **known)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The inverse of :meth:`from_dict`."""
+        about = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "state"}
+        return {**self.state, **about}
+
+
+OnIteration = Callable[[dict[str, float], Resumable], bool]
+"""Receives the metrics of an iteration and the state after it, on every rank; training stops if it returns True."""
 
 
 def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:

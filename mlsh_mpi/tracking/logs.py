@@ -16,9 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from mlsh_mpi import files
-from mlsh_mpi.algorithm.metrics import format_value, plain
 from mlsh_mpi.mpi import launchers
-from mlsh_mpi.output import say, warn
+from mlsh_mpi.output import format_value, plain, say, warn
 from mlsh_mpi.tracking.metrics_file import METRICS, line_of, read_rows
 
 COLUMNS = {

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mlsh_mpi import files
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job
 from mlsh_mpi.output import say, warn
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 from mlsh_mpi.tracking.run_folder import RunFolder
 
 

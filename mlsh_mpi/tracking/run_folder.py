@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlsh_mpi import files
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.config.overrides import FIRST
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import warn
 from mlsh_mpi.tracking import checkpoint
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 from mlsh_mpi.tracking.run_names import experiment_name, with_present_environment
 from mlsh_mpi.tracking.same_run import (
     as_it_began,

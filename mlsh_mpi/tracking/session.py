@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlsh_mpi import files
-from mlsh_mpi.algorithm.training_state import Checkpoint, Resumable
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError, as_words, nearest
 from mlsh_mpi.mpi.job import Job
 from mlsh_mpi.output import say
 from mlsh_mpi.tracking import checkpoint
+from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
 from mlsh_mpi.tracking.metrics_file import METRICS
 from mlsh_mpi.tracking.opening import OpenRun
 from mlsh_mpi.tracking.run_folder import SUMMARY, SUMMARY_TEXT

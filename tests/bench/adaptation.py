@@ -38,7 +38,7 @@ from rich.table import Table
 
 import scripted
 from mlsh_envs.window import PRIMITIVE_COLOURS
-from mlsh_mpi.tracking.statistics import band
+from mlsh_mpi.reporting.statistics import band
 
 Curves = dict[str, np.ndarray]
 """By goal: (seeds, U + 1), mean over the learners of a seed."""

@@ -47,11 +47,11 @@ from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import TUNED
 from mlsh_mpi.config.settings import Config, Hierarchy, Network, Sampling
 from mlsh_mpi.mpi.job import job
+from mlsh_mpi.reporting.statistics import interquartile_band
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
-from mlsh_mpi.tracking.statistics import interquartile_band
 
 
 @dataclass(frozen=True)

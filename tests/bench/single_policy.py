@@ -82,7 +82,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mlsh_mpi.tracking.statistics import band
+    from mlsh_mpi.reporting.statistics import band
     from peers import python_of
 
     python = python_of("stable-baselines3", given.folder)

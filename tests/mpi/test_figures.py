@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsh_mpi.tracking.curves import read_points
+from mlsh_mpi.reporting.curves import read_points
 from mpi.launcher import PROGRAMS, Job, mpirun_path, python
 
 pytestmark = pytest.mark.mpi

@@ -8,7 +8,6 @@ import torch
 
 from mlsh_mpi import registry
 from mlsh_mpi.adaptation.evaluation import Best, EvaluatedState, Evaluator
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.commands.adapt import default_folder
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.config.overrides import with_options
@@ -24,6 +23,7 @@ from mlsh_mpi.policies.phi_file import BEST, load_phi
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 OPTIONS = {"groups": 2, "steps": 50, "evaluation_interval": 3}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mlsh_mpi.algorithm.saved_state import refuse_nan, refuse_unfit_tensors
-from mlsh_mpi.algorithm.training_state import Checkpoint
 from mlsh_mpi.errors import UserError
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 FRESH = {"parameters": torch.zeros(2, 5), "steps": torch.zeros(2), "adapted": torch.ones(2), "count": torch.tensor(0.0)}
 NAN = float("nan")

@@ -14,8 +14,8 @@ from mlsh_mpi.figures import __main__ as command
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable, Series
-from mlsh_mpi.tracking.curves import Curve, read_last, read_points, read_run, renewed, series_of, together, write_points
-from mlsh_mpi.tracking.statistics import interquartile_band, interquartile_mean
+from mlsh_mpi.reporting.curves import Curve, read_last, read_points, read_run, renewed, series_of, together, write_points
+from mlsh_mpi.reporting.statistics import interquartile_band, interquartile_mean
 from unit.figures.drawing import drawn, home_of
 
 PAPER = "panel,series,x,y,note\nfig0,MLSH,0,1.0,by eye\nfig0,MLSH,10,3.0,digitised\nfig1,MLSH,0,9.0,digitised\n"

@@ -19,7 +19,7 @@ from mlsh_mpi.figures.final_tests import (
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable, Series
 from mlsh_mpi.figures.results import placed, results
 from mlsh_mpi.figures.style import stamp
-from mlsh_mpi.tracking.curves import Curve
+from mlsh_mpi.reporting.curves import Curve
 from unit.figures.drawing import drawn, home_of
 
 DRAWN = [name for name in FIGURES if (command.HOME / name / "curves.csv").exists()]

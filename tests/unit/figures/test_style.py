@@ -13,7 +13,7 @@ from mlsh_mpi.figures import __main__ as command
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.panels import apart, digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, Series
-from mlsh_mpi.tracking.curves import Curve, read_points
+from mlsh_mpi.reporting.curves import Curve, read_points
 
 CURVES = {name: curves for name in FIGURES if (curves := read_points(command.HOME / name / "curves.csv"))}
 PANELS = [name for name in CURVES if isinstance(FIGURES[name], PaperFigure)]

@@ -11,8 +11,8 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.paper import FIGURES, PaperTable, Series
 from mlsh_mpi.figures.table import draw_table
-from mlsh_mpi.tracking.curves import Curve, read_last, read_points
-from mlsh_mpi.tracking.statistics import band, nested_band
+from mlsh_mpi.reporting.curves import Curve, read_last, read_points
+from mlsh_mpi.reporting.statistics import band, nested_band
 from unit.figures.drawing import drawn, home_of
 
 TABLE = PaperTable(

@@ -13,23 +13,24 @@ from metrics_page import matches, rows, unexplained
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
 from mlsh_mpi.adaptation.loop import Adaptation
 from mlsh_mpi.adaptation.update_metrics import update_metrics
-from mlsh_mpi.algorithm.metrics import Tally, finished, format_value, iteration_metrics
+from mlsh_mpi.algorithm.metrics import Tally, finished, iteration_metrics
 from mlsh_mpi.algorithm.ppo import DIAGNOSTICS
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.placement import place
+from mlsh_mpi.output import format_value
 from mlsh_mpi.reporting.adaptation_plot import draw_adaptation
 from mlsh_mpi.reporting.drawing import figure_in
 from mlsh_mpi.reporting.headers import steps_per_iteration
 from mlsh_mpi.reporting.run_plot import draw
+from mlsh_mpi.reporting.statistics import band
 from mlsh_mpi.reporting.tables import curve_table, separation, summarise, tables
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Step, Streams
 from mlsh_mpi.sampling.rollout import Rollout
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.session import Target
-from mlsh_mpi.tracking.statistics import band
 
 
 def rollout(reward, end, primitive):

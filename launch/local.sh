@@ -34,7 +34,7 @@ esac
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/setup.sh" run
 
 if [[ $module == figures ]]; then # which starts mpirun itself
-    exec "$venv/bin/python" -m mlsh_mpi.figures "$@"
+    exec "$venv/bin/python" -m mlsh_mpi figures "$@"
 fi
 
 # nproc knows the cores this process may use; but it would also obey the thread count meant for one rank.

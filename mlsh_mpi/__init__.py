@@ -25,11 +25,10 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 if TYPE_CHECKING:
-    from mlsh_mpi.commands.scripting import Adapted, adapt, run
+    from mlsh_mpi.api import Adapted, Run, adapt, run
     from mlsh_mpi.policies.hierarchy import Hierarchy
     from mlsh_mpi.policies.primitives import Primitives, load
     from mlsh_mpi.policies.smdp import PrimitiveActions
-    from mlsh_mpi.tracking.results import Run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,14 +44,14 @@ __all__ = [
     "run",
 ]
 _MODULES = {
-    "Adapted": "commands.scripting",
+    "Adapted": "api",
     "Hierarchy": "policies.hierarchy",
     "PrimitiveActions": "policies.smdp",
     "Primitives": "policies.primitives",
-    "Run": "tracking.results",
-    "adapt": "commands.scripting",
+    "Run": "api",
+    "adapt": "api",
     "load": "policies.primitives",
-    "run": "commands.scripting",
+    "run": "api",
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsh_mpi import __version__
-from mlsh_mpi.cli import options_of_commands
+from mlsh_mpi.commands.cli import options_of_commands
 from mlsh_mpi.commands.start import COMMANDS
 from mlsh_mpi.config.baselines import BASELINES
 from mlsh_mpi.config.parsing import Option, choices, options_of

@@ -42,7 +42,7 @@ MANY = 12
 
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi replay``."""
-    from mlsh_mpi.cli import parse_replay_args
+    from mlsh_mpi.commands.cli import parse_replay_args
 
     with job() as current:
         if current.world.size > 1:

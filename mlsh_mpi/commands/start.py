@@ -15,14 +15,14 @@ COMMANDS = {
     "train": ("mlsh_mpi.commands.train", "train primitives on a distribution of tasks", "[PRESET]"),
     "adapt": ("mlsh_mpi.commands.adapt", "learn single tasks over trained primitives", "RUN_OR_PHI"),
     "replay": ("mlsh_mpi.commands.replay", "film episodes before and after learning", "RUN_OR_PHI"),
-    "figures": ("mlsh_mpi.figures.__main__", "draw the paper's figures from runs", "FIGURE"),
-    "seeds": ("mlsh_mpi.reporting.seeds", "draw several runs together", "RUN..."),
+    "figures": ("mlsh_mpi.commands.figures", "draw the paper's figures from runs", "FIGURE"),
+    "seeds": ("mlsh_mpi.commands.seeds", "draw several runs together", "RUN..."),
     "doctor": ("mlsh_mpi.commands.doctor", "look for what would go wrong on these hosts", ""),
     "completion": ("mlsh_mpi.commands.completion", "print a script that completes all this in your shell", "bash|zsh"),
 }
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
-"""What parses the arguments of a command, in `mlsh_mpi.cli`."""
+"""What parses the arguments of a command, in `mlsh_mpi.commands.cli`."""
 WITHOUT_JOB = {"figures", "seeds"}
 """Commands that are no MPI job; a job handles its signals itself."""
 SHOWING = {"-h", "--help", "--list", "--print-config"}
@@ -34,7 +34,7 @@ def start(name: str, arguments: Sequence[str]) -> None:
     early_interrupt.watch()
     if name in PARSERS and SHOWING & set(arguments) and not os.environ.keys() & RANK_VARIABLES:
         with exit_on_user_error():
-            getattr(import_module("mlsh_mpi.cli"), PARSERS[name])(arguments)
+            getattr(import_module("mlsh_mpi.commands.cli"), PARSERS[name])(arguments)
     else:
         command = import_module(COMMANDS[name][0])
         if name in WITHOUT_JOB:

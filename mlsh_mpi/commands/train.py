@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:
-    from mlsh_mpi.cli import parse_train_args  # only rank 0 pays for importing it
+    from mlsh_mpi.commands.cli import parse_train_args  # only rank 0 pays for importing it
 
     return parse_train_args(arguments)
 

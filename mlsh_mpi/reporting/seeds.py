@@ -1,25 +1,17 @@
-"""A plot of several runs: their learning curves, and the returns of fresh masters over the primitives of each.
-
-python -m mlsh_mpi.reporting.seeds RUN... [--picture seeds.png]
-"""
+"""A plot of several runs: their learning curves, and the returns of fresh masters over the primitives of each."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
 from matplotlib.figure import Figure
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi import files
-from mlsh_mpi.config.parsing import parsed
-from mlsh_mpi.errors import UserError, exit_on_user_error
-from mlsh_mpi.output import say, warn
 from mlsh_mpi.reporting.curves import LEARNING, series_of, training_curves
 from mlsh_mpi.reporting.drawing import figure_in, legend_label
 from mlsh_mpi.reporting.statistics import band
@@ -95,41 +87,3 @@ def _mean_and_band(axis: Any, x: Array, curves: list[Array], colour: Any, label:
     axis.plot(x, values.mean(0), color=colour, lw=1.8, label=label)
     if len(curves) > 1:
         axis.fill_between(x, *np.transpose([band(column) for column in values.T]), color=colour, alpha=0.18, lw=0)
-
-
-def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path = Path("seeds.png")) -> None:
-    """Draws several runs together; those that differ only in their seed are drawn as a mean with its band.
-
-    Args:
-        runs: the run folders.
-        picture: file to write: .png, .pdf or .svg.
-    """
-    if not runs:
-        raise UserError("name run folders, such as runs/*-seed*")
-    found, mistakes = [], []
-    for folder in runs:
-        try:
-            found.append(Run.read(folder))
-        except UserError as error:
-            mistakes.append(str(error))
-    if not found:
-        raise UserError(mistakes[0])
-    try:
-        with files.writing(f"--picture {picture}"):
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_seeds(picture, found)
-    except ValueError as error:
-        raise UserError(f"--picture {picture} cannot be written: {error}") from None
-    say(f"{len(found)} runs are in {picture}")
-    for mistake in mistakes:
-        warn(f"mlsh_mpi: left out: {mistake}")
-
-
-def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.reporting.seeds``."""
-    with exit_on_user_error():
-        parsed(seeds, sys.argv[1:], prog="mlsh seeds")
-
-
-if __name__ == "__main__":
-    main()

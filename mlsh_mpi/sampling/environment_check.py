@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
-import cloudpickle
 import numpy as np
 
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
@@ -255,22 +254,3 @@ def refuse_too_much_memory(workers: int, steps: int, family: TaskFamily, job: Jo
             f"{here:,} workers of this rank collect {steps:,} steps each, which takes {wanted / 1e9:,.0f} GB of memory, but "
             f"{there / 1e9:,.1f} GB is a rank's share of this host: use fewer --groups, --workers or --steps, or more hosts"
         )
-
-
-def unpicklable_part(value: Any) -> str:
-    """Names the part of a class or function that keeps it from being sent to other ranks.
-
-    Args:
-        value: a class, function or object that cannot be pickled.
-    """
-    if inspect.isfunction(value):
-        outside = inspect.getclosurevars(value)
-        parts = {f"the variable {name}": part for name, part in (*outside.nonlocals.items(), *outside.globals.items())}
-    else:
-        parts = {f"the attribute {name}": part for name, part in vars(value).items()} if hasattr(value, "__dict__") else {}
-    for name, part in parts.items():
-        try:
-            cloudpickle.dumps(part)
-        except Exception as error:
-            return f"{name}, a {type(part).__name__} ({error})"
-    return f"a part of it that is a {type(value).__name__}"

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from mlsh_mpi.cli import parse_adapt_args
+from mlsh_mpi.commands.cli import parse_adapt_args
 from mlsh_mpi.errors import UserError
 from mpi.conftest import but_for_time
 from mpi.launcher import PROGRAMS, mpirun, mpirun_each, python

@@ -47,9 +47,9 @@ def arrows(name):
 
 
 LAYERS = [
-    {"__main__", "train"},
-    {"commands", "figures"},
-    {"cli"},
+    {"__main__", "train", "api"},
+    {"commands"},
+    {"figures"},
     {"reporting"},
     {"registry"},
     {"baselines"},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi import __main__ as command
-from mlsh_mpi.cli import listing, parse, parse_adapt_args, parse_replay_args, parse_train_args
+from mlsh_mpi.commands.cli import listing, parse, parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS, config_for
 from mlsh_mpi.errors import UserError
@@ -164,9 +164,8 @@ def test_mistakes_get_one_line_that_names_what_is_meant(arguments, parts):
 
 def test_on_a_terminal_the_line_is_the_same():
     """Open MPI gives every rank a terminal, and there messages come coloured."""
-    program = (
-        "from mlsh_mpi.cli import parse\ntry:\n    parse(['--iterations', 'many'])\nexcept Exception as error:\n    print(error)"
-    )
+    program = "from mlsh_mpi.commands.cli import parse\ntry:\n    parse(['--iterations', 'many'])\n"
+    program += "except Exception as error:\n    print(error)"
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, check=True)
     said = os.read(ours, 4096).decode().split()
@@ -359,7 +358,7 @@ def test_one_command_starts_the_others(monkeypatch, capsys):
         command.main()
     assert (ended.value.code, "did you mean train?" in capsys.readouterr().err) == (2, True)
     called = []
-    monkeypatch.setattr("mlsh_mpi.reporting.seeds.main", lambda: called.append(sys.argv))
+    monkeypatch.setattr("mlsh_mpi.commands.seeds.main", lambda: called.append(sys.argv))
     monkeypatch.setattr("sys.argv", ["mlsh", "seeds", "a", "--picture", "b.png"])
     command.main()
     assert called == [["mlsh seeds", "a", "--picture", "b.png"]]

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from mlsh_mpi.figures import __main__ as command
+from mlsh_mpi.commands import figures as command
 from mlsh_mpi.figures.paper import PaperFigure, Series
 
 command.HOME = Path(sys.argv.pop(1))

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from mlsh_mpi.cli import parse as parse_train_args
-from mlsh_mpi.cli import parse_adapt_args, parse_replay_args
 from mlsh_mpi.commands import completion
+from mlsh_mpi.commands.cli import parse as parse_train_args
+from mlsh_mpi.commands.cli import parse_adapt_args, parse_replay_args
 from mlsh_mpi.commands.start import COMMANDS
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.sampling.environment_maker import known_environments

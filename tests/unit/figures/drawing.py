@@ -2,7 +2,7 @@
 
 import sys
 
-from mlsh_mpi.figures import __main__ as command
+from mlsh_mpi.commands import figures as command
 
 
 def home_of(tmp_path, monkeypatch, figures, curves):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import mlsh_envs  # noqa: F401 (registers them)
-from mlsh_mpi.cli import parse
+from mlsh_mpi.commands import figures as command
+from mlsh_mpi.commands.cli import parse
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.figures import __main__ as command
 from mlsh_mpi.figures import runner
 from mlsh_mpi.figures.panels import digitised
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, PaperTable, Series

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlsh_mpi.commands import figures as command
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.figures import __main__ as command
 from mlsh_mpi.figures.final_tests import (
     FinalTest,
     has_separated,

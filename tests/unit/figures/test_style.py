@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
-from mlsh_mpi.figures import __main__ as command
+from mlsh_mpi.commands import figures as command
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.panels import apart, digitised, draw_figure
 from mlsh_mpi.figures.paper import FIGURES, PaperFigure, Series

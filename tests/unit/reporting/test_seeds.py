@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from mlsh_mpi.commands.seeds import main
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.reporting.seeds import Run, draw_seeds, main
+from mlsh_mpi.reporting.seeds import Run, draw_seeds
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What is wrong with an environment is said before anything is written, in a sentence with the rule and what to do."""
 
-import threading
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.sampling.environment_check import check_environment, refuse_too_much_memory, task_names, unpicklable_part
+from mlsh_mpi.sampling.environment_check import check_environment, refuse_too_much_memory, task_names
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.sampling.trial_episodes import Findings
@@ -257,19 +256,6 @@ def test_one_that_does_not_repeat_itself_is_mentioned():
     maker = EnvironmentMaker(Forgetful, 10)
     (note,) = looked_at(maker).notes
     assert "Forgetful does not repeat itself" in note
-
-
-def test_the_part_that_keeps_an_environment_from_travelling_is_named():
-    lock = threading.Lock()
-
-    def made():
-        return Line(lock)
-
-    class Holding(Line):
-        lock = threading.Lock()
-
-    assert "the variable lock, a lock (" in unpicklable_part(made)
-    assert "the attribute lock, a lock (" in unpicklable_part(Holding)
 
 
 def test_more_data_than_memory_is_refused_before_anything_is_made():

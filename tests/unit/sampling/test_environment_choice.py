@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mlsh_mpi
-from mlsh_mpi.cli import parse_adapt_args, parse_replay_args, parse_train_args
+from mlsh_mpi.commands.cli import parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.settings import Environment
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlsh_mpi.api import Run
 from mlsh_mpi.tracking.metrics_file import CHECK, METRICS, line_of, read_rows
-from mlsh_mpi.tracking.results import Run
 
 ROWS = [{"iteration": i, "environment_steps": 10 * i, "seconds": 0.5, "return/mean": 1 / i} for i in (1, 2, 3, 4)]
 WHOLE = "".join(map(line_of, ROWS)).encode()

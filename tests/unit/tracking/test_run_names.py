@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mlsh_mpi.cli import parse
+from mlsh_mpi.commands.cli import parse
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking import checkpoint
 from mlsh_mpi.tracking.run_folder import RunFolder, default_folder

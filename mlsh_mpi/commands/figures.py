@@ -1,11 +1,4 @@
-"""The figures of the paper, from runs.
-
-python -m mlsh_mpi.figures FIGURE... | all             redraws from the curves kept in launch/paper
-python -m mlsh_mpi.figures FIGURE... --runs RUN...     takes the curves of these runs first
-python -m mlsh_mpi.figures FIGURE... --make            makes the missing runs first
-python -m mlsh_mpi.figures FIGURE... --pdf             a PDF beside each PNG
-python -m mlsh_mpi.figures FIGURE... --table           prints their numbers, and draws nothing
-"""
+"""Draws the figures of the paper from runs: ``mlsh figures FIGURE... [--runs RUN...] [--make] [--pdf] [--table]``."""
 
 from __future__ import annotations
 
@@ -170,10 +163,6 @@ def _read(shown: PaperFigure | PaperTable, folder: Path) -> list[Curve]:
 
 
 def main() -> None:
-    """Entry point of ``python -m mlsh_mpi.figures``."""
+    """Entry point of ``mlsh figures``."""
     with exit_on_user_error():
         parsed(figures, sys.argv[1:], prog="mlsh figures")
-
-
-if __name__ == "__main__":
-    main()

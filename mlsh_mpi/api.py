@@ -1,13 +1,17 @@
-"""Training and adaptation for scripts and notebooks: ``mlsh_mpi.run`` and ``mlsh_mpi.adapt``."""
+"""Training and adaptation for scripts and notebooks: ``mlsh_mpi.run``, ``mlsh_mpi.adapt``, and their results."""
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any, cast
 
 import cloudpickle
+import numpy as np
 import torch
 
 from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
@@ -26,11 +30,41 @@ from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.output import format_value, say
 from mlsh_mpi.policies.hierarchy import Hierarchy
 from mlsh_mpi.policies.primitives import Primitives, load
-from mlsh_mpi.sampling.environment_check import unpicklable_part
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvFactory, EnvironmentChoice
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.logs import Bar
-from mlsh_mpi.tracking.results import Run
+from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
+from mlsh_mpi.tracking.run_folder import SUMMARY
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in its folder; its files are read when they are asked for."""
+
+    folder: Path
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The contents of summary.json: the final tables as plain values.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+        """
+        found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def curves(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Every logged metric by name, (iterations,) float64; NaN where an iteration did not log it."""
+        rows = read_rows(self.folder / METRICS)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: np.array([row.get(name, np.nan) for row in rows], float) for name in names}
 
 
 def run(
@@ -189,3 +223,22 @@ def _scripted(
     if name is not None:
         config = replace(config, environment=replace(config.environment, env=name))
     return methods.resolved(config)
+
+
+def unpicklable_part(value: Any) -> str:
+    """Names the part of a class or function that keeps it from being sent to other ranks.
+
+    Args:
+        value: a class, function or object that cannot be pickled.
+    """
+    if inspect.isfunction(value):
+        outside = inspect.getclosurevars(value)
+        parts = {f"the variable {name}": part for name, part in (*outside.nonlocals.items(), *outside.globals.items())}
+    else:
+        parts = {f"the attribute {name}": part for name, part in vars(value).items()} if hasattr(value, "__dict__") else {}
+    for name, part in parts.items():
+        try:
+            cloudpickle.dumps(part)
+        except Exception as error:
+            return f"{name}, a {type(part).__name__} ({error})"
+    return f"a part of it that is a {type(value).__name__}"

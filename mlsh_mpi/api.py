@@ -19,8 +19,7 @@ from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
 from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
-from mlsh_mpi.config import methods
-from mlsh_mpi.config.adaptation import AdaptConfig, Test
+from mlsh_mpi.config.adaptation import AdaptConfig, Test, resolved
 from mlsh_mpi.config.overrides import fitted, for_environment, with_options
 from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, config_for
 from mlsh_mpi.config.settings import Config
@@ -222,7 +221,7 @@ def _scripted(
     config = cast(AdaptConfig, with_options(config, options))
     if name is not None:
         config = replace(config, environment=replace(config.environment, env=name))
-    return methods.resolved(config)
+    return resolved(config)
 
 
 def unpicklable_part(value: Any) -> str:

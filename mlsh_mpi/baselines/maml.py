@@ -19,6 +19,7 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import lanes_first
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.baselines import training_loop
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import lanes_before_and_after
 from mlsh_mpi.config.settings import Config
@@ -73,6 +74,11 @@ def network_for(config: Config, family: TaskFamily) -> Network:
     """The policy's network for an environment."""
     head = head_for(family.action_space, config.network.initial_std)
     return Network(len(family.primitive_columns), head, config.network.hidden)
+
+
+def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
+    """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for this policy."""
+    training_loop.refuse_unfit(saved, experiment, network_for(experiment.config, experiment.family))
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:

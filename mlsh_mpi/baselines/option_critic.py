@@ -157,3 +157,13 @@ class OptionCritics(AdaptationMethod):
 def _drawn(probability: Array, noise: Array) -> Array:
     """Samples from (M, n) probabilities by noise, (M,) in [0, 1) -> (M,)."""
     return np.minimum((probability.cumsum(-1) <= noise[:, None]).sum(-1), probability.shape[-1] - 1)
+
+
+def option_critics(adaptation_set: AdaptationSet, _: object) -> OptionCritics:
+    """Option-Critics with as many options as the paper's K in Four Rooms."""
+    return OptionCritics(adaptation_set, options=4)
+
+
+def actor_critics(adaptation_set: AdaptationSet, _: object) -> OptionCritics:
+    """Actor-Critics: Option-Critics with one option."""
+    return OptionCritics(adaptation_set, options=1)

@@ -19,6 +19,7 @@ from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.advantage import gae
 from mlsh_mpi.algorithm.batches import normalise, samples
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
+from mlsh_mpi.baselines import training_loop
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import episodes_of_a_trial
 from mlsh_mpi.config.settings import Config
@@ -171,6 +172,11 @@ def skills_of(phi: Phi, family: TaskFamily) -> RecurrentSkills:
     stack = Stack(1, network)
     phi.fill(stack, family.actions)
     return RecurrentSkills.empty(stack, 0)
+
+
+def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
+    """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for this policy."""
+    training_loop.refuse_unfit(saved, experiment, network_for(experiment.config, experiment.family))
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> RecurrentSkills:

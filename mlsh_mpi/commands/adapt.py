@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from mlsh_mpi import registry
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
+from mlsh_mpi.adaptation.method import make_method, trained_skills
 from mlsh_mpi.adaptation.saved_progress import refuse_unfit
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.config import methods
@@ -154,10 +154,10 @@ def ready_to_learn(
                 f"these primitives observe {len(trained.offset)} numbers, but {family.name} {family.observation_size}"
             )
         of_training = family.subtracting(trained.offset)
-        return AdaptationSet(config, current, of_training, chosen), registry.skills_of(trained, of_training)
+        return AdaptationSet(config, current, of_training, chosen), trained_skills(trained, of_training)
 
     adaptation_set, skills = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
-    return adaptation_set, skills, world.agreed(lambda: registry.learners(method, adaptation_set, skills))
+    return adaptation_set, skills, world.agreed(lambda: make_method(method, adaptation_set, skills))
 
 
 def default_folder(config: AdaptConfig) -> Path:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import tyro
 
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.adaptation import FILM_MEANINGLESS, INSTEAD, MEANINGLESS, AdaptConfig, Film, Test
-from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.adaptation import FILM_MEANINGLESS, INSTEAD, MEANINGLESS, AdaptConfig, Film, Test, resolved
+from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, read_config
 from mlsh_mpi.config.parsing import DESCRIBING, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
@@ -228,7 +228,7 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
             f"({', '.join(all_shipped())}), or add --method "
             f"{' or '.join(methods.UNTRAINED)}"
         )
-    return methods.resolved(config)
+    return resolved(config)
 
 
 def _helpful(command: Command, arguments: Sequence[str], meaningless: Mapping[str, Sequence[str]]) -> Command:

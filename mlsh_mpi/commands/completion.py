@@ -16,7 +16,7 @@ from typing import Any
 from mlsh_mpi import __version__
 from mlsh_mpi.commands.cli import options_of_commands
 from mlsh_mpi.commands.start import COMMANDS
-from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.parsing import Option, choices, options_of
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest

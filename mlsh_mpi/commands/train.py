@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from mlsh_mpi import files, registry
+from mlsh_mpi import files
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
 from mlsh_mpi.adaptation.evaluation import Best, Evaluator
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
+from mlsh_mpi.adaptation.method import make_method
 from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
 from mlsh_mpi.algorithm.training_state import groups_of
 from mlsh_mpi.config import methods
@@ -86,7 +87,9 @@ def run_job(
         current.refuse_differences(environment_source(family))
     path = run_folder.default_folder(config)
     found = Experiment(config, current, family)
-    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: registry.refuse_unfit(saved, found))
+    training = methods.ALGORITHMS[config.algorithm.algorithm]
+    refuse_unfit = methods.load_entry_point(training.refuse_unfit)
+    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: refuse_unfit(saved, found))
     opened, saved, done = open_on_all_ranks(current, path, config, lambda: identity(family, current.library), fresh, kind)
     if done:
         return path
@@ -102,7 +105,7 @@ def run_job(
     reporter = TrainingReporter(experiment, groups, opened) if opened else None
 
     cycle = max(config.hierarchy.warmup + config.hierarchy.joint, config.run.evaluation_interval or 0)
-    train = registry.trainer(config.algorithm.algorithm)
+    train = methods.load_entry_point(training.train)
     hook = IterationHook(config, current, reporter, cycle, callback if world.rank == 0 else None, watched)
     evaluator = _evaluator(experiment, groups, reporter, saved)
 
@@ -126,7 +129,7 @@ def _evaluator(
     method = methods.default_method(config)
 
     def learners(adaptation_set: AdaptationSet, skills: Skills) -> AdaptationMethod:
-        return registry.learners(method, adaptation_set, skills)
+        return make_method(method, adaptation_set, skills)
 
     def keep(best: Best) -> None:
         if reporter is not None:
@@ -150,7 +153,7 @@ def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | N
     forced = forced_returns(experiment, skills, tasks, seed, advance)
     count = max(config.run.test_masters, current.world.size, len(family.tasks))
     adaptation_set = AdaptationSet(config, current, family, final_tasks(family, seed, count))
-    learners = registry.learners(methods.default_method(config), adaptation_set, skills)
+    learners = make_method(methods.default_method(config), adaptation_set, skills)
     updates = methods.default_updates(config)
     adaptation = adapt(
         learners,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from mlsh_mpi.config.bounds import NOT_NEGATIVE, OptionalPositiveInt
+from mlsh_mpi.config.methods import MethodName, default_updates
 from mlsh_mpi.config.settings import Config, flat
-
-Method = Literal["master", "fine-tune", "scratch", "rl2", "maml", "option-critic", "actor-critic"]
+from mlsh_mpi.errors import UserError
 
 
 @dataclass(frozen=True)
 class Test:
     """How single tasks are learned once training is over (paper, section 6.2)."""
 
-    method: Method | None = None
+    method: MethodName | None = None
     """How a task is learned: by a fresh master over frozen primitives, a trained policy that is fine-tuned, a fresh policy, a
     recurrent policy that remembers, gradient steps from a trained policy, or fresh tables of options or actions; by default as
     the training intended."""
@@ -37,6 +37,18 @@ class AdaptConfig(Config):
 
     source: tyro.conf.Suppress[str] = ""
     test: Annotated[Test, flat] = field(default_factory=Test)
+
+
+def resolved(config: AdaptConfig) -> AdaptConfig:
+    """The configuration with one iteration more than updates, so that the effect of the last update is seen.
+
+    Raises:
+        UserError: the number of updates is less than 1.
+    """
+    updates = config.test.updates if config.test.updates is not None else default_updates(config)
+    if updates < 1:
+        raise UserError(f"--updates must be greater than 0, but is {updates}")
+    return replace(config, run=replace(config.run, iterations=updates + 1))
 
 
 @dataclass(frozen=True)

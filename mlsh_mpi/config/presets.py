@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.methods import ALGORITHMS, BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Run, Sampling
@@ -212,7 +212,7 @@ def begins_with(env: str, preset: str) -> str:
 
 def smoke(config: Config) -> Config:
     """A small version that runs from end to end in half a minute: a few iterations that learn nothing worth keeping."""
-    whole, hierarchy = config.algorithm.algorithm != "mlsh", config.hierarchy  # the baselines need whole episodes
+    whole, hierarchy = ALGORITHMS[config.algorithm.algorithm].one_policy, config.hierarchy  # which needs whole episodes
     return replace(
         config,
         preset=f"{config.preset}-smoke",

@@ -19,6 +19,7 @@ from mlsh_mpi.config.bounds import (
     PositiveInt,
     check_bounds,
 )
+from mlsh_mpi.config.methods import ALGORITHMS, AlgorithmName
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.errors import UserError
 
@@ -85,7 +86,7 @@ class Hierarchy:
 class Algorithm:
     """What is trained: a shared hierarchy, or one of the baselines (mlsh_mpi/baselines)."""
 
-    algorithm: Literal["mlsh", "rl2", "maml"] = "mlsh"
+    algorithm: AlgorithmName = "mlsh"
     """The algorithm; a preset's name followed by a baseline's sets it and what goes with it: moving-bandits-rl2."""
     trial: OptionalPositiveInt = None
     """RL²: episodes of one task over which the policy keeps its hidden state; by default as many as D holds, up to ten."""
@@ -209,23 +210,24 @@ class Config:
                 f"has {episode_length} steps: use --macro-length {episode_length} or less"
             )
         algorithm, cycle = self.algorithm.algorithm, self.hierarchy.warmup + self.hierarchy.joint
+        one_policy = ALGORITHMS[algorithm].one_policy
         if cycle * self.sampling.steps < episode_length:
             raise UserError(
                 f"a group must see an episode of its task to the end, but --warmup and --joint are {cycle} iterations of --steps "
                 f"{self.sampling.steps}, and an episode has {episode_length} steps: use --steps {-(-episode_length // cycle)} or "
                 "more"
             )
-        if algorithm != "mlsh" and self.sampling.steps < episode_length:
+        if one_policy and self.sampling.steps < episode_length:
             raise UserError(
                 f"an iteration of --algorithm {algorithm} must hold a whole episode, but --steps is {self.sampling.steps} and an "
                 f"episode has {episode_length} steps: use --steps {episode_length} or more"
             )
-        if algorithm != "mlsh" and self.run.evaluation_interval is not None:
+        if one_policy and self.run.evaluation_interval is not None:
             raise UserError(
                 f"only --algorithm mlsh is evaluated during training, but --algorithm is {algorithm} and --evaluation-interval "
                 f"{self.run.evaluation_interval}: leave that out"
             )
-        if algorithm != "mlsh" and (self.hierarchy.primitives > 1 or self.network.filter_observations):
+        if one_policy and (self.hierarchy.primitives > 1 or self.network.filter_observations):
             raise UserError(
                 f"--algorithm {algorithm} trains one policy on observations as they are, but --primitives is "
                 f"{self.hierarchy.primitives} and --filter-observations {self.network.filter_observations}: put -{algorithm} "

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from mlsh_mpi.config.methods import ALGORITHMS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.policies.phi_file import Phi, load_phi
@@ -28,8 +29,8 @@ class Primitives:
     """
 
     def __init__(self, phi: Phi, interface: Interface | None = None) -> None:
-        if phi.config.algorithm.algorithm == "rl2":
-            raise UserError("an RL² policy acts by a memory of its last steps, which load() cannot give it: use adapt or replay")
+        if ALGORITHMS[phi.config.algorithm.algorithm].recurrent:
+            raise UserError("this policy acts by a memory of its last steps, which load() cannot give it: use adapt or replay")
         self.phi, self.interface = phi, interface or phi.interface()
         self.skills = phi.skills(self.interface)
         self.rng = np.random.default_rng()

@@ -51,7 +51,7 @@ def adapt_header(config: AdaptConfig, adaptation_set: AdaptationSet, learners: A
     count, rounds, method = len(adaptation_set.tasks), config.run.iterations, methods.method_of(config)
     named = ", ".join(tasks[:6]) + ", ..." * (len(tasks) > 6)
     lines = {
-        "test": f"{methods.DESCRIPTIONS[method]}; {config.source}, seed {config.run.seed}, on {adaptation_set.family.name}",
+        "test": f"{methods.METHODS[method].summary}; {config.source}, seed {config.run.seed}, on {adaptation_set.family.name}",
         "ranks": _ranks(adaptation_set.job),
         "tasks": f"{count} learners on {len(tasks)} {'held-out ' * config.test.held_out}tasks: {named}",
         "hierarchy": f"K = {learners.behaviours}, N = {config.hierarchy.macro_length}" if method == "master" else "",

@@ -69,7 +69,7 @@ def summarise(
         {
             **totals,
             "info": {name.removeprefix("info/"): value for name, value in last.items() if name.startswith("info/")},
-            "method": methods.DESCRIPTIONS[methods.method_of(config)],
+            "method": methods.METHODS[methods.method_of(config)].summary,
             "updates": len(adaptation.returns) - 1,
             "steps_per_update": adaptation.steps,
             "masters": len(labels),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.presets import PRESETS, preset_config
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError

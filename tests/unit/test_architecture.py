@@ -51,7 +51,6 @@ LAYERS = [
     {"commands"},
     {"figures"},
     {"reporting"},
-    {"registry"},
     {"baselines"},
     {"adaptation"},
     {"algorithm"},

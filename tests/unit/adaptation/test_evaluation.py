@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlsh_mpi import registry
 from mlsh_mpi.adaptation.evaluation import Best, EvaluatedState, Evaluator
+from mlsh_mpi.adaptation.method import make_method
 from mlsh_mpi.commands.adapt import default_folder
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.config.overrides import with_options
@@ -73,7 +73,7 @@ def state_of(family, seed):
 
 
 def evaluator_of(found, kept, saved=None):
-    return Evaluator(found, 2, 1, lambda tasks, skills: registry.learners("master", tasks, skills), kept.append, saved)
+    return Evaluator(found, 2, 1, lambda tasks, skills: make_method("master", tasks, skills), kept.append, saved)
 
 
 def test_the_best_of_the_evaluations_is_kept_and_survives_a_resume(tmp_path):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from mlsh_mpi import registry
 from mlsh_mpi.adaptation.loop import AdaptationSet
+from mlsh_mpi.adaptation.method import make_method
 from mlsh_mpi.baselines import maml, option_critic
 from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes, network_for, skills_of
 from mlsh_mpi.baselines.single_policy import Filters
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.baselines import BASELINES
+from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS, preset_config
 from mlsh_mpi.errors import UserError
@@ -260,15 +260,15 @@ def test_a_trial_that_d_does_not_hold_is_refused():
 def test_methods_that_do_not_fit_what_was_trained_are_refused():
     two = Skills(Stack(2, Network(6, Categorical(5), (4,))), np.arange(6), None)
     with pytest.raises(UserError, match=r"2 primitives .*-shared"):
-        registry.learners("fine-tune", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
+        make_method("fine-tune", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
     with pytest.raises(UserError, match="--method rl2 does not go with what mlsh has trained"):
-        registry.learners("rl2", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
+        make_method("rl2", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_a_single_policy_samples_where_it_learns_and_elsewhere_as_it_is_told(deterministic):
     there = adaptation_set("mlsh/MovingBandits-v0", [0], steps=100, deterministic_primitives=deterministic)
-    learner = registry.learners("scratch", there, None)
+    learner = make_method("scratch", there, None)
     assert learner.explores == deterministic
     for explore in (True, False):
         steps = learner.collect(0, explore=explore).steps
@@ -281,7 +281,7 @@ def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_se
     there = adaptation_set("mlsh/MovingBandits-v0", [0, 1], primitive_critic_inputs=("time-left", "task"))  # three numbers
     trained = Stack(1, Network(6, Categorical(5), (64, 64), critic_size=critic_size))
     trained.initialise(0, np.random.default_rng(9))
-    learner = registry.learners("fine-tune", there, Skills(trained, np.arange(6), None))
+    learner = make_method("fine-tune", there, Skills(trained, np.arange(6), None))
     now, before = (stack.named_parameters() for stack in (learner._learner.stack, trained))
     for name, values in now.items():
         same = torch.equal(values, before[name].expand_as(values)) if values.shape[1:] == before[name].shape[1:] else False
@@ -299,3 +299,12 @@ def test_a_recurrent_policy_of_other_shapes_is_refused():
     assert skills_of(Phi(config, family.name, parameters, None), family).primitives.n == 1
     with pytest.raises(UserError, match=r"policy\.1\.bias must be of shape \(1, 5\), but is of shape \(1, 1\)"):
         skills_of(Phi(config, family.name, damaged, None), family)
+
+
+def test_every_row_of_the_table_names_what_is_there():
+    for method in methods.METHODS.values():
+        assert callable(methods.load_entry_point(method.learner))
+    for training in methods.ALGORITHMS.values():
+        named = (training.train, training.refuse_unfit, *([training.skills] if training.skills else []))
+        assert all(callable(methods.load_entry_point(entry_point)) for entry_point in named)
+    assert set(methods.ALGORITHMS) == {"mlsh", *(name for name, method in methods.METHODS.items() if method.training)}

@@ -42,7 +42,7 @@ setup(
     package_data={
         "mlsh_mpi": ["py.typed"],
         "mlsh_envs": ["py.typed"],
-        "mlsh_mpi.paper": ["*.csv", "*/*.csv", "*/runs.txt", "*/tests.txt", "*/cost.json", "primitives/*.pt"],
+        "mlsh_mpi.paper": ["*.csv", "*/*.csv", "*/runs.txt", "*/tests.txt", "*/*.json", "primitives/*.pt"],
     },
     entry_points={"console_scripts": ["mlsh = mlsh_mpi.__main__:main"]},
     zip_safe=False,

@@ -1,6 +1,6 @@
 """Is the single policy from scratch a weak baseline? Its learning against Stable-Baselines3's PPO, on CartPole and on an ant.
 
-    python tests/bench/single_policy.py [--seeds 4] [--folder build/peers]
+    python launch/paper/programs/single_policy.py [--seeds 4] [--folder build/peers]
 
 The same for both: two tanh networks of two layers of 64, D = 2000 steps an update, ten epochs of fifteen minibatches, Adam at
 0.0003, gamma 0.99, lambda 0.98, clip 0.2, value coefficient 0.5, no entropy bonus; on the ant observations standardised by

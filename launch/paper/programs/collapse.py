@@ -1,6 +1,7 @@
 """Which of the paper's settings makes the two primitives of the 2D Moving Bandits collapse onto one goal?
 
-    python tests/bench/collapse.py factors|released|schedules [--seeds 5] [--folder runs/collapse] [--picture collapse.png]
+    python launch/paper/programs/collapse.py factors|released|schedules [--seeds 5] [--folder runs/collapse]
+        [--picture collapse.png]
 
 `factors` runs every combination of four differences between `moving-bandits` and the paper's settings, at one size (60,000 steps
 an iteration are 30 groups of one worker or 10 of three), and then two more changes at both ends. `released` adds to the paper's

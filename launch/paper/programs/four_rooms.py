@@ -1,6 +1,6 @@
 """What could primitives be worth on Four Rooms' unseen goals? Scripted primitives, over which fresh masters learn.
 
-    python tests/bench/four_rooms.py [--masters 30] [--updates 10] [--only N ...]
+    python launch/paper/programs/four_rooms.py [--masters 30] [--updates 10] [--only N ...]
 
 Ten goals are unseen. A set of primitives is the four directions, of which all policies are made; the same with a way back into
 the room that all goals are in; or the optimal policies for some of the eleven other goals, which training could not better. For
@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
 import mlsh_mpi
 import scripted

@@ -1,6 +1,7 @@
 """Do fresh masters get through the ant mazes? For each of the nine, and of the four that are held out.
 
-    python tests/bench/mazes.py RUN [--updates 20] [--masters 4] [--episodes 5] [--steps 2000] [--no-upright] [--search 12]
+    python launch/paper/programs/mazes.py RUN [--updates 20] [--masters 4] [--episodes 5] [--steps 2000] [--no-upright]
+        [--search 12]
 
 RUN is a run folder, a phi.pt, or the name of primitives that come with this project. Each maze gets --masters fresh masters of
 one worker, and then plays --episodes episodes with each of them, not exploring. `--masters 4 --episodes 50` are the 200 episodes
@@ -29,7 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
 import mlsh_mpi
 from mlsh_envs.ant_maze import HELD_OUT, TRAIN, AntMazeTask

@@ -1,6 +1,6 @@
 """Is a new task mastered in a few updates, and sooner than by other means? On 2D Moving Bandits and on Four Rooms' unseen goals.
 
-    python tests/bench/adaptation.py [--check] [--quick] [--seeds 5] [--only bandits|rooms] [--folder runs/adaptation]
+    python launch/paper/programs/adaptation.py [--check] [--quick] [--seeds 5] [--only bandits|rooms] [--folder runs/adaptation]
 
 Bandits: for each seed a trained phi (preset moving-bandits) and a shared policy (moving-bandits-shared), 6 million steps each.
 Over each phi 20 fresh masters at N = 10, beside them 20 copies of the shared policy that are fine-tuned and 20 from scratch;
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
 from matplotlib.figure import Figure
 from rich.console import Console

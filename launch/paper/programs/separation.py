@@ -1,6 +1,6 @@
 """Do the primitives come apart with every seed, and do fresh masters put them to use? On 2D Moving Bandits.
 
-    python tests/bench/separation.py [--check] [--quick] [--preset moving-bandits] [--seeds 10] [--iterations 100 250]
+    python launch/paper/programs/separation.py [--check] [--quick] [--preset moving-bandits] [--seeds 10] [--iterations 100 250]
 
 Runs the shipped trainer with each seed, to 6 and to 15 million environment steps by default, and reads what its final test found:
 the return of each primitive alone on each task, and of 20 fresh masters at N = 10 after 9 updates. Finished runs in --folder are

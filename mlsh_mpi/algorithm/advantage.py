@@ -89,8 +89,13 @@ class MasterView:
         lanes = np.arange(self.choice.shape[1])
         last = (self.length > 0).sum(0) - 1
         at = (last, lanes)
+
         return PendingDecision(
-            self.observation[at], self.choice[at], log_prob[at], self.reward[at], np.where(self.valid[at], 0, self.length[at])
+            observation=self.observation[at],
+            choice=self.choice[at],
+            log_prob=log_prob[at],
+            reward=self.reward[at],
+            length=np.where(self.valid[at], 0, self.length[at]),
         )
 
     @classmethod
@@ -99,6 +104,7 @@ class MasterView:
         macro-action before it bootstraps."""
         if len(views) == 1:
             return views[0]
+
         joined = {"observation": np.concatenate([view.observation for view in views])}
         for name in ("choice", "reward", "end", "valid", "length"):
             each = [getattr(view, name) for view in views]
@@ -119,17 +125,20 @@ def master_view(
     """Sums up each macro-action. The arguments are those of a Rollout, with shapes (T, L, ...) and (L, observation), and the
     macro-actions that the previous collection left under way."""
     lanes = np.arange(end.shape[1])
-    which = np.cumsum(decides, axis=0) - 1
     goes_on = ~decides[0]
-    which += goes_on
+
+    # (T, L) number of the macro-action, within its lane, to which each step belongs.
+    which = np.cumsum(decides, axis=0) - 1 + goes_on
     count = which[-1] + 1
     shape = (int(count.max()), len(lanes))
+
     at = (which * len(lanes) + lanes).reshape(-1)
     cells = shape[0] * shape[1]
 
     def summed(values: Array) -> Array:
         return np.bincount(at, values.reshape(-1), cells).reshape(shape)
 
+    # What was seen and chosen where a macro-action began; one row more for where the collection stopped.
     begins = np.nonzero(decides)
     cell = (which[begins], begins[1])
     choice = np.zeros(shape, np.int64)
@@ -137,12 +146,17 @@ def master_view(
     seen = np.zeros((shape[0] + 1, *observation.shape[1:]), observation.dtype)
     seen[cell] = observation[begins]
     seen[count, lanes] = final_observation
+
     ended = summed(end) > 0
-    total, length = summed(reward).astype(reward.dtype), np.bincount(at, minlength=cells).reshape(shape)
+    total = summed(reward).astype(reward.dtype)
+    length = np.bincount(at, minlength=cells).reshape(shape)
+
+    # The first macro-action of a lane may have begun in the collection before.
     if pending is not None:
         seen[0, goes_on], choice[0, goes_on] = pending.observation[goes_on], pending.choice[goes_on]
         total[0, goes_on] += pending.reward[goes_on]
         length[0, goes_on] += pending.length[goes_on]
+
     valid = ended | (length == macro_length)
     return MasterView(observation=seen, choice=choice, reward=total, end=ended, valid=valid, length=length)
 

@@ -59,6 +59,8 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
     """
     masters, streams, steps = trainer.stack, rollout.streams, rollout.steps
     workers, lanes = len(streams.workers), steps.reward.shape[1]
+
+    # Decisions of this rollout, and behind them those that are remembered.
     new = advantage.master_view(
         steps.observation,
         config.learned(steps.reward),
@@ -72,25 +74,35 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
     log_prob, entropy = _choices(masters, new)
     view, log_prob = memory.add(new, log_prob, continues=~steps.decides[0])
     decisions = len(view.choice)
+
+    # (M + 1, L) the master of each lane.
     row = np.broadcast_to(np.repeat(np.arange(masters.n), lanes // masters.n), (decisions + 1, lanes))
+
     with torch.no_grad():
         blocks = torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1])
         value = trainer.returns_from(masters.value(blocks).view(lanes, decisions + 1).T.numpy(), row)
     advantages = view.advantages(value, config.gamma, config.lam)
+
+    # A decision that was cut belongs to no master.
     rows = np.where(view.valid, row[:-1], -1)
-    normalised, pooled = normalise(advantages, advantages + value[:-1], log_prob, rows, masters.n, trainer.ranks)
+    returns = advantages + value[:-1]
+    normalised, pooled = normalise(advantages, returns, log_prob, rows, masters.n, trainer.ranks)
     batch = ppo.Batch(
         observation=samples(view.observation[:-1]),
         action=samples(view.choice),
         log_prob=samples(log_prob),
         advantage=samples(normalised),
-        target=samples(trainer.targets(advantages + value[:-1], row[:-1], pooled)),
+        target=samples(trainer.targets(returns, row[:-1], pooled)),
     )
     minibatches = _minibatches(rows, rollout, masters, config)
+
+    # Number of decisions of each master that were paid at all, over all its workers.
     paid = np.bincount(row[:-1][view.valid & (view.reward != 0)], minlength=masters.n).astype(np.float64)
     trainer.ranks.allreduce(paid)
     active = [count > 0 for count in paid]
     found = trainer.update(batch, minibatches, active, config.learning_rate, trainer.allreduce)
+
+    # Entropy before the update, in the mean of each worker's own decisions.
     decided = lanes_first(new.length > 0)
     sums, counts = ((values * decided).reshape(workers, -1).sum(1) for values in (lanes_first(entropy), np.ones(decided.shape)))
     by_worker = sums / np.maximum(counts, 1)
@@ -102,12 +114,16 @@ def _minibatches(rows: Array, rollout: Rollout, masters: Stack, config: MasterPP
     streams, (steps, lanes) = rollout.streams, rollout.steps.reward.shape
     workers, decisions = len(streams.workers), len(rows)
     lanes_each = lanes // workers
+
+    # As many minibatches as a worker without cut macro-actions fills, the same on every rank.
     expected = max(1, lanes_each * steps * config.memory // rollout.macro_length)
     count = max(1, round(expected / config.minibatch_size))
     regular = -(-expected // count) * (workers // masters.n)
+
     generators = [seeding.stream(streams.seed, "master", streams.iteration, worker) for worker in streams.workers]
     valid = lanes_first(rows >= 0).reshape(workers, lanes_each, decisions)
     keys = keys_of(generators, config.epochs, valid)
+
     return ppo.plan(lanes_first(rows).reshape(workers, -1), masters.n, keys, count, regular, masters.flat.shape[1])
 
 
@@ -115,9 +131,11 @@ def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
     """(M, L) log-probabilities of a view's choices, and entropies in nats of the masters' own policies, without exploration."""
     decisions, lanes = view.choice.shape
     choice = advantage.one_longer(view.choice)
+    head, by_lane = masters.network.head, (lanes, decisions + 1)
+
     with torch.no_grad():
         outputs = masters.policy(torch.from_numpy(lanes_first(view.observation)).view(masters.n, -1, view.observation.shape[-1]))
-        log_std, head, by_lane = masters.network.log_std(masters.parameters), masters.network.head, (lanes, decisions + 1)
+        log_std = masters.network.log_std(masters.parameters)
         log_prob = head.log_prob(outputs, log_std, torch.from_numpy(lanes_first(choice)).view(masters.n, -1))
         return log_prob.view(by_lane).T[:-1].numpy(), head.entropy(outputs, log_std).view(by_lane).T[:-1].numpy()
 

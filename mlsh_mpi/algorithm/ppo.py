@@ -80,22 +80,31 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
             than separate calls are computed one by one.
     """
     epochs, (workers, samples) = len(keys), rows.shape
+
+    # Each worker's samples in the order of their rows, and within a row in that of their keys.
     order = np.argsort(keys + rows, axis=-1)
     sorted_rows = np.take_along_axis(np.broadcast_to(rows, keys.shape), order, -1)
+
+    # The place of a sample among those of its worker and row says in which minibatch it is.
     counts = np.stack([(rows == row).sum(-1) for row in range(-1, n)], axis=-1)
     starts = np.cumsum(counts, axis=-1) - counts
     worker = np.arange(workers)[:, None]
     position = np.arange(samples) - starts[worker, sorted_rows + 1]
     minibatch = position * minibatches // counts[worker, sorted_rows + 1]
+
+    # A cell is a row's part of a minibatch; what is left out has one behind all others.
     cell = np.where(sorted_rows < 0, minibatches * n, minibatch * n + sorted_rows).reshape(epochs, -1)
     sample = (order + worker * samples).reshape(epochs, -1)
 
     cells = minibatches * n
     by_cell = np.argsort(cell, axis=-1, kind="stable")
     cell, sample = np.take_along_axis(cell, by_cell, -1), np.take_along_axis(sample, by_cell, -1)
+
+    # All cells are padded to the width of the largest.
     sizes = np.stack([np.bincount(epoch, minlength=cells + 1) for epoch in cell])
     widths = [_width(size, regular) for size in sizes[:, :cells].reshape(-1, n).max(0).tolist()]
     width = max(widths)
+
     begins = np.cumsum(sizes, axis=-1) - sizes
     slot = np.arange(cell.shape[1]) - np.take_along_axis(begins, cell, -1)
     epoch, used = np.nonzero(cell < cells)
@@ -104,6 +113,8 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
     weight = np.zeros((epochs, cells, width), np.float32)
     index[to], weight[to] = sample[epoch, used], 1
     shape = (epochs, minibatches, n, width)
+
+    # One call for all rows, unless padding costs more than the calls that it saves.
     blocks = [Block(slice(row, row + 1), width) for row, width in enumerate(widths) if width]
     if (n * width - sum(widths)) * parameters <= (n - 1) * CALL:
         blocks = [Block(slice(0, n), width)] if width else []
@@ -216,9 +227,11 @@ class PPOUpdate:
         config, learning = self._config, list(active)
         found = np.full((self._stack.n, len(UPDATE_DIAGNOSTICS)), np.nan)
         rates = self._rates(learning_rate)
+
         for number, minibatches in enumerate(epochs_of(batch, plan), 1):
             self._gradients.measures = config.target_kl is not None or number == len(plan.index)
             measured = self._epoch(minibatches, learning, rates, reduce)
+
             if self._gradients.measures:
                 learned = np.array(learning) & (measured[:, -1] > 0)
                 means = measured[:, :-1] / np.maximum(measured[:, -1:], 1)
@@ -226,6 +239,7 @@ class PPOUpdate:
                 learning = [on and not kl > (config.target_kl or np.inf) for on, kl in zip(learning, found[:, 2], strict=True)]
                 if not any(learning):
                     break
+
         self._adapt(found[:, 2], rates)
         return found
 
@@ -247,11 +261,13 @@ class PPOUpdate:
         found = torch.zeros(stack.n, MEASURED + 2)
         for parts in minibatches:
             counts = self.gradient(parts, reduce)
+
             if config.max_gradient_norm is not None or self._gradients.measures:
                 norm = torch.linalg.vector_norm(stack.gradient, dim=1)
                 found += torch.column_stack((stack.measured, norm * stack.counts, stack.counts))
             if config.max_gradient_norm is not None:
                 stack.gradient *= (config.max_gradient_norm / (norm + 1e-6)).clamp(max=1).unsqueeze(-1)
+
             self.optimiser.step([on and count > 0 for on, count in zip(learning, counts, strict=True)], rates)
         return found.numpy().astype(np.float64)
 

@@ -73,13 +73,17 @@ class ReturnScale:
     def take(self, pooled: Pooled) -> None:
         """Updates the scale with the returns of an iteration."""
         mean, deviation = self.moments
+
         known, (first, spread) = self.sums.numpy(), pooled.returns
         new = pooled.count[:, None] * np.stack((np.ones_like(first), first, spread**2 + first**2), axis=1)
         rows = np.flatnonzero(pooled.count)
         known[rows] = KEPT * known[rows] + new[rows]
+
+        # In the new units the value network predicts what it predicted before.
         now_mean, now_deviation = self.moments
         moved = [row for row in rows.tolist() if deviation[row] > 0]
-        scale, shift = deviation[moved] / now_deviation[moved], (mean[moved] - now_mean[moved]) / now_deviation[moved]
+        scale = deviation[moved] / now_deviation[moved]
+        shift = (mean[moved] - now_mean[moved]) / now_deviation[moved]
         self._stack.rescale_values(moved, torch.from_numpy(scale), torch.from_numpy(shift))
 
 

@@ -241,6 +241,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
     size = (promised_ranks(os.environ) or 1) if WITHOUT_MPI is not None else MPI.COMM_WORLD.Get_size()
     lone_script = script and size == 1
     current: Job | None = None
+
     with _only_job():
         try:
             refuse_without_mpi()
@@ -249,23 +250,29 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
             current.open()
             yield current
             current.world.free()
+
         except Leave as leaving:
             if current is not None and current.world.rank == 0:
                 _tell_that_it_leaves(leaving)
+
             if current is not None and current.watch.is_orphan and not lone_script:
                 current.close()
                 exit_process(CONTINUE)  # MPI cannot be finalised without the launcher
             if not lone_script and threading.current_thread() is not threading.main_thread():
                 abort(int(leaving.code or 0))  # SystemExit would end this thread only
             raise
+
         except BaseException as error:
             if not lone_script:
                 end_job(error, sentence, current.folder if current else None, current is not None and current.is_lowest_on_host)
+
+            # Only the script's own process is left: what it can handle reaches it.
             if isinstance(error, Interrupted):
                 raise KeyboardInterrupt from None  # Python exits with 130 for this class only
             if isinstance(error, (SystemExit, KeyboardInterrupt)):
                 raise EnvironmentFault(f"the environment raised {as_words(error)}") from error
             raise
+
         finally:
             if current is not None:
                 try:
@@ -276,12 +283,10 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
 
 
 def _tell_that_it_leaves(leaving: Leave) -> None:
-    if leaving.code != CONTINUE:
-        return warn(f"mlsh_mpi: {leaving}")
-    say(f"mlsh_mpi: {leaving}")
-    if "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
+    tell = say if leaving.code == CONTINUE else warn
+    tell(f"mlsh_mpi: {leaving}")
+    if leaving.code == CONTINUE and "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
         Path(os.environ["MLSH_LEFT"]).touch()
-    return None
 
 
 @contextmanager

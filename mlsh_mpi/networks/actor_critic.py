@@ -92,6 +92,8 @@ class Stack:
         sizes = [math.prod(shape) for shape in network.shapes.values()]
         row = sum(sizes)
         self.n, self.network = n, network
+
+        # One flat tensor for the parameters, and one for all that an allreduce carries.
         self.flat = torch.zeros(n, row, dtype=dtype)
         self.buffer = torch.zeros(n * (row + 1 + MEASURED), dtype=dtype)
         self.gradient = self.buffer[: n * row].view(n, row)
@@ -153,10 +155,14 @@ def by_row(rows: Array, n: int) -> tuple[Array, Array]:
     counts = np.bincount(rows, minlength=n)
     order = np.argsort(rows, kind="stable")
     width = int(counts.max())
+
+    # In the sorted order a row's samples follow one another; each row is then moved to where its padded block begins.
     starts = np.cumsum(counts) - counts
     place_of_ordered = np.arange(len(rows)) - np.repeat(starts - np.arange(n) * width, counts)
+
     index = np.zeros(n * width, np.intp)
     index[place_of_ordered] = order
+
     place = np.empty(len(rows), np.intp)
     place[order] = place_of_ordered
     return index.reshape(n, width), place

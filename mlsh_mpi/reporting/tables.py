@@ -46,9 +46,11 @@ def summarise(
     matrix = np.zeros((adaptation.usage.shape[-1], 0)) if forced is None else forced.returns
     columns = {label: column for column, label in enumerate(forced.tasks)} if forced else {}
     tasks, usage = {}, []
+
+    # Tasks in the order of the environment's list, where primitives were tried on all of them.
     whole = bool(columns) and columns.keys() >= set(labels)
     for label in columns if whole else sorted(set(labels)):
-        here = np.array([other == label for other in labels])
+        here = np.array([other == label for other in labels])  # the learners of this task
         usage.append(adaptation.usage[-1, here].mean(0))
         tasks[label] = {
             "fresh": adaptation.returns[0, here].mean(),
@@ -61,9 +63,11 @@ def summarise(
             "curve_unexplored": _curve(adaptation.unexplored[:, here]),
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
+
     reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
     listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
     diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
+
     last = rows[-1] if rows else {}
     return jsonable(
         {

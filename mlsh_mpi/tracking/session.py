@@ -173,26 +173,34 @@ class IterationHook:
         run, world, iteration = self._config.run, self._job.world, int(metrics["iteration"])
         now = time.monotonic()
         self._longest, self._entered = max(self._longest, now - self._entered), now
+
         if iteration % run.sync_interval == 0:
             odd = world.in_sync(state.shared)
             if odd:
                 raise RuntimeError(f"phi differs from rank 0's on ranks {odd} after iteration {iteration}")
+
         if self._reporter is not None:
             with self._reporter.writing():
                 self._reporter.log.iteration(metrics)
+
+        # Has training reached its target, or does the callback say so?
         reached = self._target is not None and self._target.reached(metrics)
         self._calls += 1
         self._seen |= metrics.keys()
         if self._target is not None and self._calls == self._cycle:
-            world.agreed(partial(self._target.check, self._seen))
+            world.agreed(partial(self._target.check, self._seen))  # else it would be waited for in vain
+
         if self._watched:
             reached = world.any([self._called_back(metrics, state)])[0] or reached
         if reached and self._reporter is not None:
             say(f"mlsh_mpi: training ends after iteration {iteration}: {run.stop_when or 'the callback'} is reached")
+
+        # All reasons to write a checkpoint or to leave go through one reduction, so that all ranks do the same.
         last = reached or iteration == run.iterations
         late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
         due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0
         leaving, due = world.any([bool(self._job.asked_to_leave) or late, due])
+
         if leaving or due or last:
             self._keep(iteration, state, reached)
         if leaving and not last:

@@ -1,10 +1,12 @@
 """How long is it from the command to a trained skill? Wall time and CPU time, on one rank and on two; and on many, foretold.
 
-python tests/bench/skill.py [bandits twowalk mazes humanoid] [--seeds 3] [--ranks 1 2] [--paper] [--foretell] [--quick]
+python tests/bench/skill.py [bandits twowalk mazes humanoid] [--seeds 3] [--first-seed 0] [--ranks 1 2] [--level RETURN]
+    [--options JSON] [--paper] [--foretell] [--quick]
 
 A skill is there when the return after the warm-up has come to its level, in the mean of all tasks, each in the mean of its last
 five values: primitives have then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same
 level is waited for at the paper's settings, one worker a group, for at most three times as many steps as ours took at most.
+With --options it tries other settings, such as '{"primitive_lam": 0.9, "iterations": 60}', and another --level.
 
 --foretell: what more ranks, a core each, would make of it. An iteration of a rank takes as long as its workers need for sampling
 and learning (measured on one rank, with several numbers of workers; the part that does not grow with them is in every rank's
@@ -15,6 +17,7 @@ have work, so that beyond these only more workers help, whose effect on learning
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from dataclasses import dataclass
@@ -65,12 +68,14 @@ class Took:
     cpu: float
     """Seconds of all ranks."""
     steps: int
+    last: float
+    """Return after the warm-up at the end."""
 
     @property
     def cells(self) -> tuple[str, ...]:
         """As text."""
         known = "" if self.reached else "not within "
-        return f"{known}{self.wall:,.0f}", f"{self.cpu:,.0f}", f"{self.steps / 1e6:.2f}"
+        return f"{known}{self.wall:,.0f}", f"{self.cpu:,.0f}", f"{self.steps / 1e6:.2f}", f"{self.last:.4g}"
 
 
 def run(ranks: int, level: float, setting: dict[str, Any]) -> Took:
@@ -78,25 +83,27 @@ def run(ranks: int, level: float, setting: dict[str, Any]) -> Took:
     began = time.perf_counter()
     found = figures(begun(__file__, "train", {"until": level, **setting}, "-np", str(ranks)))
     wall = time.perf_counter() - began
-    return Took(adapted(found["rows"]) >= level, wall, found["cpu"], len(found["rows"]) * found["steps"])
+    last = adapted(found["rows"])
+    return Took(last >= level, wall, found["cpu"], len(found["rows"]) * found["steps"], last)
 
 
-def measure(console: Console, name: str, seeds: int, ranks: list[int], paper: bool, quick: bool) -> None:
+def measure(
+    console: Console, name: str, level: float | None, seeds: range, ranks: list[int], more: dict[str, Any], paper: bool
+) -> None:
     """Prints a row for every number of ranks, and one for the paper's settings."""
-    skill = SKILLS[name]
-    few = {"iterations": 12} if quick else {}
+    skill = SKILLS[name] if level is None else Skill(SKILLS[name].preset, level)
     rows: dict[str, list[Took]] = {}
-    for seed in track(range(seeds), description=name):
+    for seed in track(seeds, description=name):
         for count in ranks:
-            setting = {"preset": skill.preset, "seed": seed, **skill.size, **few}
+            setting = {"preset": skill.preset, "seed": seed, **skill.size, **more}
             rows.setdefault(f"{skill.preset}, {count} ranks", []).append(run(count, skill.level, setting))
         if paper:
             longest = 3 * max(took.steps for all_took in rows.values() for took in all_took)
             setting = {"preset": f"{skill.preset}-paper", "seed": seed, "groups": 10, "workers": 1}
             setting["iterations"] = longest // 20_000
             rows.setdefault(f"{skill.preset}-paper, {max(ranks)} ranks", []).append(run(max(ranks), skill.level, setting))
-    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians of {seeds}")
-    for heading in ("", "reached", "wall, s", "CPU, s", "million steps"):
+    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians of {len(seeds)}")
+    for heading in ("", "reached", "wall, s", "CPU, s", "million steps", "return"):
         table.add_column(heading, justify="left" if not heading else "right")
     for label, all_took in rows.items():
         middle = sorted(all_took, key=lambda took: took.wall)[len(all_took) // 2]
@@ -152,6 +159,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("skills", nargs="*", default=[], help=f"of {', '.join(SKILLS)}; bandits by default")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--level", type=float, help="return to wait for; by default the skill's")
+    parser.add_argument("--options", type=json.loads, default={}, help="of the trainer, as JSON")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--paper", action="store_true", help="also the paper's settings")
     parser.add_argument("--foretell", action="store_true", help="many ranks by a model, in place of the measurement")
@@ -164,7 +174,9 @@ def main() -> None:
         if given.foretell:
             foretell(console, name, 1 if given.quick else 3)
         else:
-            measure(console, name, given.seeds, given.ranks, given.paper, given.quick)
+            few = {"iterations": 12, "forming_iterations": 0, "uniform_iterations": 0} if given.quick else {}
+            seeds = range(given.first_seed, given.first_seed + given.seeds)
+            measure(console, name, given.level, seeds, given.ranks, few | given.options, given.paper)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # Every check of this repository, with all of its set-up. Paths in arguments are from the top of the checkout.
 #
 #   launch/test.sh            everything: a quarter of an hour on two cores
+#   launch/test.sh --static   style and types alone
 #   launch/test.sh --quick    static checks, unit tests and an ordinary job: a minute, without SLURM, ssh or other hosts
 #   launch/test.sh tests/unit/algorithm/test_ppo.py -k clip
 #                             all other arguments go to pytest, which then runs alone
@@ -36,6 +37,8 @@ unset PYTHONDONTWRITEBYTECODE  # else each rank of each job would compile our mo
 pytest=(pytest -n 3 --dist loadfile --no-loadscope-reorder)
 if [[ ${1:-} == --lowest ]]; then
     test_lowest "${@:2}"
+elif [[ $* == --static ]]; then
+    pytest=()
 elif [[ $* == --quick ]]; then
     pytest+=(tests/mpi/test_finished_job.py tests/unit)
 elif (($# > 0)); then
@@ -59,6 +62,7 @@ if ((${#failed[@]} > 0)); then
     printf 'test.sh: failed: %s\n' "${failed[@]}" >&2
     exit 1
 fi
+((${#pytest[@]} > 0)) || exit 0
 echo "== pytest"
 [[ ${CI:-} == true && $# == 0 ]] || exec python -m "${pytest[@]}"
 

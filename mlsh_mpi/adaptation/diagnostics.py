@@ -150,12 +150,14 @@ class HierarchyDiagnostics:
             "episodes while they form), --no-learn-from-explored, more --groups, or fewer --primitives."
             for i, j in pairs
         ]
+
         found += [
             f"primitive {k} is hardly ever chosen ({self.usage[:, k].mean():.1%} of the steps). Try fewer --primitives, or more "
             "--exploration."
             for k in primitives
             if self.usage[:, k].mean() < UNUSED
         ]
+
         unserved = self._unserved()
         if unserved:
             some = ", ".join(self.tasks[t] for t in unserved[:4]) + ", ..." * (len(unserved) > 4)
@@ -165,6 +167,8 @@ class HierarchyDiagnostics:
                 "elsewhere. Try more --groups, more --iterations, or more --primitives."
             )
         found += [self._left_behind_said(task) for task in self._left_behind() if task not in unserved]
+
+        # Only where nothing else explains it.
         if not found and self.most_information > 0 and self.information < BLIND * self.most_information:
             found.append(
                 f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "

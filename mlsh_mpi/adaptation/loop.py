@@ -245,13 +245,16 @@ def adapt(
     labels, info_names = [adaptation_set.family.label(task) for task in adaptation_set.tasks], list[str]()
     if saved is not None:
         progress.restore(saved.state)
+
     for update in range(len(progress.adaptation.returns), updates + 1):
         clock, looks = Clock(world.meter), look(update)
         exploring, quiet = (Tally.empty(len(adaptation_set.tasks), k, world.size, info_names) for _ in range(2))
         divergence = np.zeros((k, k))
+
         rollout = learners.collect(update, explore=True)
         exploring.add_rollout(rollout, placement)
         environment, policy = rollout.environment_seconds, rollout.policy_seconds
+
         if looks:
             best = learners.collect(update + 1, explore=False) if learners.explores else rollout
             quiet.add_rollout(best, placement)
@@ -259,14 +262,18 @@ def adapt(
             divergence += learners.divergence(best) * len(placement.groups) / len(adaptation_set.tasks)
             if best is not rollout:
                 environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
+
+        # As it was evaluated, before it learns once more.
         if update == updates:
             learners.kept = {name: values.clone() for name, values in learners.tensors.items()}
         learners.learn(rollout, update)
         _refuse_not_finite(learners, update)
+
         exploring.costs[world.rank] = clock.costs(environment, policy)
         exploring.sum_over(world)
         quiet.sum_over(world)
         world.allreduce(divergence)
+
         known = 0.0 if looks else np.nan
         progress.adaptation = progress.adaptation.grown(
             returns=exploring.returns(),
@@ -276,6 +283,7 @@ def adapt(
             divergence=divergence + known,
         )
         on_update(update_metrics(update, labels, progress.adaptation.curves, exploring, quiet if looks else exploring), progress)
+
     adaptation_set.close(learners.lanes)
     return progress.adaptation
 

@@ -67,11 +67,14 @@ def update_primitives(
     """
     primitives, settings, streams = trainer.stack, config.primitive, rollout.streams
     lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
+
+    # The lanes of joint groups: the others learn nothing yet.
     mine, all_steps = np.flatnonzero(np.repeat(joint, lanes_each)), rollout.steps
     reward, end, decides, explored, active = (
         values[:, mine]
         for values in (all_steps.reward, all_steps.end, all_steps.decides, all_steps.explored, all_steps.primitive)
     )
+
     observation = critic.of_steps(rollout, mine)
     value = _active_value(trainer, observation, active)
     final_value = _active_value(trainer, critic.at_the_end(rollout, mine)[None], active[-1:])[0]
@@ -86,24 +89,30 @@ def update_primitives(
         gamma=settings.gamma,
         lam=settings.lam,
     )
+
+    # A step belongs to the primitive that was active, or to none where exploration is left out.
     learns = config.hierarchy.learn_from_explored | ~explored
     rows = np.where(learns, active, -1)
+
     seen, action = samples(observation), samples(all_steps.action[:, mine])
     log_prob = _active_log_prob(primitives, seen, action, lanes_first(active).reshape(-1))
     by_step = log_prob.view(active.shape[::-1]).T.numpy()
-    normalised, pooled = normalise(advantages, advantages + value, by_step, rows, primitives.n, trainer.ranks)
+    returns = advantages + value
+    normalised, pooled = normalise(advantages, returns, by_step, rows, primitives.n, trainer.ranks)
     batch = ppo.Batch(
         observation=seen,
         action=action,
         log_prob=log_prob,
         advantage=samples(normalised),
-        target=samples(trainer.targets(advantages + value, active, pooled)),
+        target=samples(trainer.targets(returns, active, pooled)),
     )
+
     workers = [worker for worker, on in zip(streams.workers, joint, strict=True) if on]
     generators = [seeding.stream(streams.seed, "primitive", streams.iteration, worker) for worker in workers]
     keys = keys_of(generators, settings.epochs, np.ones((len(workers), lanes_each, len(active)), np.bool_))
     by_worker = lanes_first(rows).reshape(len(workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
+
     rate = schedule.decayed(streams.iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
     enough = [count >= settings.min_samples for count in pooled.count]
     found = trainer.update(batch, minibatches, enough, rate, trainer.allreduce)

@@ -65,28 +65,35 @@ class OptionCritics(AdaptationMethod):
         """Collects D steps; with exploration, each step is learned from at once."""
         adaptation_set, started = self.adaptation_set, time.perf_counter()
         here, length = len(adaptation_set.placement.groups), adaptation_set.lanes_each * adaptation_set.family.episode_length
+
+        # Four numbers a step: for the action, the termination, and two for the choice of an option.
         streams = Streams(adaptation_set.seed, update, adaptation_set.placement.groups)
         first = np.concatenate([seeding.episode_seeds(adaptation_set.seed, update, worker, 1) for worker in streams.workers])
         noise = np.stack(
             [seeding.stream(adaptation_set.seed, "action", update, w).random((length, 4)) for w in streams.workers], axis=1
         )
+
         episodes = Episodes(self.lanes, adaptation_set.tasks_here, first, streams, adaptation_set.job.watch)
         cell = self._cells(episodes.start(np.ones(here, np.bool_)))
         option = self._chosen(cell, noise[0, :, 2:], explore)
         reward, end = np.zeros((length, here), np.float32), np.zeros((length, here), np.bool_)
         primitive, actions = (np.zeros((length, here), np.int64) for _ in range(2))
+
         for t in range(length):
             primitive[t] = option
             actions[t] = action = _drawn(self._policy(option, cell), noise[t, :, 0])
             observation, reward[t], end[t] = episodes.step(action)
             if end[t].any() and t + 1 < length:
                 observation = episodes.start(end[t])
+
             following = self._cells(observation)
             if explore:
                 self._learn(option, cell, action, reward[t], end[t], following)
+
             stops = end[t] | (noise[t, :, 1] < self._ends(option, following))
             again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
             option, cell = np.where(stops, again, option), following
+
         episodes.refuse(reward=reward)
         none = np.zeros((length, here, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)

@@ -212,17 +212,23 @@ def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
     """PPO on whole trials. V = 0 after the end of a trial, but returns continue across the ends of episodes within it."""
     settings, steps, stack = config.primitive, rollout.steps, learner.stack
     length, lanes = steps.reward.shape
+
     observation, action = samples(steps.observation), samples(steps.action)
     with torch.no_grad():
         value = stack.value(observation[None]).view(lanes, length).T.numpy()
         log_prob = stack.log_prob(observation[None], action[None])[0]
+
+    # A trial is one episode for the policy, which remembers what the last one paid.
     following = np.concatenate((value[1:], np.zeros_like(value[:1])))
     continues = np.ones_like(steps.end)
     continues[-1] = False
     advantages = gae(settings.learned(steps.reward), value, following, continues, settings.gamma, settings.lam)
+
     by_step, row = log_prob.view(lanes, length).T.numpy(), np.zeros(advantages.shape, np.int64)
     normalised, _ = normalise(advantages, advantages + value, by_step, row, 1, learner.ranks)
     batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))
+
+    # Minibatches are of whole trials, in an order of each worker's own.
     streams = rollout.streams
     workers = streams.workers
     lanes_each = lanes // len(workers)

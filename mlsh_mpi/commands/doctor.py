@@ -173,6 +173,7 @@ def filesystem(current: Job) -> Verdict:
     name = world.bcast(f".doctor-{uuid.uuid4().hex}")
     draft, final = here / f"{name}.tmp", here / name
     mistake = None
+
     with contextlib.ExitStack() as held:
         if world.rank == 0:
             try:
@@ -182,6 +183,7 @@ def filesystem(current: Job) -> Verdict:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 mistake = error.strerror
+
         began = time.perf_counter()
         mistake = world.bcast(mistake)
         seen_by = current.seen_by(final) if mistake is None else []
@@ -190,10 +192,12 @@ def filesystem(current: Job) -> Verdict:
         if world.rank == 0:
             for path in (draft, final):
                 path.unlink(missing_ok=True)
+
     if mistake is not None:
         return Verdict(
             WRONG, "filesystem", f"{here} on {current.host_of[0]}: {mistake}; start in a folder with room, or use --folder"
         )
+
     blind = [host for host in current.hosts if host not in seen_by]
     if blind:
         level = WRONG if "SLURM_JOB_ID" in os.environ else NOTE
@@ -201,8 +205,10 @@ def filesystem(current: Job) -> Verdict:
         return Verdict(
             level, "filesystem", f"{here} is not shared with {', '.join(blind[:5])}: {why}; use a --folder that all share"
         )
+
     if not all(refused):
         return Verdict(NOTE, "filesystem", f"{here} has no locks: see to it yourself that no two jobs write into one run folder")
+
     shared = f"seen by all hosts within {milliseconds:.0f} ms, locked for all" if len(current.hosts) > 1 else "written and locked"
     return Verdict(OK, "filesystem", f"{here}: {shared}; {shutil.disk_usage(here).free / 1e9:.0f} GB free")
 

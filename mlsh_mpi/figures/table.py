@@ -37,15 +37,18 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
         axis = figure.subplots()
         axis.use_sticky_edges = False  # room below 0 too
         labels, banded = [], []
+
         for x, (series, colour) in enumerate(zip(shown.series, style.colours(shown.series), strict=True)):
             runs = _runs([curve for curve in reached if curve.series == series.runs])
             labels.append(f"{textwrap.fill(series.label, 24)}\n({_counted(runs)})")
             if runs:
                 banded.append(_bar(axis, x - BAR / 1.8, runs, colour))
+
             if series.printed is not None:
                 at = x + BAR / 1.8
                 axis.plot([at - BAR / 2, at + BAR / 2], [series.printed] * 2, color=style.PAPER, lw=3, solid_capstyle="butt")
                 _write(axis, at, series.printed, series.printed, style.PAPER)
+
         axis.axhline(0, color="0.3", lw=0.8)
         axis.set_xticks(range(len(labels)), labels)
         axis.set_xlim(-0.6, len(labels) - 0.4)
@@ -54,6 +57,7 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
         axis.margins(y=0.12)
         axis.yaxis.set_major_formatter(lambda y, _: _number(y))
         axis.set_ylabel("return of an episode")
+
         handles: list[Artist] = [Line2D([], [], color=style.PAPER, lw=3, label="the paper's number")]
         about = "Means after the last update, without exploration where that was looked at"
         if any(banded):

@@ -223,10 +223,12 @@ def _resolve(env: str) -> str | EnvFactory:
                 f"{known_environments()[0]}, module:id for one that your module registers, or module:Class"
             )
         return env
+
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise UserError(f"--env {env} is not of the form module:Class or module:id, such as my_package.my_module:MyEnv")
     if module_name.endswith(".py"):
         raise UserError(f"--env {env} names a file: leave out .py, for it is the module that is imported")
+
     try:
         module = importlib.import_module(module_name)
     except Interrupted:
@@ -237,11 +239,13 @@ def _resolve(env: str) -> str | EnvFactory:
         ) from None
     except BaseException as error:
         raise UserError(f"--env {env} needs the module {module_name}, which raised {as_words(error)}") from error
+
     if not hasattr(module, name):
         if _is_registered(name):
             return name
         ids = [known for known, spec in gym.registry.items() if str(spec.entry_point).startswith(f"{module_name}:")]
         raise UserError(f"module {module_name} has no {name!r}{nearest(name, [*dir(module), *ids])}, asked for by --env {env}")
+
     factory: EnvFactory = getattr(module, name)
     if not callable(factory):
         raise UserError(f"--env {env} must name a class or a function that returns an environment, not {factory!r}")

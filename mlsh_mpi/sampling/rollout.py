@@ -148,12 +148,16 @@ def collect(
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
     noise, decision_noise, seeds = _draw(skills.head, streams, steps, lanes_each)
+
     episodes = Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
     before = running or RunningEpisodes.none(lanes.count, 0)
     recording = _Recording.allocate(steps, episodes.begin(before), skills)
     at, seen = recording.steps, recording.seen
+
+    # Steps since the decision of each lane; a macro-action under way goes on if N is still the same.
     clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
     primitive, explored, t, act = before.primitive, before.explored, 0, skills.acting(before.primitive)
+
     while t < steps:  # from one decision of any lane to the next
         at.decides[t] = decides = clock == 0
         decisions = master(seen[t], decision_noise[t])
@@ -161,14 +165,17 @@ def collect(
         explored = np.where(decides, decisions.explored, explored)
         if not np.array_equal(chosen, primitive):
             primitive, act = chosen, skills.acting(chosen)
+
         begin, until = t, min(steps, t + macro_length - int(clock.max()))
         at.primitive[t:until], at.explored[t:until] = primitive, explored
         t = 1 + recording.steps_until_an_end(range(begin, until), act, noise, episodes, skills)
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
+
     episodes.refuse(at.reward, recording.raw)
     at, earlier = at._replace(action=np.stack(recording.actions), reward=at.reward.astype(np.float32)), before.earlier
     if running is not None:
         running.take(at, recording.raw[-1], episodes.seeds, macro_length, clock)
+
     return Rollout(
         steps=at,
         final_observation=seen[-1],

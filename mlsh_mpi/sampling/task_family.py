@@ -43,15 +43,19 @@ class TaskFamily(Interface):
         env, name = maker.single(), maker.name
         if not callable(outermost(env, "sample_task")):
             raise UserError(f"{name} has no sample_task(rng, split): a distribution of tasks is what MLSH learns from")
+
         space = env.observation_space
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
             raise UserError(
                 f"observations must be flat vectors (a one-dimensional Box), but {name} has {space}: return "
                 "gymnasium.wrappers.FlattenObservation(env) from a function, and name that"
             )
+
         length = maker.episode_length or registered_length(env)
         if length is None:
             raise UserError(f"{name} does not say how long an episode lasts: add --episode-length STEPS")
+
+        # What the user asks for comes before what the environment names.
         seen = outermost(env, "primitive_observation", slice(None))
         if maker.primitive_columns is not None:
             first, last = maker.primitive_columns
@@ -61,12 +65,14 @@ class TaskFamily(Interface):
                     f"--primitive-columns {first} {last} must be first and last of the numbers that {name} observes: 0 to {most}"
                 )
             seen = slice(first, last + 1)
+
         try:
             columns = np.arange(space.shape[0])[seen if isinstance(seen, slice) else list(seen)]
         except (IndexError, TypeError, ValueError) as error:
             raise UserError(
                 f"primitive_observation of {name} must be a slice or indices of {space.shape[0]} numbers, not {seen!r} ({error})"
             ) from None
+
         return cls(name, space.shape[0], env.action_space, columns, actions_of(env), length, env, maker)
 
     def subtracting(self, offset: np.ndarray[Any, np.dtype[Any]] | None) -> TaskFamily:

@@ -19,7 +19,7 @@ from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
 from mlsh_mpi.commands.adapt import ready_to_learn
 from mlsh_mpi.commands.train import Callback, run_job
-from mlsh_mpi.config.adaptation import AdaptConfig, Test, resolved
+from mlsh_mpi.config.adaptation import AdaptationSettings, AdaptConfig, resolved
 from mlsh_mpi.config.overrides import fitted, for_environment, with_options
 from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, config_for
 from mlsh_mpi.config.settings import Config
@@ -216,7 +216,7 @@ def _scripted(
     trained = for_environment(primitives.phi.config, name)
     hierarchy = replace(trained.hierarchy, forming_iterations=0)
     run = replace(trained.run, folder=None, stop_when=None, time_limit=None, test_masters=masters or 1)
-    concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": Test(updates=updates), "shortened": ()}
+    concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": AdaptationSettings(updates=updates), "shortened": ()}
     config = AdaptConfig(**concerns)
     config = cast(AdaptConfig, with_options(config, options))
     if name is not None:

@@ -35,7 +35,7 @@ of the best on any task."""
 BEHIND = 0.5
 """A task is left behind if masters come there less than this share of the way from the return of a wrong primitive to the median
 of what they reach, and the choice of a primitive matters less than this share of what it matters on the median task."""
-BLIND = 0.1
+MIN_INFORMATION_SHARE = 0.1
 """Masters choose alike if the mutual information of task and choice is less than this share of its maximum."""
 
 
@@ -169,7 +169,7 @@ class HierarchyDiagnostics:
         found += [self._left_behind_said(task) for task in self._left_behind() if task not in unserved]
 
         # Only where nothing else explains it.
-        if not found and self.most_information > 0 and self.information < BLIND * self.most_information:
+        if not found and self.most_information > 0 and self.information < MIN_INFORMATION_SHARE * self.most_information:
             found.append(
                 f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
                 f"{self.most_information:.2f}. Try a longer --warmup, a longer --macro-length or a larger --master.learning-rate."

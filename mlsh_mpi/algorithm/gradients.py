@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mlsh_mpi.config.ppo_settings import PPO
-from mlsh_mpi.networks.actor_critic import Network, Stack, tanh_layer
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic, tanh_layer
 
 AGREEMENT = 1e-6
 """Largest difference from autograd's gradient of a parameter, relative to its largest entry: sums are in another order."""
@@ -62,7 +62,7 @@ def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, c
 class Gradients:
     """Adds the gradient of the loss to a stack's buffer."""
 
-    def __init__(self, stack: Stack, config: PPO) -> None:
+    def __init__(self, stack: StackedActorCritic, config: PPO) -> None:
         self._stack, self._config = stack, config
         self.measures = False
         """Whether the samples' diagnostics are also added to `stack.measured`."""
@@ -115,8 +115,8 @@ class Gradients:
         log_ratio = now - log_prob
         ratio = torch.exp(log_ratio)
         moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
-        by_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
-        by_outputs, by_log_std = backward(by_log_prob)
+        grad_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
+        by_outputs, by_log_std = backward(grad_log_prob)
         if config.entropy_coefficient:
             by_entropy = weight * -config.entropy_coefficient
             also_by_outputs, also_by_log_std = self._stack.network.head.entropy_backward(outputs, rows.log_std, by_entropy)
@@ -145,7 +145,7 @@ class Gradients:
         """Falls back to autograd if the two gradients of any parameter differ. The comparison is in double precision: in single
         precision, sums that nearly cancel may differ by more than a mistake would cause."""
         rows = len(minibatch.weight)
-        twin = Stack(rows, self._stack.network, torch.float64)
+        twin = StackedActorCritic(rows, self._stack.network, torch.float64)
         twin.flat.copy_(self._stack.flat[first : first + rows])
         of_twin = Gradients(twin, self._config)
         double = Minibatch(*(values.double() if values.is_floating_point() else values for values in minibatch))
@@ -194,7 +194,7 @@ class _Layer(NamedTuple):
 class _Rows:
     """Views of adjacent rows of a stack, layer by layer."""
 
-    def __init__(self, stack: Stack, first: int, end: int) -> None:
+    def __init__(self, stack: StackedActorCritic, first: int, end: int) -> None:
         parameters, gradients = ([values[first:end] for values in of] for of in (stack.parameters, stack.gradients))
         layers = [
             _Layer(weight, weight.transpose(1, 2), bias.unsqueeze(1), *into)

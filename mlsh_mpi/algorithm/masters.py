@@ -16,17 +16,17 @@ from mlsh_mpi.config.ppo_settings import MasterPPO
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement
 from mlsh_mpi.mpi.ranks import Ranks
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Exploring
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.rollout import Rollout
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 
-def master_stack(config: Config, family: TaskFamily, count: int) -> Stack:
+def master_stack(config: Config, family: TaskFamily, count: int) -> StackedActorCritic:
     """Some masters, not yet initialised."""
     head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
-    return Stack(count, Network(family.observation_size, head, config.network.hidden))
+    return StackedActorCritic(count, Network(family.observation_size, head, config.network.hidden))
 
 
 def private_masters(config: Config, world: Ranks, family: TaskFamily, placement: Placement) -> StackTrainer:
@@ -109,7 +109,7 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
     return MasterUpdate(by_worker.reshape(masters.n, -1).mean(1), diagnostics(found, masters, pooled))
 
 
-def _minibatches(rows: Array, rollout: Rollout, masters: Stack, config: MasterPPO) -> ppo.Plan:
+def _minibatches(rows: Array, rollout: Rollout, masters: StackedActorCritic, config: MasterPPO) -> ppo.Plan:
     """Divides every worker's decisions into minibatches; `rows` (M, L) is the master that made each, -1 where not valid."""
     streams, (steps, lanes) = rollout.streams, rollout.steps.reward.shape
     workers, decisions = len(streams.workers), len(rows)
@@ -127,7 +127,7 @@ def _minibatches(rows: Array, rollout: Rollout, masters: Stack, config: MasterPP
     return ppo.plan(lanes_first(rows).reshape(workers, -1), masters.n, keys, count, regular, masters.flat.shape[1])
 
 
-def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
+def _choices(masters: StackedActorCritic, view: advantage.MasterView) -> tuple[Array, Array]:
     """(M, L) log-probabilities of a view's choices, and entropies in nats of the masters' own policies, without exploration."""
     decisions, lanes = view.choice.shape
     choice = advantage.one_longer(view.choice)
@@ -140,7 +140,7 @@ def _choices(masters: Stack, view: advantage.MasterView) -> tuple[Array, Array]:
         return log_prob.view(by_lane).T[:-1].numpy(), head.entropy(outputs, log_std).view(by_lane).T[:-1].numpy()
 
 
-def choice_entropy(masters: Stack, observation: Array) -> Array:
+def choice_entropy(masters: StackedActorCritic, observation: Array) -> Array:
     """Mean entropy in nats of each of n masters' own policy: (T, L, observation), one of n equal blocks of lanes each -> (n,)."""
     with torch.no_grad():
         blocks = torch.from_numpy(lanes_first(observation)).view(masters.n, -1, observation.shape[-1])

@@ -13,7 +13,7 @@ from torch.optim.adam import adam
 
 from mlsh_mpi.algorithm.gradients import Gradients, Minibatch
 from mlsh_mpi.config.ppo_settings import PPO
-from mlsh_mpi.networks.actor_critic import MEASURED, Stack
+from mlsh_mpi.networks.actor_critic import MEASURED, StackedActorCritic
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[Tensor], None]
@@ -24,7 +24,7 @@ DIAGNOSTICS = (*UPDATE_DIAGNOSTICS, "explained_variance", "entropy", "standard_d
 """All diagnostics of a row that learned; the entropy, in nats, is estimated from the actions taken."""
 RATES = (1e-6, 1e-2)
 """Limits of an adaptive learning rate."""
-CALL = 1.4e6
+CALL_COST = 1.4e6
 """Samples times parameters that are computed in the time that separate calls for one more row take, about 80 us."""
 
 
@@ -116,7 +116,7 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
 
     # One call for all rows, unless padding costs more than the calls that it saves.
     blocks = [Block(slice(row, row + 1), width) for row, width in enumerate(widths) if width]
-    if (n * width - sum(widths)) * parameters <= (n - 1) * CALL:
+    if (n * width - sum(widths)) * parameters <= (n - 1) * CALL_COST:
         blocks = [Block(slice(0, n), width)] if width else []
     return Plan(torch.from_numpy(index).view(shape), torch.from_numpy(weight).view(shape), tuple(blocks))
 
@@ -136,7 +136,7 @@ class Optimiser:
     `torch.optim.Adam` does the same arithmetic, but with so few parameters its bookkeeping takes longer than the arithmetic.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: StackedActorCritic) -> None:
         self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
         """(n, P) running means of the gradient and of its square."""
         self.steps = torch.zeros(stack.n)
@@ -183,7 +183,7 @@ class PPOUpdate:
         config: PPO settings of this timescale.
     """
 
-    def __init__(self, stack: Stack, config: PPO) -> None:
+    def __init__(self, stack: StackedActorCritic, config: PPO) -> None:
         self._stack, self._config = stack, config
         self._gradients = Gradients(stack, config)
         self.optimiser = Optimiser(stack)

@@ -17,7 +17,7 @@ from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.config.ppo_settings import PrimitivePPO
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.ranks import Ranks
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack, by_row
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic, by_row
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.rollout import Rollout
@@ -30,9 +30,9 @@ def primitive_network(config: Config, family: TaskFamily) -> Network:
     return Network(len(family.primitive_columns), head, config.network.hidden, critic_size=critic.size)
 
 
-def primitive_stack(config: Config, family: TaskFamily) -> Stack:
+def primitive_stack(config: Config, family: TaskFamily) -> StackedActorCritic:
     """The K primitives, not yet initialised."""
-    return Stack(config.hierarchy.primitives, primitive_network(config, family))
+    return StackedActorCritic(config.hierarchy.primitives, primitive_network(config, family))
 
 
 def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> StackTrainer:
@@ -139,7 +139,7 @@ def _active_value(trainer: StackTrainer, observation: Array, active: Array) -> A
     return trainer.returns_from(value, active)
 
 
-def _active_log_prob(primitives: Stack, observation: Tensor, action: Tensor, active: Array) -> Tensor:
+def _active_log_prob(primitives: StackedActorCritic, observation: Tensor, action: Tensor, active: Array) -> Tensor:
     """(S, observation), (S, ...), (S,) -> (S,) log-probabilities under the active primitive."""
     if not active.size:
         return torch.zeros(0)

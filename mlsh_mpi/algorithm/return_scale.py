@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlsh_mpi.networks.actor_critic import Stack
+from mlsh_mpi.networks.actor_critic import StackedActorCritic
 
 Array = np.ndarray[Any, np.dtype[Any]]
-KEPT = 0.9
+RETURN_DECAY = 0.9
 """Weight of earlier returns at each update: returns rise while a policy learns, so a mean over all of them would lag behind."""
 
 
@@ -52,10 +52,10 @@ class ReturnScale:
     Hasselt et al. 2016). Before the first returns every value is 0.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: StackedActorCritic) -> None:
         self._stack = stack
         self.sums = torch.zeros(stack.n, 3, dtype=torch.float64)
-        """(n, 3) sums of weights, returns and their squares, decayed by :data:`KEPT` at each update."""
+        """(n, 3) sums of weights, returns and their squares, decayed by :data:`RETURN_DECAY` at each update."""
 
     def reset(self, row: int) -> None:
         """Forgets the returns of one row."""
@@ -77,7 +77,7 @@ class ReturnScale:
         known, (first, spread) = self.sums.numpy(), pooled.returns
         new = pooled.count[:, None] * np.stack((np.ones_like(first), first, spread**2 + first**2), axis=1)
         rows = np.flatnonzero(pooled.count)
-        known[rows] = KEPT * known[rows] + new[rows]
+        known[rows] = RETURN_DECAY * known[rows] + new[rows]
 
         # In the new units the value network predicts what it predicted before.
         now_mean, now_deviation = self.moments
@@ -87,7 +87,7 @@ class ReturnScale:
         self._stack.rescale_values(moved, torch.from_numpy(scale), torch.from_numpy(shift))
 
 
-def diagnostics(found: Array, stack: Stack, pooled: Pooled) -> Array:
+def diagnostics(found: Array, stack: StackedActorCritic, pooled: Pooled) -> Array:
     """(n, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from what an update returned; NaN if a row did not learn."""
     log_std = stack.network.log_std(stack.parameters).exp().numpy()
     deviation = log_std.mean(1) if log_std.shape[1] else np.full(stack.n, np.nan)

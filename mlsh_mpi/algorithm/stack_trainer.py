@@ -14,7 +14,7 @@ from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.return_scale import Pooled, ReturnScale
 from mlsh_mpi.config.ppo_settings import PPO
 from mlsh_mpi.mpi.ranks import Ranks
-from mlsh_mpi.networks.actor_critic import Stack
+from mlsh_mpi.networks.actor_critic import StackedActorCritic
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -23,14 +23,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class StackTrainer:
     """Trains a stack, each row of which is one master or one primitive."""
 
-    stack: Stack
+    stack: StackedActorCritic
     update: ppo.PPOUpdate
     ranks: Ranks
     return_scale: ReturnScale | None
     """None unless values are standardised."""
 
     @classmethod
-    def of(cls, stack: Stack, config: PPO, ranks: Ranks) -> StackTrainer:
+    def of(cls, stack: StackedActorCritic, config: PPO, ranks: Ranks) -> StackTrainer:
         """A trainer whose gradients are summed over `ranks`."""
         return cls(stack, ppo.PPOUpdate(stack, config), ranks, ReturnScale(stack) if config.standardise_values else None)
 

@@ -19,7 +19,7 @@ from mlsh_mpi.algorithm.workers import Workers
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement, grown, place
 from mlsh_mpi.mpi.ranks import Ranks
-from mlsh_mpi.networks.actor_critic import Array, Stack
+from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
@@ -138,7 +138,7 @@ def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:
     return saved.state["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
-def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stack) -> None:
+def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: StackedActorCritic) -> None:
     """Raises ArithmeticError if a parameter of a stack is NaN or infinite.
 
     Args:

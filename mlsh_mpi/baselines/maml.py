@@ -23,7 +23,7 @@ from mlsh_mpi.baselines import training_loop
 from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import lanes_before_and_after
 from mlsh_mpi.config.settings import Config
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.episodes import Streams
@@ -89,7 +89,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     state = SharedPolicy.begin(config, job.world, network, saved)
     workers, stack = state.placement.workers, state.learner.stack
     lanes = family.maker.lanes(len(workers) * lanes_each)
-    each = Stack(len(workers), network)
+    each = StackedActorCritic(len(workers), network)
     own = one_per_block(len(workers), lanes_each)
 
     def collected(iteration: int, tasks: Sequence[Any], half: int) -> tuple[Rollout, Data]:
@@ -114,7 +114,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     return Skills(stack, family.primitive_columns, None)
 
 
-def learn(learner: StackTrainer, each: Stack, first: Data, second: Data, config: Config) -> None:
+def learn(learner: StackTrainer, each: StackedActorCritic, first: Data, second: Data, config: Config) -> None:
     """PPO on the samples collected after the gradient step, differentiating through that step.
 
     Args:
@@ -152,7 +152,7 @@ class MAMLAdaptation(AdaptationMethod):
     def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
         super().__init__(adaptation_set)
         here = len(adaptation_set.placement.groups)
-        self._stack = Stack(here, skills.primitives.network)
+        self._stack = StackedActorCritic(here, skills.primitives.network)
         self._stack.flat.copy_(skills.primitives.flat.expand(here, -1))
         self._skills = Skills(self._stack, skills.columns, None)
         self._own = one_per_block(here, adaptation_set.lanes_each)
@@ -172,7 +172,7 @@ class MAMLAdaptation(AdaptationMethod):
         put(stack, stepped(stack.network, stack.parameters, data, config.algorithm.inner_rate, differentiable=False))
 
 
-def put(stack: Stack, parameters: Sequence[Tensor]) -> None:
+def put(stack: StackedActorCritic, parameters: Sequence[Tensor]) -> None:
     """Copies parameters into a stack."""
     for values, new in zip(stack.parameters, parameters, strict=True):
         values.copy_(new.detach())

@@ -24,7 +24,7 @@ from mlsh_mpi.baselines.training_loop import SharedPolicy, run
 from mlsh_mpi.config.methods import episodes_of_a_trial
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Head, head_for
 from mlsh_mpi.networks.inference import Act, Skills
 from mlsh_mpi.policies.phi_file import Phi
@@ -127,7 +127,7 @@ class RecurrentSkills(Skills):
     """(L, width) hidden states, changed in place at every step."""
 
     @classmethod
-    def empty(cls, stack: Stack, lanes: int) -> RecurrentSkills:
+    def empty(cls, stack: StackedActorCritic, lanes: int) -> RecurrentSkills:
         """The policy with hidden states of zeros; it sees everything that its lanes observe."""
         network = stack.network
         return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
@@ -169,7 +169,7 @@ def skills_of(phi: Phi, family: TaskFamily) -> RecurrentSkills:
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
         )
     phi.refuse_other_shapes(1, network)
-    stack = Stack(1, network)
+    stack = StackedActorCritic(1, network)
     phi.fill(stack, family.actions)
     return RecurrentSkills.empty(stack, 0)
 

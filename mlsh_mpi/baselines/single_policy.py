@@ -12,7 +12,7 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.critic_inputs import CriticInputs
 from mlsh_mpi.algorithm.primitives import primitive_network, update_primitives
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.networks.actor_critic import Array, Stack
+from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
@@ -34,7 +34,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
         super().__init__(adaptation_set)
         self.explores = adaptation_set.config.hierarchy.deterministic_primitives
         config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
-        stack = Stack(len(here), primitive_network(config, family))
+        stack = StackedActorCritic(len(here), primitive_network(config, family))
         self._learner = StackTrainer.of(stack, config.primitive, adaptation_set.alone)
         self._critic = CriticInputs.of(config.primitive, family)
         self._filters = None

@@ -16,7 +16,7 @@ from mlsh_mpi.algorithm.training_state import groups_of, refuse_not_finite
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout
@@ -39,7 +39,7 @@ class SharedPolicy:
         """The state at the start of training, or from a checkpoint."""
         groups = groups_of(config, world, saved)
         placement = place(groups, config.sampling.workers, world.size, world.rank)
-        learner = StackTrainer.of(Stack(1, network), config.primitive, world)
+        learner = StackTrainer.of(StackedActorCritic(1, network), config.primitive, world)
         learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
         if saved is not None:
             learner.restore(saved.state["primitives"])
@@ -58,7 +58,7 @@ class SharedPolicy:
 
 def refuse_unfit(saved: Checkpoint, experiment: Experiment, network: Network) -> None:
     """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for one policy with this network."""
-    fresh = StackTrainer.of(Stack(1, network), experiment.config.primitive, experiment.job.world)
+    fresh = StackTrainer.of(StackedActorCritic(1, network), experiment.config.primitive, experiment.job.world)
     refuse_unfit_tensors(saved.state["primitives"], fresh.tensors, "primitives")
     place(saved.state["groups"], experiment.config.sampling.workers, 1, 0)
 

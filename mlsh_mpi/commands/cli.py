@@ -14,10 +14,18 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import tyro
 
 from mlsh_mpi.config import methods
-from mlsh_mpi.config.adaptation import FILM_MEANINGLESS, INSTEAD, MEANINGLESS, AdaptConfig, Film, Test, resolved
+from mlsh_mpi.config.adaptation import (
+    REPLACED_BY,
+    TRAINING_ONLY,
+    UNUSED_BY_FILMS,
+    AdaptationSettings,
+    AdaptConfig,
+    Film,
+    resolved,
+)
 from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, read_config
-from mlsh_mpi.config.parsing import DESCRIBING, Option, options_of, parsed
+from mlsh_mpi.config.parsing import HELP_FLAGS, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError
@@ -122,8 +130,10 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environment
     """
     default, rest = _source(arguments)
     about = _about("How fast new tasks are learned with what training left.", default, "adapt")
-    command = _parsed(_helpful(AdaptCommandLine(default), rest, MEANINGLESS), rest, "mlsh adapt RUN_OR_PHI", about)
-    return _checked(default, command.settings, MEANINGLESS), _choice(command, rest), command.fresh
+    command = _parsed(
+        _hide_training_options(AdaptCommandLine(default), rest, TRAINING_ONLY), rest, "mlsh adapt RUN_OR_PHI", about
+    )
+    return _checked(default, command.settings, TRAINING_ONLY), _choice(command, rest), command.fresh
 
 
 def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, Film]:
@@ -134,8 +144,10 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environmen
     """
     default, rest = _source(arguments)
     about = _about("Episodes before and after learning a task, as a film.", default, "replay")
-    command = _parsed(_helpful(ReplayCommandLine(default), rest, FILM_MEANINGLESS), rest, "mlsh replay RUN_OR_PHI", about)
-    return _checked(default, command.settings, FILM_MEANINGLESS), _choice(command, rest), command.film
+    command = _parsed(
+        _hide_training_options(ReplayCommandLine(default), rest, UNUSED_BY_FILMS), rest, "mlsh replay RUN_OR_PHI", about
+    )
+    return _checked(default, command.settings, UNUSED_BY_FILMS), _choice(command, rest), command.film
 
 
 def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
@@ -155,8 +167,8 @@ def _about(summary: str, default: AdaptConfig, name: str) -> str:
 def options_of_commands() -> dict[str, list[Option]]:
     """The options of each command that are shown in its help."""
     default = AdaptConfig()
-    adapt = _helpful(AdaptCommandLine(default), ["--help"], MEANINGLESS)
-    replay = _helpful(ReplayCommandLine(default), ["--help"], FILM_MEANINGLESS)
+    adapt = _hide_training_options(AdaptCommandLine(default), ["--help"], TRAINING_ONLY)
+    replay = _hide_training_options(ReplayCommandLine(default), ["--help"], UNUSED_BY_FILMS)
     commands = {"train": CommandLine(Config()), "adapt": adapt, "replay": replay}
     return {name: list(options_of(type(command))) for name, command in commands.items()}
 
@@ -165,7 +177,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     """The configuration that the first argument names, as the default of all options; and the other arguments."""
     rest = list(arguments)
     source = rest.pop(0) if rest and not rest[0].startswith("-") else None
-    if source is None and not DESCRIBING & set(rest):
+    if source is None and not HELP_FLAGS & set(rest):
         raise UserError(
             "name a run folder or its phi.pt, such as runs/moving-bandits-seed0; shipped primitives, "
             "such as ant-twowalk; or a preset and --method scratch"
@@ -192,7 +204,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     )
     if hierarchy is not None:
         fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
-        fields["test"] = Test(task=(hierarchy["task"],))
+        fields["test"] = AdaptationSettings(task=(hierarchy["task"],))
     fields["run"] = dataclasses.replace(base.run, folder=None, stop_when=None, time_limit=None)
     fields["shortened"] = ()
     return AdaptConfig(**fields, source=source or ""), rest
@@ -217,8 +229,8 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
             continue
         for name in names:
             if getattr(getattr(default, concern), name) != getattr(getattr(config, concern), name):
-                option, instead = name.replace("_", "-"), INSTEAD.get(name, "")
-                matter = "a matter of training, which is over" if name in MEANINGLESS[concern] else "of no use for a film"
+                option, instead = name.replace("_", "-"), REPLACED_BY.get(name, "")
+                matter = "a matter of training, which is over" if name in TRAINING_ONLY[concern] else "of no use for a film"
                 raise UserError(f"--{option} is {matter}: leave it out{instead}")
     if config.test.held_out and config.test.task:
         raise UserError("--held-out and --task both say which tasks are learned: leave one of them out")
@@ -231,9 +243,9 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
     return resolved(config)
 
 
-def _helpful(command: Command, arguments: Sequence[str], meaningless: Mapping[str, Sequence[str]]) -> Command:
+def _hide_training_options(command: Command, arguments: Sequence[str], meaningless: Mapping[str, Sequence[str]]) -> Command:
     """The same, but where all options are asked for, without those that mean nothing there."""
-    if not DESCRIBING & set(arguments):
+    if not HELP_FLAGS & set(arguments):
         return command
     settings = command.settings
     shown = {

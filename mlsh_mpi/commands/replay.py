@@ -34,9 +34,9 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import parse_on_rank0
 
-FEW = 4
+FILMED_TASKS = 4
 """Largest number of tasks to film if none are named."""
-MANY = 12
+DRAWN_TASKS = 12
 """Largest number of tasks whose paths to draw if none are named."""
 
 
@@ -71,7 +71,7 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
 
     def few(family: TaskFamily) -> tuple[Any, ...]:
         different = different_tasks(chosen_tasks(config, family, 1), family)
-        return different if config.test.task else different[: MANY if film.paths else FEW]
+        return different if config.test.task else different[: DRAWN_TASKS if film.paths else FILMED_TASKS]
 
     adaptation_set, skills, learners = ready_to_learn(config, choice, current, few)
     if film.video is not None and film.video.suffix not in films.FORMATS:

@@ -15,7 +15,7 @@ from mlsh_mpi.errors import UserError
 
 
 @dataclass(frozen=True)
-class Test:
+class AdaptationSettings:
     """How single tasks are learned once training is over (paper, section 6.2)."""
 
     method: MethodName | None = None
@@ -36,7 +36,7 @@ class AdaptConfig(Config):
     """Everything that defines a test: the configuration of the training run, and how tasks are learned after it."""
 
     source: tyro.conf.Suppress[str] = ""
-    test: Annotated[Test, flat] = field(default_factory=Test)
+    test: Annotated[AdaptationSettings, flat] = field(default_factory=AdaptationSettings)
 
 
 def resolved(config: AdaptConfig) -> AdaptConfig:
@@ -67,7 +67,7 @@ class Film:
     each task once learned."""
 
 
-MEANINGLESS: dict[str, tuple[str, ...]] = {
+TRAINING_ONLY: dict[str, tuple[str, ...]] = {
     "algorithm": ("algorithm", "trial"),
     "hierarchy": (
         "primitives",
@@ -84,9 +84,9 @@ MEANINGLESS: dict[str, tuple[str, ...]] = {
     "environment": ("primitive_columns",),
 }
 """Options of training that have no meaning once it is over, by concern."""
-FILM_MEANINGLESS: dict[str, tuple[str, ...]] = MEANINGLESS | {
+UNUSED_BY_FILMS: dict[str, tuple[str, ...]] = TRAINING_ONLY | {
     "run": (
-        *MEANINGLESS["run"],
+        *TRAINING_ONLY["run"],
         "folder",
         "test_episodes",
         "sync_interval",
@@ -96,7 +96,7 @@ FILM_MEANINGLESS: dict[str, tuple[str, ...]] = MEANINGLESS | {
     )
 }
 """Those that have none for a film."""
-INSTEAD = {
+REPLACED_BY = {
     "groups": ", and use --test-masters",
     "workers": ", and use --steps",
     "iterations": ", and use --updates",

@@ -21,7 +21,7 @@ from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.output import discard
 
 T = TypeVar("T")
-DESCRIBING = {"-h", "--help"}
+HELP_FLAGS = {"-h", "--help"}
 """Arguments that ask for all options."""
 WORDS: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "whole numbers"),
@@ -51,7 +51,7 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
 
     heard = io.StringIO()
     try:
-        with contextlib.nullcontext() if DESCRIBING & set(arguments) else contextlib.redirect_stderr(heard):
+        with contextlib.nullcontext() if HELP_FLAGS & set(arguments) else contextlib.redirect_stderr(heard):
             result: Any = tyro.cli(filled, args=arguments, **how)
     except BrokenPipeError:  # whoever read the help has seen enough
         discard(sys.stdout)
@@ -60,7 +60,7 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
         if not heard.getvalue():
             raise
         options = {word: option.annotation for option in options_of(kind) for word in option.words}
-        raise UserError(_sentence(heard.getvalue(), arguments, options)) from None
+        raise UserError(_one_line_error(heard.getvalue(), arguments, options)) from None
     return result() if isinstance(result, functools.partial) else result
 
 
@@ -117,7 +117,7 @@ def _takes_one(kind: Any) -> str:
     return "no value" if kind is bool else WORDS.get(kind, ("a value", ""))[0]
 
 
-def _sentence(box: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
+def _one_line_error(box: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
     """Tyro's boxed message as one sentence of our own, with the nearest option where one is mistyped."""
     unknown = _unknown_option(arguments, options)
     if unknown:

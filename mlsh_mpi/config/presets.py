@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from mlsh_mpi.config.methods import ALGORITHMS, BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
-from mlsh_mpi.config.settings import Config, Environment, Hierarchy, Run, Sampling
+from mlsh_mpi.config.settings import Config, EnvironmentConfig, HierarchyConfig, RunConfig, SamplingConfig
 from mlsh_mpi.config.tuned import HUMANOID, RELEASED_ANT, RELEASED_HUMANOID, SEEING, TUNED, paper, tuned
 from mlsh_mpi.errors import UserError, nearest
 
@@ -29,60 +29,60 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "moving-bandits",
             "2D Moving Bandits, settings that separate the primitives with every seed",
-            hierarchy=Hierarchy(forming_iterations=72, learn_from_explored=False),
-            sampling=Sampling(groups=30),
+            hierarchy=HierarchyConfig(forming_iterations=72, learn_from_explored=False),
+            sampling=SamplingConfig(groups=30),
             primitive=PrimitivePPO(learning_rate=7e-4, decay=2.0),
-            run=Run(iterations=100),
+            run=RunConfig(iterations=100),
         ),
         _preset(
             "moving-bandits-paper",
             "2D Moving Bandits, the paper's settings: 10 groups of 12 workers, N = 10 from the start",
-            sampling=Sampling(groups=10, workers=12),
-            run=Run(iterations=1000),
+            sampling=SamplingConfig(groups=10, workers=12),
+            run=RunConfig(iterations=1000),
         ),
         _preset(
             "moving-bandits-figure4a",
             "2D Moving Bandits, the paper's settings with the schedule that its Figure 4a shows: W = U = 20, not 9 and 1",
-            hierarchy=Hierarchy(warmup=20, joint=20),
-            sampling=Sampling(groups=10, workers=12),
-            run=Run(iterations=1000),
+            hierarchy=HierarchyConfig(warmup=20, joint=20),
+            sampling=SamplingConfig(groups=10, workers=12),
+            run=RunConfig(iterations=1000),
         ),
         _preset(
             "key-door",
             "Key Door, settings that learn the way to each goal past the key within 6 million steps",
-            environment=Environment(env="mlsh/KeyDoor-v0"),
-            hierarchy=Hierarchy(warmup=6, joint=9, forming_iterations=100, learn_from_explored=False),
-            sampling=Sampling(groups=20, deal_tasks=True),
+            environment=EnvironmentConfig(env="mlsh/KeyDoor-v0"),
+            hierarchy=HierarchyConfig(warmup=6, joint=9, forming_iterations=100, learn_from_explored=False),
+            sampling=SamplingConfig(groups=20, deal_tasks=True),
             primitive=replace(TUNED, learning_rate=7e-4, reward_scale=0.3),
-            run=Run(iterations=150),
+            run=RunConfig(iterations=150),
         ),
         _preset(
             "allwalk",
             "Allwalk, settings whose primitives walk to four places, between which masters find the hidden one",
-            environment=Environment(env="mlsh/Allwalk-v0"),
-            hierarchy=Hierarchy(
+            environment=EnvironmentConfig(env="mlsh/Allwalk-v0"),
+            hierarchy=HierarchyConfig(
                 primitives=4, macro_length=5, warmup=15, joint=10, forming_iterations=40, learn_from_explored=False
             ),
-            sampling=Sampling(groups=20),
+            sampling=SamplingConfig(groups=20),
             master=MasterPPO(reward_shift=0.04, reward_scale=10.0),
             primitive=replace(TUNED, learning_rate=7e-4, decay=0.5, reward_shift=0.04, reward_scale=10.0),
-            run=Run(iterations=120),
+            run=RunConfig(iterations=120),
         ),
         _preset(
             "four-rooms",
             "Four Rooms, the paper's settings: N = 25, K = 4, W = 20, U = 30",
-            environment=Environment(env="mlsh/FourRooms-v0"),
-            hierarchy=Hierarchy(primitives=4, macro_length=25, warmup=20, joint=30),
-            sampling=Sampling(groups=10, workers=12),
-            run=Run(iterations=500),
+            environment=EnvironmentConfig(env="mlsh/FourRooms-v0"),
+            hierarchy=HierarchyConfig(primitives=4, macro_length=25, warmup=20, joint=30),
+            sampling=SamplingConfig(groups=10, workers=12),
+            run=RunConfig(iterations=500),
         ),
         _preset(
             "four-rooms-blind",
             "Four Rooms for goals never trained on: primitives do not see the position; K = 8, N = 5, W = 9, U = 1",
-            environment=Environment(env="mlsh/FourRooms-v0", primitive_columns=(0, 0)),  # a corner that is never visited
-            hierarchy=Hierarchy(primitives=8, macro_length=5, warmup=9, joint=1),
-            sampling=Sampling(groups=30),
-            run=Run(iterations=300),
+            environment=EnvironmentConfig(env="mlsh/FourRooms-v0", primitive_columns=(0, 0)),  # a corner that is never visited
+            hierarchy=HierarchyConfig(primitives=8, macro_length=5, warmup=9, joint=1),
+            sampling=SamplingConfig(groups=30),
+            run=RunConfig(iterations=300),
         ),
         _preset(
             "ant-twowalk",

@@ -36,7 +36,7 @@ PREFIXED = ("master", "primitive")
 
 
 @dataclass(frozen=True)
-class Environment:
+class EnvironmentConfig:
     """The environment, and how it is made."""
 
     env: str = "mlsh/MovingBandits-v0"
@@ -51,7 +51,7 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class Hierarchy:
+class HierarchyConfig:
     """The method (paper, section 4)."""
 
     primitives: PositiveInt = 2
@@ -83,7 +83,7 @@ class Hierarchy:
 
 
 @dataclass(frozen=True)
-class Algorithm:
+class AlgorithmConfig:
     """What is trained: a shared hierarchy, or one of the baselines (mlsh_mpi/baselines)."""
 
     algorithm: AlgorithmName = "mlsh"
@@ -95,7 +95,7 @@ class Algorithm:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingConfig:
     """How much data an iteration collects."""
 
     groups: PositiveInt = 10
@@ -116,7 +116,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkConfig:
     """Policy and value networks of masters and primitives."""
 
     hidden: tuple[int, ...] = (64, 64)
@@ -128,7 +128,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunConfig:
     """How long a run is, its seed, and what it keeps. All but the seed may change when a run is resumed."""
 
     seed: NotNegativeInt = 0
@@ -164,12 +164,12 @@ class Config:
     """Everything that defines a run."""
 
     preset: tyro.conf.Suppress[str] = "moving-bandits"
-    environment: Annotated[Environment, flat] = field(default_factory=Environment)
-    algorithm: Annotated[Algorithm, flat] = field(default_factory=Algorithm)
-    hierarchy: Annotated[Hierarchy, flat] = field(default_factory=Hierarchy)
-    sampling: Annotated[Sampling, flat] = field(default_factory=Sampling)
-    network: Annotated[Network, flat] = field(default_factory=Network)
-    run: Annotated[Run, flat] = field(default_factory=Run)
+    environment: Annotated[EnvironmentConfig, flat] = field(default_factory=EnvironmentConfig)
+    algorithm: Annotated[AlgorithmConfig, flat] = field(default_factory=AlgorithmConfig)
+    hierarchy: Annotated[HierarchyConfig, flat] = field(default_factory=HierarchyConfig)
+    sampling: Annotated[SamplingConfig, flat] = field(default_factory=SamplingConfig)
+    network: Annotated[NetworkConfig, flat] = field(default_factory=NetworkConfig)
+    run: Annotated[RunConfig, flat] = field(default_factory=RunConfig)
     master: MasterPPO = field(default_factory=MasterPPO)
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
     shortened: tyro.conf.Suppress[tuple[str, ...]] = ()

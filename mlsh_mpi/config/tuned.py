@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
-from mlsh_mpi.config.settings import Environment, Hierarchy, Network, Run, Sampling
+from mlsh_mpi.config.settings import EnvironmentConfig, HierarchyConfig, NetworkConfig, RunConfig, SamplingConfig
 
 RELEASED_ANT = ("timestep=0.005",)
 """Seconds of a physics step of all released ants but Twowalk's."""
@@ -25,11 +25,11 @@ def paper(env: str, iterations: int, *settings: str, primitives: int = 2, steps:
         steps: D.
     """
     return {
-        "environment": Environment(env=env, env_settings=settings),
-        "hierarchy": Hierarchy(primitives=primitives, macro_length=200, warmup=20, joint=40),
-        "sampling": Sampling(groups=10, workers=12, steps=steps),
-        "network": Network(filter_observations=True),
-        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
+        "environment": EnvironmentConfig(env=env, env_settings=settings),
+        "hierarchy": HierarchyConfig(primitives=primitives, macro_length=200, warmup=20, joint=40),
+        "sampling": SamplingConfig(groups=10, workers=12, steps=steps),
+        "network": NetworkConfig(filter_observations=True),
+        "run": RunConfig(iterations=iterations, test_masters=10, test_episodes=2),
     }
 
 
@@ -77,8 +77,8 @@ def tuned(
     """Our settings for MuJoCo tasks: one worker a group, N = `macro_length`, `cycle` = (W, U), and the faster integrator."""
     warmup, joint = cycle
     return {
-        "environment": Environment(env, env_settings=("integrator=implicitfast",), primitive_columns=primitive_columns),
-        "hierarchy": Hierarchy(
+        "environment": EnvironmentConfig(env, env_settings=("integrator=implicitfast",), primitive_columns=primitive_columns),
+        "hierarchy": HierarchyConfig(
             primitives,
             macro_length=macro_length,
             warmup=warmup,
@@ -89,9 +89,9 @@ def tuned(
             early_joint_iterations=early_joint,
             deterministic_primitives=deterministic_primitives,
         ),
-        "sampling": Sampling(groups=groups, steps=steps, deal_tasks=True),
-        "network": Network(filter_observations=True, initial_std=initial_std),
-        "run": Run(iterations=iterations, test_masters=10, test_episodes=2),
+        "sampling": SamplingConfig(groups=groups, steps=steps, deal_tasks=True),
+        "network": NetworkConfig(filter_observations=True, initial_std=initial_std),
+        "run": RunConfig(iterations=iterations, test_masters=10, test_episodes=2),
         "master": master,
         "primitive": primitive,
     }

@@ -18,9 +18,9 @@ GRACE = 10.0
 """Seconds that the launcher has to end the job by itself."""
 WAITING = 2.0
 """Patience with other ranks, as a multiple of that with this rank's environment, so that the rank that hangs reports first."""
-BLIND = 1.5
+UNSEEN_PATIENCE = 1.5
 """Patience with the watching thread itself, which cannot run while an extension holds the interpreter's lock."""
-BLIND_MARGIN = 5.0
+UNSEEN_MARGIN = 5.0
 """Seconds to add to it."""
 ORPHANED = 60.0
 """Seconds that a rank has to leave in an orderly way when its launcher has ended."""
@@ -81,7 +81,7 @@ class Watchdog:
             tell: called just before the rank is ended, with what hangs and where in the program.
         """
         self._patience = patience
-        self._blind.restart(BLIND * patience + BLIND_MARGIN)
+        self._blind.restart(UNSEEN_PATIENCE * patience + UNSEEN_MARGIN)
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, args=(threading.get_ident(), tell), name="watch", daemon=True)
             self._thread.start()
@@ -99,7 +99,7 @@ class Watchdog:
 
         while not self._stopped.wait(pause):
             entered, patience = self._entered, self._patience
-            self._blind.restart(BLIND * patience + BLIND_MARGIN)
+            self._blind.restart(UNSEEN_PATIENCE * patience + UNSEEN_MARGIN)
             passed = clock.since_last(pause)
             if entered is None:
                 waited = 0.0

@@ -81,7 +81,7 @@ class Network:
         return 2 * (len(self.hidden) + 1)
 
 
-class Stack:
+class StackedActorCritic:
     """n actor-critics of one shape, evaluated in one batched call.
 
     Each row of `flat` (n, P) holds one of them; `parameters` are views of it. `gradients` are views of `gradient` (n, P), which

@@ -93,8 +93,8 @@ class Categorical:
     def log_prob_and_backward(self, outputs: Tensor, log_std: Tensor, action: Tensor) -> tuple[Tensor, Backward]:
         log_pi, index = torch.log_softmax(outputs, -1), action.unsqueeze(-1)
 
-        def backward(by_log_prob: Tensor) -> tuple[Tensor, None]:
-            by_log_pi = torch.zeros_like(log_pi).scatter_add_(-1, index, by_log_prob.unsqueeze(-1))
+        def backward(grad_log_prob: Tensor) -> tuple[Tensor, None]:
+            by_log_pi = torch.zeros_like(log_pi).scatter_add_(-1, index, grad_log_prob.unsqueeze(-1))
             return torch.ops.aten._log_softmax_backward_data.default(by_log_pi, log_pi, -1, log_pi.dtype), None
 
         return log_pi.gather(-1, index).squeeze(-1), backward
@@ -142,8 +142,8 @@ class Exploring:
         pi, index = torch.softmax(outputs, -1), action.unsqueeze(-1)
         mixture = (1 - self.exploration) * pi.gather(-1, index).squeeze(-1) + self.exploration / self.outputs
 
-        def backward(by_log_prob: Tensor) -> tuple[Tensor, None]:
-            by_own = (by_log_prob / mixture).mul_(1 - self.exploration)
+        def backward(grad_log_prob: Tensor) -> tuple[Tensor, None]:
+            by_own = (grad_log_prob / mixture).mul_(1 - self.exploration)
             by_pi = torch.zeros_like(pi).scatter_add_(-1, index, by_own.unsqueeze(-1))
             return torch.ops.aten._softmax_backward_data.default(by_pi, pi, -1, pi.dtype), None
 
@@ -193,9 +193,9 @@ class Gaussian:
         squared, factor = error * error, (precision * -0.5).unsqueeze(1)
         constant = (log_std + 0.5 * np.log(2 * np.pi)).sum(-1, keepdim=True)
 
-        def backward(by_log_prob: Tensor) -> tuple[Tensor, Tensor]:
-            each = by_log_prob.unsqueeze(-1)
-            by_log_std = (each * squared).sum(1).mul_(precision) - by_log_prob.sum(1, keepdim=True)
+        def backward(grad_log_prob: Tensor) -> tuple[Tensor, Tensor]:
+            each = grad_log_prob.unsqueeze(-1)
+            by_log_std = (each * squared).sum(1).mul_(precision) - grad_log_prob.sum(1, keepdim=True)
             return (each * factor).mul_(error).mul_(2), by_log_std
 
         return (squared * factor).sum(-1) - constant, backward

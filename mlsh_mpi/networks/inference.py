@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from mlsh_mpi.networks.actor_critic import Array, Stack, by_row
+from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic, by_row
 from mlsh_mpi.networks.distributions import Head
 from mlsh_mpi.networks.observation_filter import ObservationFilter
 
@@ -20,7 +20,7 @@ FEW_LANES = 24
 is so up to 48 lanes (18 lanes take 11 us and 23), for a humanoid's, with 348 inputs, up to 20 to 24."""
 
 
-def outputs_of(stack: Stack, seen: Array) -> Array:
+def outputs_of(stack: StackedActorCritic, seen: Array) -> Array:
     """Outputs of the policies of a stack: (n, B, observation) -> (n, B, outputs)."""
     if seen.shape[0] * seen.shape[1] <= FEW_LANES:
         return _forward(_layers(stack), seen)
@@ -28,7 +28,7 @@ def outputs_of(stack: Stack, seen: Array) -> Array:
         return stack.policy(torch.from_numpy(seen)).numpy()
 
 
-def actor(primitives: Stack, primitive: Array, *, deterministic: bool = False) -> Act:
+def actor(primitives: StackedActorCritic, primitive: Array, *, deterministic: bool = False) -> Act:
     """A function for the actions of the primitives that run in the lanes, valid while these stay the same and do not learn.
 
     Args:
@@ -44,19 +44,19 @@ def actor(primitives: Stack, primitive: Array, *, deterministic: bool = False) -
     return lambda seen, noise: head.sample(outputs(seen), log_std, noise)
 
 
-def _row_by_row(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
+def _row_by_row(primitives: StackedActorCritic, primitive: Array) -> Callable[[Array], Array]:
     """Policy outputs by torch, for each primitive in all its lanes at once."""
     index, place = by_row(primitive, primitives.n)
     return lambda seen: outputs_of(primitives, seen[index]).reshape(index.size, -1)[place]
 
 
-def _lane_by_lane(primitives: Stack, primitive: Array) -> Callable[[Array], Array]:
+def _lane_by_lane(primitives: StackedActorCritic, primitive: Array) -> Callable[[Array], Array]:
     """Policy outputs by NumPy, with a copy of its primitive's weights for each lane."""
     layers = [(weight[primitive], bias[primitive]) for weight, bias in _layers(primitives)]
     return lambda seen: _forward(layers, seen[:, None])[:, 0]
 
 
-def _layers(stack: Stack) -> list[tuple[Array, Array]]:
+def _layers(stack: StackedActorCritic) -> list[tuple[Array, Array]]:
     """Weights (n, in, out) and biases (n, 1, out) of the policies, as views."""
     parameters = [parameter.numpy() for parameter in stack.parameters[: stack.network.layer_parameters]]
     return [(weight, bias[:, None]) for weight, bias in zip(parameters[::2], parameters[1::2], strict=True)]
@@ -76,7 +76,7 @@ def _forward(layers: Sequence[tuple[Array, Array]], x: Array) -> Array:
 class Skills:
     """What all tasks share: the primitives and the observation filter."""
 
-    primitives: Stack
+    primitives: StackedActorCritic
     columns: Array
     """Indices of the part of an observation that primitives see; masters see all of it."""
     observation_filter: ObservationFilter | None

@@ -12,7 +12,7 @@ import torch
 
 from mlsh_mpi import files
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Exploring
 from mlsh_mpi.networks.inference import outputs_of
 from mlsh_mpi.policies.phi_file import Phi, load_phi, phi_as_dict, phi_from_dict
@@ -46,7 +46,7 @@ class Hierarchy:
             raise UserError(
                 f"this master does not fit its primitives: it must be {needed} finite numbers, but is {tuple(master.shape)}"
             )
-        self.master = Stack(1, network)
+        self.master = StackedActorCritic(1, network)
         self.master.flat.copy_(master)
         self.primitive = 0
         """The active primitive."""

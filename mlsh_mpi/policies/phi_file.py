@@ -15,7 +15,7 @@ from mlsh_mpi import files
 from mlsh_mpi.config.overrides import from_dict
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Array, Network, Stack
+from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
@@ -82,7 +82,7 @@ class Phi:
         critic_size = 0 if critic is None or critic.dim() < 3 else max(0, critic.shape[1] - seen)
         network = Network(seen, head, self.config.network.hidden, critic_size=critic_size)
         self.refuse_other_shapes(len(first), network)
-        stack = Stack(len(first), network)
+        stack = StackedActorCritic(len(first), network)
         self.fill(stack, interface.actions)
         deterministic = self.config.hierarchy.deterministic_primitives
         return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
@@ -110,7 +110,7 @@ class Phi:
         hierarchy = replace(self.config.hierarchy, deterministic_primitives=config.hierarchy.deterministic_primitives)
         return replace(self, config=replace(self.config, hierarchy=hierarchy))
 
-    def fill(self, stack: Stack, actions: Actions) -> None:
+    def fill(self, stack: StackedActorCritic, actions: Actions) -> None:
         """Copies the parameters into a stack of the same shape, for an environment with these actions. What is missing stays."""
         parameters = dict(zip(stack.network.shapes, stack.parameters, strict=True))
         for name, parameter in parameters.items():

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
-from mlsh_mpi.config.settings import Environment
+from mlsh_mpi.config.settings import EnvironmentConfig
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import mujoco_warnings
@@ -59,7 +59,7 @@ class EnvironmentMaker:
         """(observation,) that lanes subtract from observations: see :attr:`Interface.offset`."""
 
     @classmethod
-    def of(cls, config: Environment, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
+    def of(cls, config: EnvironmentConfig, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
         """From a run's configuration, which may come from a file of somebody else.
 
         Args:

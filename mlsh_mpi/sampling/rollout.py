@@ -12,7 +12,7 @@ import numpy as np
 
 from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.networks.actor_critic import Array, Stack
+from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic
 from mlsh_mpi.networks.distributions import Exploring, Head, uniform
 from mlsh_mpi.networks.inference import Act, Skills, outputs_of
 from mlsh_mpi.sampling import seeding
@@ -85,7 +85,7 @@ Master = Callable[[Array, Array], Decisions]
 """(L, observation), (L, 2) uniform noise -> decisions for all lanes."""
 
 
-def master_policy(masters: Stack, exploration: float) -> Master:
+def master_policy(masters: StackedActorCritic, exploration: float) -> Master:
     """Decisions by private masters; the lanes are divided into equal blocks, one for each master."""
     head = Exploring(masters.network.head.outputs, exploration)
 

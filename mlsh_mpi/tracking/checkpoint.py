@@ -19,7 +19,7 @@ from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
 
 FORMAT, VERSION = "mlsh_mpi checkpoint", 1
-KEPT = 3
+MAX_CHECKPOINTS = 3
 """Number of checkpoints to keep; older ones are removed once a newer one is safely on disk."""
 _NAME = re.compile(r"iteration-(\d{8})\.pt")
 
@@ -93,7 +93,10 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / f"iteration-{iteration:08}.pt"
     files.save_tensors(path, {"format": FORMAT, "version": VERSION, "iteration": iteration} | state)
-    for old in (*(path for _, path in _files(folder)[:-KEPT]), *folder.glob(".iteration-*.pt.tmp")):  # of earlier versions
+    for old in (
+        *(path for _, path in _files(folder)[:-MAX_CHECKPOINTS]),
+        *folder.glob(".iteration-*.pt.tmp"),
+    ):  # of earlier versions
         old.unlink(missing_ok=True)
     files.remove_unfinished(folder)
     return path

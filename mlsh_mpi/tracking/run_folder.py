@@ -34,7 +34,7 @@ from mlsh_mpi.tracking.same_run import (
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.txt"
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 """Errors of a filesystem that is mounted without locks, as Lustre often is."""
-LINGER = 60.0
+STALE_LOCK_SECONDS = 60.0
 """Seconds that a requeued job waits for its own predecessor, whose last processes may still hold the lock."""
 
 
@@ -212,7 +212,7 @@ def _refuse_links(folder: Path) -> None:
 
 def _lock(path: Path) -> TextIO:
     file = (path / "lock").open("a", encoding="utf-8")
-    deadline = time.monotonic() + (LINGER if requeues() else 0)
+    deadline = time.monotonic() + (STALE_LOCK_SECONDS if requeues() else 0)
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

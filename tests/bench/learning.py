@@ -45,7 +45,7 @@ from learning_peers import ROW_STEPS, Write, record
 from mlsh_mpi.algorithm.mlsh import train
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import TUNED
-from mlsh_mpi.config.settings import Config, Hierarchy, Network, Sampling
+from mlsh_mpi.config.settings import Config, HierarchyConfig, NetworkConfig, SamplingConfig
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.reporting.statistics import interquartile_band
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
@@ -77,9 +77,9 @@ TRAINERS = {
     "stable-baselines3": Trainer(1_000_000, "#cc79a7", (*COMMON, "stable-baselines3==2.9.2", "rl_zoo3==2.9.2")),
 }
 OURS = {
-    "hierarchy": Hierarchy(primitives=1, macro_length=1000, warmup=0, joint=10**6, exploration=0.0),
-    "sampling": Sampling(groups=16, workers=1, steps=250),
-    "network": Network(filter_observations=True, initial_std=0.5),
+    "hierarchy": HierarchyConfig(primitives=1, macro_length=1000, warmup=0, joint=10**6, exploration=0.0),
+    "sampling": SamplingConfig(groups=16, workers=1, steps=250),
+    "network": NetworkConfig(filter_observations=True, initial_std=0.5),
     "primitive": replace(TUNED, minibatches=8, lam=0.5, adaptive_kl=0.02, standardise_values=True),
 }
 """This trainer's settings, where they are not the defaults: one policy, 16 lanes of 250 steps an update."""

@@ -32,7 +32,7 @@ from rich.table import Table
 from mlsh_mpi.algorithm.mlsh import train
 from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import preset_config
-from mlsh_mpi.config.settings import Config, Environment
+from mlsh_mpi.config.settings import Config, EnvironmentConfig
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
@@ -138,7 +138,7 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
     """One training, written to a file on rank 0 once it is whole."""
     config = configured(goal.preset, seed, {**SMALL_UPDATES, **goal.changes, **changes})
     if goal.env is not None:
-        config = replace(config, environment=Environment(goal.env, episode_length=1000))
+        config = replace(config, environment=EnvironmentConfig(goal.env, episode_length=1000))
     maker = EnvironmentMaker.of(config.environment)
     family = TaskFamily.of(maker) if goal.task is None else OneTask.within(TaskFamily.of(maker), goal.task)
     lanes, stretch = config.sampling.shape(family.episode_length)

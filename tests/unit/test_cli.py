@@ -17,7 +17,7 @@ from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS, config_for
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.launchers import RANK_VARIABLES
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.policies.hierarchy import Hierarchy
@@ -236,7 +236,12 @@ def phi(tmp_path):
         TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)),
         with_options(BASE, {"seed": 7, "warmup": 4, "folder": "elsewhere"}),
     )
-    save_phi(tmp_path / "phi.pt", Skills(Stack(2, Network(6, Categorical(5), (64, 64))), np.arange(6), None), config, family)
+    save_phi(
+        tmp_path / "phi.pt",
+        Skills(StackedActorCritic(2, Network(6, Categorical(5), (64, 64))), np.arange(6), None),
+        config,
+        family,
+    )
     return str(tmp_path / "phi.pt")
 
 
@@ -337,7 +342,7 @@ def test_shipped_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_pa
     assert config.source.endswith("primitives/ant-twowalk.pt")
     assert parse_adapt_args(["four-rooms", "--method", "scratch"])[0].source == "four-rooms"
     primitives = load("moving-bandits")
-    master = Stack(1, Network(6, Categorical(2), primitives.phi.config.network.hidden)).flat[0]
+    master = StackedActorCritic(1, Network(6, Categorical(2), primitives.phi.config.network.hidden)).flat[0]
     Hierarchy(primitives, master, 7, "goal=1").save(tmp_path / "h.pt")
     config, *_ = parse_replay_args([str(tmp_path / "h.pt")])
     assert (config.hierarchy.macro_length, config.test.task) == (7, ("goal=1",))

@@ -67,18 +67,18 @@ def five_phases() -> None:
 
 def wide_heads() -> None:
     """Columns of a fresh primitive's last layer have norm 1 in place of 0.01."""
-    from mlsh_mpi.networks.actor_critic import Stack
+    from mlsh_mpi.networks.actor_critic import StackedActorCritic
     from mlsh_mpi.networks.distributions import Exploring
 
-    initialise = Stack.initialise
+    initialise = StackedActorCritic.initialise
 
-    def wide(self: Stack, row: int, rng: np.random.Generator) -> None:
+    def wide(self: StackedActorCritic, row: int, rng: np.random.Generator) -> None:
         initialise(self, row, rng)
         if not isinstance(self.network.head, Exploring):
             last = f"policy.{len(self.network.hidden)}.weight"
             dict(zip(self.network.shapes, self.parameters, strict=True))[last][row] *= 100
 
-    Stack.initialise = wide  # type: ignore[method-assign]
+    StackedActorCritic.initialise = wide  # type: ignore[method-assign]
 
 
 def moments_survive() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlsh_mpi.adaptation.diagnostics import HierarchyDiagnostics, divergence, mutual_information
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
 from mlsh_mpi.networks.inference import Skills
 
@@ -34,7 +34,7 @@ def test_mutual_information_is_that_of_the_joint_distribution(usage, expected):
 @pytest.mark.parametrize("head", [Categorical(4), Gaussian(3)])
 def test_divergence_is_the_mean_of_torchs_both_ways(head):
     torch.manual_seed(0)
-    stack = Stack(3, Network(2, head, (8,)))
+    stack = StackedActorCritic(3, Network(2, head, (8,)))
     stack.flat.normal_()
     observation = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
     found = divergence(Skills(stack, np.arange(1, 3), None), observation, 1, 1000)
@@ -53,7 +53,7 @@ def test_divergence_is_the_mean_of_torchs_both_ways(head):
 
 def test_places_are_spread_over_all_learners_and_lanes():
     """Primitives differ in the last lane of the last learner alone; every fourth place is there."""
-    stack = Stack(2, Network(1, Categorical(2), ()))
+    stack = StackedActorCritic(2, Network(1, Categorical(2), ()))
     stack.parameters[0][0, 0] = torch.tensor([-3.0, 3.0])
     observation = np.zeros((1000, 4, 1), np.float32)
     observation[:, 3] = 1

@@ -16,7 +16,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.ranks import Meter
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.policies.phi_file import BEST, load_phi
@@ -66,7 +66,7 @@ def experiment():
 
 def state_of(family, seed):
     """Primitives of random weights."""
-    stack = Stack(2, Network(len(family.primitive_columns), head_for(family.action_space), (64, 64)))
+    stack = StackedActorCritic(2, Network(len(family.primitive_columns), head_for(family.action_space), (64, 64)))
     for row in range(2):
         stack.initialise(row, np.random.default_rng((seed, row)))
     return State(Skills(stack, family.primitive_columns, None))

@@ -9,7 +9,7 @@ from mlsh_mpi.commands.adapt import default_folder
 from mlsh_mpi.config import adaptation as settings
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.config.presets import PRESETS
-from mlsh_mpi.config.settings import Run
+from mlsh_mpi.config.settings import RunConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -18,7 +18,7 @@ ROOMS, PLACES = (TaskFamily.of(EnvironmentMaker(f"mlsh/{name}-v0", None)) for na
 
 
 def config(masters=6, **test):
-    return AdaptConfig(run=Run(test_masters=masters), test=settings.Test(**test))
+    return AdaptConfig(run=RunConfig(test_masters=masters), test=settings.AdaptationSettings(**test))
 
 
 def labels(family, tasks):
@@ -66,7 +66,7 @@ def test_tasks_that_cannot_be_hashed_are_told_apart():
 
 def test_the_folder_tells_tests_apart():
     base = AdaptConfig(preset="four-rooms", source="four-rooms", environment=PRESETS["four-rooms"].config.environment)
-    scratch = replace(base, test=settings.Test(method="scratch", held_out=True))
+    scratch = replace(base, test=settings.AdaptationSettings(method="scratch", held_out=True))
     assert str(default_folder(scratch)) == "runs/four-rooms-scratch-held-out-seed0"
-    named = replace(base, test=settings.Test(method="scratch", task=("goal=7",)))
+    named = replace(base, test=settings.AdaptationSettings(method="scratch", task=("goal=7",)))
     assert str(default_folder(named)) == "runs/four-rooms-scratch-goal7-seed0"

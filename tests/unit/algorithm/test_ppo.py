@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.gradients import Gradients
 from mlsh_mpi.config.ppo_settings import PrimitivePPO
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical, Exploring, Gaussian
 
 HEADS = {
@@ -28,7 +28,7 @@ BONUS = dataclasses.replace(CONFIG, entropy_coefficient=0.3)
 
 def stack_of(head, n=2, seed=0, hidden=(8, 8), critic_size=0):
     """n actor-critics away from their initial values, so that nothing is symmetric."""
-    stack = Stack(n, Network(4, head, hidden, critic_size=critic_size))
+    stack = StackedActorCritic(n, Network(4, head, hidden, critic_size=critic_size))
     for row in range(n):
         stack.initialise(row, np.random.default_rng(seed + row))
     stack.flat += 0.3 * torch.randn(stack.flat.shape, generator=torch.Generator().manual_seed(seed))
@@ -164,7 +164,7 @@ def test_a_written_out_gradient_that_is_wrong_is_noticed_at_once_and_never_used(
 
     def wrong(self, outputs, log_std, action):
         log_prob, backward = whole(self, outputs, log_std, action)
-        return log_prob, lambda by_log_prob: backward(1.1 * by_log_prob)
+        return log_prob, lambda grad_log_prob: backward(1.1 * grad_log_prob)
 
     monkeypatch.setattr(type(head), "log_prob_and_backward", wrong)
     stack = stack_of(head)
@@ -202,8 +202,8 @@ import sys, torch, numpy as np
 from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.config.ppo_settings import PrimitivePPO
 from mlsh_mpi.networks.distributions import Categorical
-from mlsh_mpi.networks.actor_critic import Network, Stack
-stack = Stack(1, Network(2, Categorical(2), (4,)))
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
+stack = StackedActorCritic(1, Network(2, Categorical(2), (4,)))
 stack.initialise(0, np.random.default_rng(0))
 ones = torch.ones(1, 3)
 minibatch = ppo.Minibatch(torch.ones(1, 3, 2), torch.zeros(1, 3, dtype=torch.int64), -ones, ones, ones, ones)
@@ -342,7 +342,7 @@ def test_no_step_follows_a_gradient_longer_than_its_limit():
 
 
 def test_a_fresh_policy_draws_with_the_deviation_that_was_asked_for():
-    stack = Stack(2, Network(4, Gaussian(3, 0.5), (8,)))
+    stack = StackedActorCritic(2, Network(4, Gaussian(3, 0.5), (8,)))
     stack.initialise(1, np.random.default_rng(0))
     log_std = stack.network.log_std(stack.parameters)
     torch.testing.assert_close(log_std.exp(), torch.tensor([[1.0] * 3, [0.5] * 3]))

@@ -6,10 +6,10 @@ import torch
 
 from mlsh_mpi.algorithm import ppo
 from mlsh_mpi.algorithm.batches import normalise
-from mlsh_mpi.algorithm.return_scale import KEPT, Pooled, ReturnScale, diagnostics
+from mlsh_mpi.algorithm.return_scale import RETURN_DECAY, Pooled, ReturnScale, diagnostics
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.config.ppo_settings import PrimitivePPO
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical
 
 
@@ -21,7 +21,7 @@ class Alone:
 
 
 def stack(n=2):
-    found = Stack(n, Network(3, Categorical(2), (4,)))
+    found = StackedActorCritic(n, Network(3, Categorical(2), (4,)))
     for row in range(n):
         found.initialise(row, np.random.default_rng(row))
     return found
@@ -39,7 +39,7 @@ def test_moments_are_those_of_all_returns_with_older_ones_faded():
     for update in range(4):
         returns, rows = rng.normal(100 * update, 3, (50, 1)), np.zeros((50, 1), int)
         scale.take(pooled(returns, rows))
-        weights = [KEPT * weight for weight in weights] + [1.0] * 50
+        weights = [RETURN_DECAY * weight for weight in weights] + [1.0] * 50
         seen += returns[:, 0].tolist()
     mean, deviation = scale.moments
     expected = np.average(seen, weights=weights)

@@ -9,7 +9,7 @@ from mlsh_mpi.algorithm.advantage import MasterView, master_view, primitive_adva
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.metrics import finished
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
@@ -45,7 +45,7 @@ class Walk(gym.Env):
 
 def stepper():
     """Primitive 0 always goes on, primitive 1 never."""
-    stack = Stack(2, Network(3, Categorical(2), (2,)))
+    stack = StackedActorCritic(2, Network(3, Categorical(2), (2,)))
     biases = dict(zip(stack.network.shapes, stack.parameters, strict=True))["policy.1.bias"]
     biases[:] = torch.tensor([[-99.0, 99.0], [99.0, -99.0]])
     return Skills(stack, np.arange(3), None)

@@ -18,7 +18,7 @@ from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS, preset_config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
 from mlsh_mpi.networks.inference import Skills, outputs_of
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
@@ -53,7 +53,7 @@ def adaptation_set(env, tasks, **options):
 
 
 def recurrent(head):
-    stack = Stack(1, RecurrentNetwork(4, head, (6,), T))
+    stack = StackedActorCritic(1, RecurrentNetwork(4, head, (6,), T))
     torch.manual_seed(0)
     stack.flat.normal_(std=0.5)
     return stack
@@ -111,7 +111,7 @@ def maml_data(stack, seed):
 def test_the_meta_gradient_goes_through_the_step():
     """Against finite differences of what comes after the step, as a function of what was before it."""
     network = Network(3, Categorical(4), (5,))
-    stack = Stack(2, network)
+    stack = StackedActorCritic(2, network)
     torch.manual_seed(0)
     start = [torch.randn_like(values[:1], dtype=torch.float64) * 0.7 for values in stack.parameters]
     first, second = maml_data(stack, 1), maml_data(stack, 2)
@@ -134,7 +134,7 @@ def test_the_meta_gradient_goes_through_the_step():
 
 def test_a_step_of_maml_is_one_of_gradient_ascent_on_each_policys_own_data():
     network = Network(3, Categorical(4), (5,))
-    stack = Stack(2, network)
+    stack = StackedActorCritic(2, network)
     stack.flat.normal_()
     parameters = [values.double() for values in stack.parameters]
     data = maml_data(stack, 1)
@@ -242,7 +242,7 @@ def test_no_preset_refuses_its_own_rivals(preset, rival):
 
 def test_one_episode_teaches_maml_too():
     """Its own mean over time is then what a return is compared with."""
-    stack = Stack(1, Network(6, Categorical(5), (4,)))
+    stack = StackedActorCritic(1, Network(6, Categorical(5), (4,)))
     stack.initialise(0, np.random.default_rng(0))
     there = adaptation_set("mlsh/MovingBandits-v0", [0], steps=50)
     skills = Skills(stack, np.arange(6), None)
@@ -258,7 +258,7 @@ def test_a_trial_that_d_does_not_hold_is_refused():
 
 
 def test_methods_that_do_not_fit_what_was_trained_are_refused():
-    two = Skills(Stack(2, Network(6, Categorical(5), (4,))), np.arange(6), None)
+    two = Skills(StackedActorCritic(2, Network(6, Categorical(5), (4,))), np.arange(6), None)
     with pytest.raises(UserError, match=r"2 primitives .*-shared"):
         make_method("fine-tune", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
     with pytest.raises(UserError, match="--method rl2 does not go with what mlsh has trained"):
@@ -279,7 +279,7 @@ def test_a_single_policy_samples_where_it_learns_and_elsewhere_as_it_is_told(det
 @pytest.mark.parametrize("critic_size", [0, 3])
 def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_see_the_same(critic_size):
     there = adaptation_set("mlsh/MovingBandits-v0", [0, 1], primitive_critic_inputs=("time-left", "task"))  # three numbers
-    trained = Stack(1, Network(6, Categorical(5), (64, 64), critic_size=critic_size))
+    trained = StackedActorCritic(1, Network(6, Categorical(5), (64, 64), critic_size=critic_size))
     trained.initialise(0, np.random.default_rng(9))
     learner = make_method("fine-tune", there, Skills(trained, np.arange(6), None))
     now, before = (stack.named_parameters() for stack in (learner._learner.stack, trained))
@@ -294,7 +294,7 @@ def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_se
 
 def test_a_recurrent_policy_of_other_shapes_is_refused():
     family, config = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)), preset_config("moving-bandits-rl2")
-    parameters = Stack(1, network_for(config, family)).named_parameters()
+    parameters = StackedActorCritic(1, network_for(config, family)).named_parameters()
     damaged = parameters | {"policy.1.bias": torch.zeros(1, 1)}  # would be copied into each of five
     assert skills_of(Phi(config, family.name, parameters, None), family).primitives.n == 1
     with pytest.raises(UserError, match=r"policy\.1\.bias must be of shape \(1, 5\), but is of shape \(1, 1\)"):

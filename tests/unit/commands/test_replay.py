@@ -21,5 +21,5 @@ def test_the_first_free_name_is_taken(tmp_path):
     [("some/phi.pt", "some"), ("elsewhere/ant-mazes.pt", "runs/ant-mazes"), ("", "runs/moving-bandits-scratch-seed0")],
 )
 def test_it_is_a_runs_own_folder_or_one_below_runs(source, folder):
-    test = adaptation.Test(method=None if source else "scratch")
+    test = adaptation.AdaptationSettings(method=None if source else "scratch")
     assert str(run_of(AdaptConfig(source=source, test=test))) == folder

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Network, Stack, by_row
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic, by_row
 from mlsh_mpi.networks.distributions import Categorical, Exploring, Gaussian, head_for
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 
@@ -24,7 +24,7 @@ def repeatable():
 
 def filled(head, hidden=HIDDEN):
     """A stack whose every parameter is random."""
-    stack = Stack(N, Network(SIZE, head, hidden))
+    stack = StackedActorCritic(N, Network(SIZE, head, hidden))
     stack.flat.copy_(torch.randn(stack.flat.shape, generator=torch.Generator().manual_seed(0)) / 2)
     return stack
 
@@ -129,7 +129,7 @@ def test_initial_columns_have_norm_1_and_the_policys_last_001(head):
 
 
 def test_a_fresh_row_depends_on_its_stream_alone():
-    one, other = filled(Categorical(5)), Stack(N, Network(SIZE, Categorical(5), HIDDEN))
+    one, other = filled(Categorical(5)), StackedActorCritic(N, Network(SIZE, Categorical(5), HIDDEN))
     one.initialise(0, np.random.default_rng(7))
     other.initialise(2, np.random.default_rng(7))
     assert torch.equal(one.flat[0], other.flat[2])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import FEW_LANES, actor, outputs_of
 
@@ -19,7 +19,7 @@ SPACES = {"discrete": gym.spaces.Discrete(5), "box": gym.spaces.Box(-1, 1, (3,))
 def test_lanes_act_as_their_primitives_would_alone(space, hidden, lanes, size):
     rng = np.random.default_rng(lanes)
     head = head_for(space)
-    stack = Stack(3, Network(size, head, hidden))
+    stack = StackedActorCritic(3, Network(size, head, hidden))
     stack.flat.copy_(torch.from_numpy(rng.standard_normal(stack.flat.shape).astype(np.float32) / np.sqrt(4 * size)))
     primitive = rng.integers(3, size=lanes)
     act = actor(stack, primitive)
@@ -36,7 +36,7 @@ def test_lanes_act_as_their_primitives_would_alone(space, hidden, lanes, size):
 
 def test_few_lanes_keep_acting_with_the_weights_of_their_decision():
     """Weights are copied at a decision, so what learns afterwards must not be needed before the next."""
-    stack = Stack(2, Network(2, head_for(SPACES["box"]), (4,)))
+    stack = StackedActorCritic(2, Network(2, head_for(SPACES["box"]), (4,)))
     stack.initialise(0, np.random.default_rng(0))
     seen, noise = np.ones((1, 2), np.float32), np.zeros((1, 3), np.float32)
     act = actor(stack, np.array([0]))
@@ -48,7 +48,7 @@ def test_few_lanes_keep_acting_with_the_weights_of_their_decision():
 
 @pytest.mark.parametrize("each", [1, FEW_LANES // 2, 30])
 def test_masters_decide_by_the_same_outputs_however_many_lanes_they_have(each):
-    stack = Stack(2, Network(6, head_for(SPACES["discrete"]), (64, 64)))
+    stack = StackedActorCritic(2, Network(6, head_for(SPACES["discrete"]), (64, 64)))
     stack.flat.copy_(torch.from_numpy(np.random.default_rng(0).standard_normal(stack.flat.shape).astype(np.float32)) / 2)
     seen = np.random.default_rng(1).standard_normal((2, each, 6), np.float32)
     np.testing.assert_allclose(outputs_of(stack, seen), stack.policy(torch.from_numpy(seen)).numpy(), atol=1e-5)

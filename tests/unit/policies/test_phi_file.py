@@ -9,7 +9,7 @@ import torch
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
@@ -27,7 +27,7 @@ CONFIG = preset_config("ant-twowalk")
 def trained(family=TWOWALK, config=CONFIG, critic_size=0):
     """Skills with parameters and a filter that have been somewhere."""
     seen, head = len(family.primitive_columns), head_for(family.action_space)
-    stack = Stack(2, Network(seen, head, config.network.hidden, critic_size=critic_size))
+    stack = StackedActorCritic(2, Network(seen, head, config.network.hidden, critic_size=critic_size))
     stack.flat.normal_(generator=torch.Generator().manual_seed(0))
     observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
     if observation_filter:

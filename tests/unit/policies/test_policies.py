@@ -11,7 +11,7 @@ import mlsh_envs
 import mlsh_mpi
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
@@ -35,7 +35,7 @@ def made(tmp_path, env="mlsh/HumanoidWalkCrawl-v0", preset="humanoid-walk-crawl-
     """Random primitives with a filter, saved and loaded again; and what they were saved from."""
     family, config = TaskFamily.of(EnvironmentMaker(env, None)), preset_config(preset)
     head = head_for(family.action_space, 0.5)
-    stack = Stack(2, Network(len(family.primitive_columns), head, config.network.hidden))
+    stack = StackedActorCritic(2, Network(len(family.primitive_columns), head, config.network.hidden))
     for row in range(2):
         stack.initialise(row, np.random.default_rng(row))
     seen = ObservationFilter(family.observation_size)
@@ -107,7 +107,7 @@ def test_a_damaged_hierarchy_gets_one_sentence(tmp_path, damage):
 
 def hierarchy(seed=0, macro_length=4):
     primitives = load(BANDITS)
-    sized = Stack(1, Network(6, head_for(gym.spaces.Discrete(2)), primitives.phi.config.network.hidden))
+    sized = StackedActorCritic(1, Network(6, head_for(gym.spaces.Discrete(2)), primitives.phi.config.network.hidden))
     sized.initialise(0, np.random.default_rng(seed))
     sized.flat *= 3
     return Hierarchy(primitives, sized.flat[0], macro_length, "goal=1")

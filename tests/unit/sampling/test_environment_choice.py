@@ -10,7 +10,7 @@ import torch
 
 import mlsh_mpi
 from mlsh_mpi.commands.cli import parse_adapt_args, parse_replay_args, parse_train_args
-from mlsh_mpi.config.settings import Environment
+from mlsh_mpi.config.settings import EnvironmentConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.hierarchy import phi_in
@@ -112,7 +112,7 @@ def test_a_file_sets_numbers_and_words_only(folder, setting):
 
 @pytest.mark.parametrize("setting", ["integrator=implicitfast", "held_out=[68,70]", "upright_interval=None", "noise=1e-3"])
 def test_numbers_and_words_pass(setting):
-    EnvironmentMaker.of(Environment("mlsh/AntMaze-v0", env_settings=(setting,)), EnvironmentChoice())
+    EnvironmentMaker.of(EnvironmentConfig("mlsh/AntMaze-v0", env_settings=(setting,)), EnvironmentChoice())
 
 
 def test_primitives_act_without_their_environment(folder):

@@ -6,7 +6,7 @@ import pytest
 
 from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.networks.actor_critic import Network, Stack
+from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.networks.inference import Skills
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
@@ -50,7 +50,7 @@ def collected(space, workers=3, filtered=False, **attributes):
     env_type = type("Counting", (Counter,), {"action_space": space, **attributes})
     maker = EnvironmentMaker(env_type, T)
     family = TaskFamily.of(maker)
-    stack = Stack(2, Network(len(family.primitive_columns), head_for(space), (5,)))
+    stack = StackedActorCritic(2, Network(len(family.primitive_columns), head_for(space), (5,)))
     for row in range(2):
         stack.initialise(row, np.random.default_rng(row))
     observation_filter = ObservationFilter(3) if filtered else None

@@ -154,4 +154,4 @@ def test_whoever_is_killed_in_the_middle_of_a_write_leaves_a_whole_checkpoint(tm
             last = saved["iteration"]
             assert equal(saved, last)
     checkpoint.save(tmp_path, last + 1, STATE)
-    assert len(list(tmp_path.iterdir())) == checkpoint.KEPT
+    assert len(list(tmp_path.iterdir())) == checkpoint.MAX_CHECKPOINTS

@@ -93,10 +93,10 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / f"iteration-{iteration:08}.pt"
     files.save_tensors(path, {"format": FORMAT, "version": VERSION, "iteration": iteration} | state)
-    for old in (
-        *(path for _, path in _files(folder)[:-MAX_CHECKPOINTS]),
-        *folder.glob(".iteration-*.pt.tmp"),
-    ):  # of earlier versions
+
+    older = [path for _, path in _files(folder)[:-MAX_CHECKPOINTS]]
+    unfinished = folder.glob(".iteration-*.pt.tmp")  # of earlier versions
+    for old in (*older, *unfinished):
         old.unlink(missing_ok=True)
     files.remove_unfinished(folder)
     return path

@@ -42,10 +42,10 @@ TUNED = PrimitivePPO(
     bootstrap_time_limits=True,
 )
 """Settings with which PPO learns ants and humanoids within a million steps, given updates of about 20,000 steps and an
-initial_std of 0.5 (tests/bench/README.md). Each environment scales its rewards so that the return of a good episode is about
+initial_std of 0.5 (tests/bench/learning.md). Each environment scales its rewards so that the return of a good episode is about
 ten (7 to 60): with values that are standardised instead, hierarchies form several times more slowly."""
 SEEING = replace(TUNED, critic_inputs=("time-left", "task"))
-"""The same with value networks that see the time left and the task (tests/bench/README.md)."""
+"""The same with value networks that see the time left and the task (tests/bench/critics.md)."""
 MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
 """Settings for masters that make few decisions an iteration."""
 HUMANOID: dict[str, Any] = {
@@ -53,7 +53,7 @@ HUMANOID: dict[str, Any] = {
     "primitive": replace(TUNED, epochs=6, reward_scale=0.02),
     "deterministic_primitives": True,
 }
-"""Humanoids crawl only with a larger standard deviation (tests/bench/README.md), and some fall over their own sampling."""
+"""Humanoids crawl only with a larger standard deviation (tests/bench/learning.md), and some fall over their own sampling."""
 
 
 def tuned(

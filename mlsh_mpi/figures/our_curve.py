@@ -49,12 +49,13 @@ class OurCurve:
         """Whether N jumps within the curve."""
         self.cut = any(self._counted(curve.points).max() > end for curve in curves)
 
-    def draw(self, by_steps: Axes | None, by_count: Axes | None) -> Artist:
+    def draw(self, by_steps: Axes | None, by_count: Axes | None, *, seeds: bool = False) -> Artist:
         """Draws the curve.
 
         Args:
             by_steps: the panel whose horizontal axis counts environment steps, if there is one.
             by_count: the panel that counts what the paper does.
+            seeds: whether to show each seed in place of the band.
 
         Returns:
             What stands in the legend.
@@ -65,7 +66,7 @@ class OurCurve:
             line.set_label(f"{self.label} ({self.count})")
             if len(x) == 1:
                 line.set_marker("o")
-            if self.seeds >= BANDED:
+            if self.seeds >= BANDED and not seeds:
                 axis.fill_between(x, self._low, self._high, color=self._colour, alpha=0.15, lw=0, zorder=2)
             elif self.seeds > 1:
                 axis.plot(x, self._seeds.T, color=self._colour, lw=0.7, alpha=0.6, zorder=2)

@@ -84,12 +84,13 @@ def _draw_together(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict[
 
 def _draw_multiples(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict[str, Array]) -> Figure:
     """A small panel for each of our curves, with the paper's curve that it is to be compared with."""
-    rows = -(-len(ours) // COLUMNS)
+    columns = max(1, min(COLUMNS, len(ours)))
+    rows = -(-len(ours) // columns)
     figure = Figure(figsize=(style.WIDTH, rows * style.SMALL))
-    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
 
     for axis, one in zip(panels.flat, ours, strict=False):
-        one.draw(None, axis)
+        one.draw(None, axis, seeds=True)
         axis.set_title(f"{textwrap.fill(one.label, 26)}\n{one.count}, {one.steps[-1] / 1e6:.3g} M steps", loc="left", fontsize=9)
         if (paper := of_paper.get(one.digitised)) is not None:
             axis.plot(*paper.T, color=style.PAPER, ls=style.DASHES[0], lw=1.3, zorder=1)
@@ -97,14 +98,15 @@ def _draw_multiples(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict
         axis.set_visible(False)
     for axis in panels[:, 0]:
         axis.set_ylabel("return of an episode")
-    for axis in panels.flat[max(0, len(ours) - COLUMNS) : len(ours)]:
+    for axis in panels.flat[max(0, len(ours) - columns) : len(ours)]:
         axis.set_xlabel(shown.axis)
         axis.xaxis.set_tick_params(labelbottom=True)
 
     handles: list[Artist] = [jump_handle()] if any(one.jumps for one in ours) else []
     if of_paper:
         handles.append(_paper_handle("the paper's curve of the same name"))
-    style.lay_out(figure, shown.title, _about(ours, bool(of_paper)) + shown.caption, handles)
+    about = "Interquartile means over seeds; thin lines are the seeds. " + "The paper's curves are digitised. " * bool(of_paper)
+    style.lay_out(figure, shown.title, about + shown.caption, handles)
     return figure
 
 

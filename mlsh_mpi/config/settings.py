@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -23,8 +23,8 @@ from mlsh_mpi.config.methods import ALGORITHMS, AlgorithmName
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.errors import UserError
 
-flat = tyro.conf.arg(name="")
-"""Options of a nested concern appear without its name: --groups, not --sampling.groups."""
+flat: Any = tyro.conf.OmitArgPrefixes[str].__metadata__[0]  # type: ignore[attr-defined]
+"""Options of a nested concern appear in a group of their own, without its name: --groups, not --sampling.groups."""
 FOLDER_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,100}")
 """What may be part of a run folder's name."""
 LAYERS, UNITS = 16, 65_536
@@ -165,13 +165,13 @@ class Config:
 
     preset: tyro.conf.Suppress[str] = "moving-bandits"
     environment: Annotated[EnvironmentConfig, flat] = field(default_factory=EnvironmentConfig)
-    algorithm: Annotated[AlgorithmConfig, flat] = field(default_factory=AlgorithmConfig)
-    hierarchy: Annotated[HierarchyConfig, flat] = field(default_factory=HierarchyConfig)
-    sampling: Annotated[SamplingConfig, flat] = field(default_factory=SamplingConfig)
-    network: Annotated[NetworkConfig, flat] = field(default_factory=NetworkConfig)
     run: Annotated[RunConfig, flat] = field(default_factory=RunConfig)
-    master: MasterPPO = field(default_factory=MasterPPO)
+    sampling: Annotated[SamplingConfig, flat] = field(default_factory=SamplingConfig)
+    hierarchy: Annotated[HierarchyConfig, flat] = field(default_factory=HierarchyConfig)
+    algorithm: Annotated[AlgorithmConfig, flat] = field(default_factory=AlgorithmConfig)
+    network: Annotated[NetworkConfig, flat] = field(default_factory=NetworkConfig)
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
+    master: MasterPPO = field(default_factory=MasterPPO)
     shortened: tyro.conf.Suppress[tuple[str, ...]] = ()
     """What was asked for of the hierarchy's first iterations, where --iterations has made it less: forming_iterations=72."""
 

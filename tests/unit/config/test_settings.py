@@ -178,7 +178,7 @@ def test_a_smoke_run_of_every_preset_fits(name):
     [
         ({"iteration": 3}, ["no option 'iteration'", "did you mean iterations?"]),
         ({"zzz": 3}, ["no option 'zzz'"]),
-        ({"learning_rate": 0.1}, ["'learning_rate'", "master and primitive", "master_learning_rate=..."]),
+        ({"learning_rate": 0.1}, ["'learning_rate'", "primitive and master", "master_learning_rate=..."]),
         ({"primitive_learning_rte": 0.1}, ["no option 'primitive_learning_rte'", "did you mean learning_rate?"]),
         ({"master": {"memory": 1.5}}, ["'master.memory' is 1.5", "wrong type"]),
     ],

@@ -27,7 +27,7 @@ from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, read_config
 from mlsh_mpi.config.parsing import HELP_FLAGS, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
-from mlsh_mpi.config.settings import PREFIXED, Config
+from mlsh_mpi.config.settings import PREFIXED, Config, flat
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.pretrained import all_shipped, named_source
@@ -261,7 +261,8 @@ def _suppressing(value: Any, hidden: Mapping[str, Any], **others: Any) -> Any:
     suppressed: Any = tyro.conf.Suppress
     fields = [(name, suppressed[types[name]], dataclasses.field(default=item)) for name, item in hidden.items()]
     for name, item in others.items():
-        prefixed = Annotated[type(item), tyro.conf.arg(name="")] if name not in PREFIXED else type(item)
+        mark = tyro.conf.arg(name="") if name == "settings" else flat
+        prefixed = type(item) if name in PREFIXED else Annotated[type(item), mark]
         fields.append((name, prefixed, dataclasses.field(default=item)))
     kind = dataclasses.make_dataclass(type(value).__name__, fields, bases=(type(value),), frozen=True)
     return kind(**(vars(value) | hidden | others))

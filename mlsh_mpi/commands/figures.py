@@ -61,7 +61,7 @@ def figures(
         raise UserError(f"name figures: {', '.join(FIGURES)}, or all")
     home = _home()
     if table:
-        print("\n".join(f"{FIGURES[name].title}\n\n{_results(home, name)}" for name in chosen), end="")
+        say("\n".join(f"{FIGURES[name].title}\n\n{_results(home, name)}" for name in chosen).rstrip())
         return
     for name in chosen:
         made = _made(home, name, only) if make else []

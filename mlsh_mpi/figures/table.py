@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.paper import PaperTable
 from mlsh_mpi.reporting.curves import Curve
-from mlsh_mpi.reporting.statistics import nested_band
+from mlsh_mpi.reporting.statistics import BANDED, nested_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
 WIDTH = 7.2
@@ -62,7 +62,9 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
         about = "Means after the last update, without exploration where that was looked at"
         if any(banded):
             about += ", with 95 % bands by a bootstrap over seeds and the learners of each"
-            about += "" if all(banded) else ", where n > 1"
+            about += "" if all(banded) else ", where n > 2"
+        if not all(banded):
+            about += "; dots are single learners"
         style.lay_out(figure, shown.title, f"{about}. {shown.caption}", handles)
     return figure
 
@@ -83,15 +85,21 @@ def _counted(runs: Sequence[Array]) -> str:
 
 
 def _bar(axis: Axes, x: float, runs: Sequence[Array], colour: str) -> bool:
-    """Draws the mean of the runs' means, with its band and its value. Returns whether it has a band."""
+    """Draws the mean of the runs' means with its value; from three runs on its band, else every learner. Returns whether it has one."""
     mean = float(np.mean([values.mean() for values in runs]))
     axis.bar(x, mean, BAR, color=colour)
-    ends, banded = (mean, mean), sum(map(len, runs)) > 1
+
+    banded = len(runs) >= BANDED
     if banded:
         ends = nested_band(runs)
         axis.plot([x, x], ends, color="black", lw=1.2)
         for end in ends:
             axis.plot([x - 0.04, x + 0.04], [end, end], color="black", lw=1.2)
+    else:
+        every = np.concatenate(runs)
+        ends = (float(every.min()), float(every.max()))
+        axis.plot(np.full(len(every), x), every, "o", color="black", markersize=3)
+
     _write(axis, x, mean, max(*ends, 0) if mean >= 0 else min(ends), colour)
     return banded
 

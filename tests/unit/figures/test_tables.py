@@ -106,8 +106,16 @@ def test_bars_stand_beside_the_papers_numbers():
     marks = [line for line in axis.lines if line.get_color() == style.PAPER]
     assert [line.get_ydata()[0] for line in marks] == [14_333, -643]
     assert axis.get_ylabel() == "return of an episode"
-    assert "95 % bands" in figure.texts[1].get_text()
-    assert "where n > 1" in figure.texts[1].get_text().replace("\xa0", " ")
+    (dots,) = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_ydata()) > 1]
+    assert dots.get_ydata().tolist() == [4000, 4200, 4400, 5000]
+    assert "band" not in figure.texts[1].get_text()
+
+
+def test_three_seeds_have_a_band_and_fewer_are_dots():
+    figure = draw_table(TABLE, reached({"some/ours": [[10, 12], [14, 16], [30, 40]], "some/scratch": [[0]]}))
+    said = figure.texts[1].get_text().replace("\xa0", " ").replace("\n", " ")
+    assert "95 % bands by a bootstrap over seeds and the learners of each, where n > 2; dots are single learners." in said
+    assert [len(line.get_ydata()) for line in figure.axes[0].lines if line.get_marker() == "o"] == [1]
 
 
 def test_a_mean_gives_every_seed_the_same_weight():

@@ -85,7 +85,11 @@ def _counted(runs: Sequence[Array]) -> str:
 
 
 def _bar(axis: Axes, x: float, runs: Sequence[Array], colour: str) -> bool:
-    """Draws the mean of the runs' means and its value; from three runs on its band, else every learner. Returns whether a band."""
+    """Draws the mean of the runs' means and its value; from three runs on its band, else every learner.
+
+    Returns:
+        Whether it has a band.
+    """
     mean = float(np.mean([values.mean() for values in runs]))
     axis.bar(x, mean, BAR, color=colour)
 

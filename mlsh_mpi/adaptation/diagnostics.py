@@ -96,8 +96,10 @@ def forced_returns(
     config, job, family = experiment.config, experiment.job, experiment.family
     count = max(config.run.test_masters, job.world.size)
     placement = place(count, 1, job.world.size, job.world.rank)
+
     sums = np.zeros((2, skills.primitives.n, len(tasks)))
     lanes = family.maker.lanes(len(placement.workers) * config.run.test_episodes)
+
     for k, column in np.ndindex(sums.shape[1:]):
         rollout = collect(
             lanes,
@@ -111,6 +113,7 @@ def forced_returns(
         )
         sums[:, k, column] = finished(rollout.steps.reward, rollout.steps.end)[:2]
         advance(f"primitive {k} alone on {family.label(tasks[column])}")
+
     experiment.close(lanes)
     job.world.allreduce(sums)
     return ForcedReturns(tuple(map(family.label, tasks)), sums[1] / np.maximum(sums[0], 1))

@@ -109,26 +109,35 @@ class Gradients:
         """The same as :meth:`add`, by the written-out derivative of :func:`loss`."""
         observation, action, log_prob, advantage, target, weight = minibatch
         rows, config = self._of_rows(first, first + len(weight)), self._config
+
         outputs, policy_inputs = _forward(rows.policy, self._stack.network.policy_part(observation))
         value, value_inputs = _forward(rows.value, observation)
+
+        # The ratio moves the policy only where clipping does not hold it.
         now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.log_std, action)
         log_ratio = now - log_prob
         ratio = torch.exp(log_ratio)
         moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
+
         grad_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
         by_outputs, by_log_std = backward(grad_log_prob)
+
         if config.entropy_coefficient:
             by_entropy = weight * -config.entropy_coefficient
             also_by_outputs, also_by_log_std = self._stack.network.head.entropy_backward(outputs, rows.log_std, by_entropy)
             by_outputs = by_outputs + also_by_outputs
             if by_log_std is not None and also_by_log_std is not None:
                 by_log_std = by_log_std + also_by_log_std
+
         by_value = (value - target.unsqueeze(-1)).mul_((weight * (2 * config.value_coefficient)).unsqueeze(-1))
+
         _backward(rows.policy, policy_inputs, by_outputs)
         _backward(rows.value, value_inputs, by_value)
         if by_log_std is not None:
             rows.log_std_gradient.add_(by_log_std)
+
         rows.counts.add_(weight.sum(-1))
+
         if self.measures:
             error = (value - target.unsqueeze(-1)).squeeze(-1)
             rows.measured.add_(self._measured(log_ratio, ratio, advantage, error, weight))

@@ -140,22 +140,29 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     returns = tally.returns()
     adapted = np.array([phase.joint for phase in phases])
     fresh = np.array([phase.updates == 0 for phase in phases])
+
     metrics: dict[str, float] = {"return/mean": _mean(returns), "return/fresh_master": _mean(returns[fresh])}
     metrics["return/adapted"] = _mean(returns[adapted])
+
     for label in sorted(set(labels)):
         here = adapted & np.array([other == label for other in labels])
         metrics[f"return/adapted/{label}"] = _mean(returns[here])
+
     for name, values in tally.info.means():
         metrics |= {f"info/{name}": _mean(values), f"info/{name}/adapted": _mean(values[adapted])}
+
     metrics["episode/length"] = float(tally.groups[:, 2].sum() / max(tally.groups[:, 0].sum(), 1))
     metrics["master/entropy"] = float(tally.groups[:, 3].mean())
     usage = tally.groups[:, 4:].sum(0)
     metrics |= {f"primitive/usage_{k}": share for k, share in enumerate((usage / usage.sum()).tolist())}
+
     metrics["schedule/joint_groups"] = float(adapted.sum())
     metrics["schedule/groups_without_an_end"] = float(np.isnan(returns).sum())
+
     if adapted.any() or tally.samples.any():
         metrics |= {f"primitive/samples_{k}": count for k, count in enumerate(tally.samples.tolist())}
         metrics["primitive/sat_out"] = float((tally.samples < min_samples).sum())
+
     metrics |= _learning_metrics(tally.learning)
     metrics |= speed(float(usage.sum()), tally.costs) | costs_of_a_rank(tally.costs)
     return {name: value for name, value in metrics.items() if not np.isnan(value)}

@@ -125,20 +125,25 @@ def learn(learner: StackTrainer, each: StackedActorCritic, first: Data, second: 
         config: the run's configuration.
     """
     stack, network, settings = learner.stack, each.network, config.primitive
+
     with torch.no_grad():
         log_prob = network.log_prob(each.parameters, second.observation, second.action)
+
     for _ in range(settings.epochs):
         stack.buffer.zero_()
         leaves = [values.detach().requires_grad_() for values in stack.parameters]
         rows = [values.expand(each.n, *values.shape[1:]) for values in leaves]
+
         there = stepped(network, rows, first, config.algorithm.inner_rate, differentiable=True)
         ratio = torch.exp(network.log_prob(there, second.observation, second.action) - log_prob)
         clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
         loss = -torch.minimum(ratio * second.advantage, clipped * second.advantage).mean(-1).sum()
+
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         for gradient, new in zip(stack.gradients, found, strict=True):
             gradient.add_(new)
         stack.counts += each.n
+
         learner.allreduce(stack.buffer)
         stack.gradient /= stack.counts
         learner.update.optimiser.step([True], [settings.learning_rate])

@@ -34,12 +34,16 @@ class SinglePolicyAdaptation(AdaptationMethod):
         super().__init__(adaptation_set)
         self.explores = adaptation_set.config.hierarchy.deterministic_primitives
         config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
+
         stack = StackedActorCritic(len(here), primitive_network(config, family))
         self._learner = StackTrainer.of(stack, config.primitive, adaptation_set.alone)
         self._critic = CriticInputs.of(config.primitive, family)
         self._filters = None
+
         for row, learner in enumerate(here):
             self._learner.restart(row, seeding.stream(adaptation_set.seed, "phi", learner))
+
+        # Every learner begins with a copy of what was trained, if anything was.
         if skills is not None:
             trained = skills.primitives.named_parameters()
             for name, parameter in zip(stack.network.shapes, stack.parameters, strict=True):
@@ -47,6 +51,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
                     parameter.copy_(trained[name].expand_as(parameter))
         elif config.network.filter_observations:
             self._filters = Filters(len(here), family.observation_size)
+
         kept = skills.observation_filter if skills else self._filters
         self._skills = Skills(self._learner.stack, family.primitive_columns, kept)
         self._own = one_per_block(len(here), adaptation_set.lanes_each)

@@ -73,24 +73,31 @@ def run(
     """Runs the iterations, and counts and logs them as :func:`mlsh_mpi.algorithm.mlsh.train` does."""
     config, world, family, placement = experiment.config, experiment.job.world, experiment.family, state.placement
     seed, info_names = config.run.seed, list[str]()
+
     for iteration in range(saved.iteration if saved else 0, config.run.iterations):
         clock, tally = Clock(world.meter), Tally.empty(state.groups, 1, world.size, info_names)
+
         tasks = [family.sample_task(seeding.stream(seed, "task", iteration, worker)) for worker in placement.workers]
         rollouts = iterate(iteration, tasks)
         refuse_not_finite(iteration, "policy", (0,), state.learner.stack)
+
         for rollout in rollouts:
             tally.add_rollout(rollout, placement)
         tally.samples[:] = tally.groups[:, 4:].sum()
         environment = sum(rollout.environment_seconds for rollout in rollouts)
         tally.costs[world.rank] = clock.costs(environment, sum(rollout.policy_seconds for rollout in rollouts))
+
         before_and_after = np.array([finished(rollout.steps.reward, rollout.steps.end)[:2] for rollout in rollouts], float)
         tally.sum_over(world)
         world.allreduce(before_and_after)
+
+        # Every worker has a new task in every iteration, so that nothing here is after a warm-up.
         phases = [Phase(cycle=iteration, new_task=True, joint=True, updates=0)] * state.groups
         metrics = {"iteration": iteration + 1.0} | iteration_metrics(tally, phases, [], 0)
         for name in ("return/fresh_master", "return/adapted"):
             del metrics[name]
         if len(rollouts) == 2:
             metrics["return/before"], metrics["return/adapted"] = (before_and_after[:, 1] / before_and_after[:, 0]).tolist()
+
         if on_iteration(metrics, state):
             break

@@ -224,6 +224,7 @@ def _is_path(source: str) -> bool:
 
 def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str, Sequence[str]]) -> AdaptConfig:
     untrained = methods.method_of(config) in methods.UNTRAINED
+
     for concern, names in meaningless.items():
         if untrained and concern in ("network", "environment"):
             continue
@@ -232,8 +233,10 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
                 option, instead = name.replace("_", "-"), REPLACED_BY.get(name, "")
                 matter = "a matter of training, which is over" if name in TRAINING_ONLY[concern] else "of no use for a film"
                 raise UserError(f"--{option} is {matter}: leave it out{instead}")
+
     if config.test.held_out and config.test.task:
         raise UserError("--held-out and --task both say which tasks are learned: leave one of them out")
+
     if not _is_path(config.source) and not untrained:
         raise UserError(
             f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, shipped primitives "

@@ -145,6 +145,7 @@ def network(current: Job) -> Verdict:
     """Time and bandwidth of an allreduce over all ranks."""
     if current.world.size == 1:
         return Verdict(NOTE, "network", "one rank talks to nobody")
+
     seconds = {}
     for size in (2, 25_000, 1_000_000):
         values = np.ones(size, np.float32)
@@ -155,10 +156,12 @@ def network(current: Job) -> Verdict:
             times.append(time.perf_counter() - began)
             values[:] = 1
         seconds[size] = statistics.median(times)
+
     text = (
         f"a sum over all ranks takes {seconds[2] * 1e3:.2f} ms for 8 bytes, {seconds[25_000] * 1e3:.2f} for 100 kB, "
         f"{seconds[1_000_000] * 1e3:.1f} for 4 MB ({4e-3 / seconds[1_000_000]:.2f} GB/s)"
     )
+
     crowded = current.world.any([current.ranks_here > current.cores])[0]
     if current.world.any([seconds[2] > SLOW and not crowded])[0]:
         return Verdict(
@@ -226,7 +229,9 @@ def pictures(current: Job) -> Verdict:
                 [sys.executable, "-c", PICTURE], capture_output=True, env=environment, timeout=PATIENCE, check=False
             )
             text = f"MuJoCo draws an ant ({time.perf_counter() - began:.1f} s with its start)" if tried.returncode == 0 else None
+
     text = current.world.bcast(text)
+
     if text is None:
         return Verdict(
             NOTE,

@@ -54,12 +54,15 @@ def figures(
     """
     needed = "" if make else CURVES
     chosen = [name for name in FIGURES if (HOME / name / needed).exists()] if "all" in names else list(names)
+
     for name in chosen:
         if name not in FIGURES:
             raise UserError(f"there is no figure {name!r}{nearest(name, list(FIGURES))}: choose from {', '.join(FIGURES)} or all")
     if not chosen:
         raise UserError(f"name figures: {', '.join(FIGURES)}, or all")
+
     home = _home()
+
     if table:
         say("\n".join(f"{FIGURES[name].title}\n\n{_results(home, name)}" for name in chosen).rstrip())
         return
@@ -86,20 +89,26 @@ def _home() -> Path:
 def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     """Says how long the missing runs will take, makes them, and records their cost. Returns all runs that were wanted."""
     file, cores = home / name / "cost.json", len(os.sched_getaffinity(0))
+
     listed = runner.read_commands(home / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
     wanted = [run for stage in stages for run in stage]
     missing = [run for run in wanted if not run.finished]
+
     if not missing:
         return wanted
+
+    # How long it will take, by what the same runs took elsewhere.
     cost = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     speed = runner.speed_here(listed[0][0])
     known = [cost[run.name] for run in missing if run.name in cost]
     hours = sum(seconds * there / speed for seconds, there in known) / 3600
     about = f"{len(known)} of them about {hours / cores:.1f} hours on {cores} cores here" if known else "for the first time"
     say(f"{name}: {len(missing)} runs to make, {about}")
+
     runner.make(stages, name)
     cost |= {run.name: (round(runner.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
+
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
     with files.writing(file):
         files.save_text(file, f"{{\n{lines}\n}}\n")

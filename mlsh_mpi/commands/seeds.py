@@ -24,12 +24,14 @@ def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path
     """
     if not runs:
         raise UserError("name run folders, such as runs/*-seed*")
+
     found, mistakes = [], []
     for folder in runs:
         try:
             found.append(Run.read(folder))
         except UserError as error:
             mistakes.append(str(error))
+
     if not found:
         raise UserError(mistakes[0])
     try:
@@ -38,6 +40,7 @@ def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path
             draw_seeds(picture, found)
     except ValueError as error:
         raise UserError(f"--picture {picture} cannot be written: {error}") from None
+
     say(f"{len(found)} runs are in {picture}")
     for mistake in mistakes:
         warn(f"mlsh_mpi: left out: {mistake}")

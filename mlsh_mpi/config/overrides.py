@@ -169,30 +169,37 @@ def _filled(default: Any, value: Any, source: str, path: str) -> Any:
     """A dataclass in which the fields that a JSON object names are replaced."""
     if not isinstance(value, dict):
         raise UserError(f"{source} must hold an object{path and f' for {path}'}, but holds {value!r}")
+
     types = get_type_hints(type(default))
     replaced = {}
     for name, item in value.items():
         where = f"{path}.{name}" if path else name
         if name not in types:
             raise UserError(f"{source} has {where!r}, which is no setting of this version")
+
         current = getattr(default, name)
         if dataclasses.is_dataclass(current):
             replaced[name] = _filled(current, item, source, where)
             continue
+
         item = tuple(item) if isinstance(item, list) else item
         if not _fits(item, types[name]):
             raise UserError(f"{source} gives {where} the value {item!r}, which is of the wrong type; {current!r} would do")
         replaced[name] = item
+
     return dataclasses.replace(default, **replaced)
 
 
 def _fits(value: Any, annotation: Any) -> bool:
     """Whether a value is of an annotated type, as far as the settings here need it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+
     if origin in (Union, UnionType):
         return any(_fits(value, argument) for argument in arguments)
+
     if origin is Literal:
         return value in arguments
+
     if origin is tuple:
         any_length = arguments[-1] is Ellipsis
         return (
@@ -200,6 +207,7 @@ def _fits(value: Any, annotation: Any) -> bool:
             and (any_length or len(value) == len(arguments))
             and all(_fits(item, arguments[0]) for item in value)
         )
+
     if isinstance(value, bool) or annotation is bool:
         return isinstance(value, bool) and annotation is bool
     return isinstance(value, (int, float) if annotation is float else annotation)

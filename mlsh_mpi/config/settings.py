@@ -204,19 +204,24 @@ class Config:
             UserError: with the rule, the values and what to do.
         """
         self.check_values()
+
         if self.hierarchy.macro_length > episode_length:
             raise UserError(
                 f"a macro-action must fit into an episode, but --macro-length is {self.hierarchy.macro_length} and an episode "
                 f"has {episode_length} steps: use --macro-length {episode_length} or less"
             )
+
         algorithm, cycle = self.algorithm.algorithm, self.hierarchy.warmup + self.hierarchy.joint
         one_policy = ALGORITHMS[algorithm].one_policy
+
         if cycle * self.sampling.steps < episode_length:
             raise UserError(
                 f"a group must see an episode of its task to the end, but --warmup and --joint are {cycle} iterations of --steps "
                 f"{self.sampling.steps}, and an episode has {episode_length} steps: use --steps {-(-episode_length // cycle)} or "
                 "more"
             )
+
+        # An algorithm for one policy learns from whole episodes, in its own loop.
         if one_policy and self.sampling.steps < episode_length:
             raise UserError(
                 f"an iteration of --algorithm {algorithm} must hold a whole episode, but --steps is {self.sampling.steps} and an "
@@ -233,6 +238,8 @@ class Config:
                 f"{self.hierarchy.primitives} and --filter-observations {self.network.filter_observations}: put -{algorithm} "
                 "behind the preset's name instead"
             )
+
+        # Training ends as the hierarchy will be used.
         for name, end in (
             ("forming", f"at N = --macro-length {self.hierarchy.macro_length}"),
             ("uniform", "with the choices of masters"),

@@ -33,16 +33,20 @@ class OurCurve:
 
     def __init__(self, series: Series, curves: Sequence[Curve], colour: str, mean_of_tasks: bool, end: float) -> None:
         self._series, self._colour, self._end = series, colour, end
+
         self._places, returns = together(curves)
         if mean_of_tasks:
             returns = returns.mean(0, keepdims=True)
         self.tasks, self.seeds = returns.shape[:2]
+
         self.label, self.digitised = series.label, series.digitised
         self.count = f"n = {self.seeds}" + f" × {self.tasks} tasks" * (self.tasks > 1)
+
         self._mean, self._low, self._high = interquartile_band(returns, seeding.stream(0, "test"))
         self._seeds = returns.mean(0)
         self.steps = self._places[:, 1]
         """(X,) environment steps at the points."""
+
         last = self._places[-1, 0]
         self.longer = [points[points[:, 0] >= last] for curve in curves if (points := curve.points)[-1, 0] > last]
         self.jumps = 0 < self._series.jump <= self._places[-1, 0]
@@ -64,18 +68,22 @@ class OurCurve:
         for axis, x in self._across(panels, self._places):
             (line,) = axis.plot(x, self._mean, color=self._colour, lw=1.7, zorder=3)
             line.set_label(f"{self.label} ({self.count})")
+
             if len(x) == 1:
                 line.set_marker("o")
             if self.seeds >= BANDED and not seeds:
                 axis.fill_between(x, self._low, self._high, color=self._colour, alpha=0.15, lw=0, zorder=2)
             elif self.seeds > 1:
                 axis.plot(x, self._seeds.T, color=self._colour, lw=0.7, alpha=0.6, zorder=2)
+
             if self.jumps:
                 at = np.searchsorted(self._places[:, 0], self._series.jump)
                 axis.plot(x[at], self._mean[at], color=self._colour, zorder=4, **JUMP)
+
         for rest in self.longer:
             for axis, x in self._across(panels, rest):
                 axis.plot(x, rest[:, 2], color=self._colour, lw=0.8, zorder=3)
+
         return line
 
     def _across(self, panels: tuple[Axes | None, Axes | None], places: Array) -> Iterator[tuple[Axes, Array]]:

@@ -135,6 +135,7 @@ def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[OurCurve]
     """Names and scales the axes. Returns what the caption must say of them."""
     first, second, note = axes[0], axes[-1], ""
     first.set_ylabel("return of an episode")
+
     if first is not second:
         first.set_xlabel("cycles of W + U iterations" if shown.axis == "cycles" else shown.axis)
         first.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
@@ -146,6 +147,7 @@ def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[OurCurve]
             linear = min((one.steps[1] for one in ours if len(one.steps) > 1), default=shown.steps)
             second.set_xscale("symlog", linthresh=linear, linscale=0.4)
             note = f"The right axis is linear up to {linear:,.0f} steps. "
+
     unit, name = (1e6, "millions") if second.dataLim.x1 >= 1e6 else (1e3, "thousands")
     second.set_xlabel(f"environment steps ({name})")
     second.xaxis.set_major_formatter(lambda x, _: f"{x / unit:g}")
@@ -178,19 +180,25 @@ def _name_at_their_ends(axis: Axes, places: Sequence[tuple[float, float, str]]) 
         )
         for x, y, name in places
     ]
+
     if not texts:
         return
+
+    # Room to the right of the axis, which itself ends where it did.
     scale = axis.xaxis.get_transform()
     edges = axis.get_xlim()
     left, right = scale.transform(np.array(edges))
     for (x, _, _), text in zip(places, texts, strict=True):
         share = (text.get_window_extent().width + 8 / 72 * axis.figure.dpi) / axis.bbox.width
         right = max(right, (float(scale.transform(np.array([x]))[0]) - share * left) / (1 - share))
+
     ticks = {minor: [x for x in axis.get_xticks(minor=minor) if edges[0] <= x <= edges[1]] for minor in (False, True)}
     axis.set_xlim(*scale.inverted().transform(np.array([left, right])))
     axis.spines.bottom.set_bounds(*edges)
     for minor, kept in ticks.items():
         axis.set_xticks(kept, minor=minor)
+
+    # Labels keep their order, and stand a line apart.
     line = 1.05 * max(text.get_window_extent().height for text in texts)
     wanted = [float(axis.transData.transform((x, y))[1]) for x, y, _ in places]
     order = np.argsort(wanted)

@@ -106,10 +106,14 @@ def lay_out(figure: Figure, title: str, caption: str, handles: Sequence[Artist] 
     """Puts the title above the panels, and legend and caption below. The figure grows by what they need."""
     width, height = figure.get_size_inches()
     left = MARGIN / width
+
+    # Texts first, because the legend and the panels get what they leave.
     heading = figure.text(left, 1.0, title, va="top", fontsize=12, fontweight="bold")
+
     unbroken = caption.replace(" = ", "\xa0=\xa0")
     note = figure.text(left, 0.0, textwrap.fill(unbroken, round(16 * width)), va="bottom", fontsize=8.5, color="0.3")
     below = MARGIN + _inches(figure, note)
+
     if handles:
         legend: Any = None
         for columns in (4, 3, 2, 1):
@@ -120,6 +124,7 @@ def lay_out(figure: Figure, title: str, caption: str, handles: Sequence[Artist] 
                 break
         legend_at = below + MARGIN
         below = legend_at + _inches(figure, legend)
+
     above = _inches(figure, heading) + MARGIN
     total = above + height + MARGIN + below
     figure.set_size_inches(width, total)
@@ -127,6 +132,7 @@ def lay_out(figure: Figure, title: str, caption: str, handles: Sequence[Artist] 
     note.set_y(MARGIN / total)
     if handles:
         legend.set_bbox_to_anchor((left, legend_at / total))
+
     edges = (0, (below + MARGIN) / total, 1, height / total)
     figure.set_layout_engine("constrained", rect=edges, w_pad=MARGIN / 2, wspace=0.04)
     figure.draw_without_rendering()  # places the panels, so that what is written into them can be measured

@@ -65,12 +65,14 @@ class Phi:
             UserError: the environment's observations or actions do not match those of the primitives.
         """
         head, weights = head_for(interface.action_space), self.parameters
+
         try:
             first, last = (weights[f"policy.{layer}.weight"] for layer in (0, len(self.config.network.hidden)))
             seen, outputs = first.shape[1], last.shape[2]
             filtered = len(self.filter_moments["total"]) if self.filter_moments else 0
         except Exception as error:  # contents of another kind can raise anything
             raise UserError(f"these primitives are damaged ({error!r}): take another copy of the file") from None
+
         known = (seen, filtered, outputs, "policy.log_std" in weights)
         offered = (len(interface.primitive_columns), filtered and interface.observation_size, head.outputs, head.log_std_size > 0)
         if known != offered:
@@ -78,10 +80,13 @@ class Phi:
                 f"these primitives do not fit {interface.name}: trained in {self.environment} they {_layout(*known)}, but there "
                 f"they would {_layout(*offered)}; take an environment of the same body, or train there"
             )
-        critic = weights.get("value.0.weight")  # not needed to act
+
+        # Value networks are not needed to act: they may be missing, or see more than policies do.
+        critic = weights.get("value.0.weight")
         critic_size = 0 if critic is None or critic.dim() < 3 else max(0, critic.shape[1] - seen)
         network = Network(seen, head, self.config.network.hidden, critic_size=critic_size)
         self.refuse_other_shapes(len(first), network)
+
         stack = StackedActorCritic(len(first), network)
         self.fill(stack, interface.actions)
         deterministic = self.config.hierarchy.deterministic_primitives

@@ -37,15 +37,18 @@ def _draw(figure: Figure, summary: Any) -> None:
             found = task[curve]
             axis.plot(found["updates"], found["mean"], color=colour, lw=1.2, label=legend_label(label))
             axis.fill_between(found["updates"], *np.transpose(found["band"]), color=colour, alpha=0.18, lw=0)
+
         whole = {"updates": range(len(summary["curve"])), "mean": summary["curve"], "band": summary["band"]}
         whole = summary[curve] if curve == "curve_unexplored" else whole
         axis.plot(whole["updates"], whole["mean"], color="black", lw=2, label="all")
         axis.fill_between(whole["updates"], *np.transpose(whole["band"]), color="black", alpha=0.12, lw=0)
+
         axis.set(title=name, xlabel="updates")
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         steps = summary["steps_per_update"] / 1000
         above = axis.secondary_xaxis("top", functions=(lambda u, steps=steps: u * steps, lambda s, steps=steps: s / steps))
         above.set_xlabel("environment steps of a learner (thousands)", fontsize=8)
         above.tick_params(labelsize=8)
+
     axes[0].set_ylabel("return of an episode")
     axes[0].legend(fontsize=8, title=f"{summary['masters']} learners, 95 % bands", title_fontsize=8)

@@ -21,12 +21,14 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
     """The header of a training run: what runs on which ranks, and how much is left after `done` iterations."""
     steps, workers = steps_per_iteration(config, family, groups), groups * config.sampling.workers
     hierarchy, iterations = config.hierarchy, config.run.iterations
+
     at_first = ""
     if hierarchy.forming_iterations:
         at_first = f" ({family.episode_length} for the first {hierarchy.forming_iterations} iterations)"
     if hierarchy.uniform_iterations:
         at_first += f", chosen by chance for the first {hierarchy.uniform_iterations} iterations"
     early = f" (0 in the first {hierarchy.early_joint_iterations} iterations)" if hierarchy.early_joint_iterations else ""
+
     lines = {
         "preset": f"{config.preset}, seed {config.run.seed}, on {family.name}",
         "ranks": _ranks(job),
@@ -36,10 +38,12 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
         "work": f"{iterations:,} iterations of {steps:,} environment steps: {iterations * steps:,} steps",
         "folder": str(folder),
     }
+
     if config.sampling.steps < family.episode_length:
         lines["episodes"] = f"{config.sampling.steps} of their {family.episode_length} steps an iteration; they go on in the next"
     if config.algorithm.algorithm != "mlsh":
         lines |= {"workers": f"{workers}; each has a task of its own, another one every time", "hierarchy": ""}
+
     if done:
         lines["continues"] = f"from the checkpoint after iteration {done:,}; {iterations - done:,} to go"
     return _listed(lines)
@@ -50,6 +54,7 @@ def adapt_header(config: AdaptConfig, adaptation_set: AdaptationSet, learners: A
     tasks = list(dict.fromkeys(map(adaptation_set.family.label, adaptation_set.tasks)))
     count, rounds, method = len(adaptation_set.tasks), config.run.iterations, methods.method_of(config)
     named = ", ".join(tasks[:6]) + ", ..." * (len(tasks) > 6)
+
     lines = {
         "test": f"{methods.METHODS[method].summary}; {config.source}, seed {config.run.seed}, on {adaptation_set.family.name}",
         "ranks": _ranks(adaptation_set.job),
@@ -59,6 +64,7 @@ def adapt_header(config: AdaptConfig, adaptation_set: AdaptationSet, learners: A
         + ("; as many again to look without exploration" if learners.explores else ""),
         "folder": str(folder),
     }
+
     if done:
         lines["continues"] = f"from the checkpoint after {done - 1:,} updates"
     return _listed(lines)

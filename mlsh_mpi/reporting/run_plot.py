@@ -56,13 +56,17 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
     tasks = sorted({name for row in rows for name in row if name.startswith("return/adapted/")})
     if len(tasks) <= len(COLOURS):
         names |= {name: (f"after warm-up, {name.split('/', 2)[2]}", COLOURS[i]) for i, name in enumerate(tasks)}
+
     for name, (label, colour) in names.items():
         points = [(row["environment_steps"] / 1e6, row[name]) for row in rows if name in row]
         if points:
             axis.plot(*zip(*points, strict=True), color=colour, label=label, lw=1 if "/adapted/" in name else 1.6)
+
     evaluated = [(row["environment_steps"] / 1e6, row[EVALUATION]) for row in rows if EVALUATION in row]
     if evaluated:
         axis.plot(*zip(*evaluated, strict=True), color="black", ls="--", marker="o", ms=4, lw=1, label="fresh masters, evaluated")
+
+    # Where N changes, returns do.
     changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
     for row in changes:
         axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)
@@ -71,6 +75,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
         axis.annotate(
             text, place, (-2, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8, ha="center"
         )
+
     axis.set(xlabel="environment steps (millions)", ylabel="return of an episode")
     axis.xaxis.set_major_locator(MaxNLocator(5))
     if axis.get_legend_handles_labels()[0]:

@@ -59,20 +59,26 @@ def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
 
 def _draw(figure: Figure, runs: Sequence[Run]) -> None:
     learning, test = figure.subplots(1, 2)
+
     for index, name in enumerate(dict.fromkeys(run.name for run in runs)):
         colour, together = COLOURS[index % len(COLOURS)], [run for run in runs if run.name == name]
         label = f"{legend_label(name)}, {len(together)} run{'s' if len(together) > 1 else ''}"
+
         metric = next(metric for metric in LEARNING if metric == LEARNING[-1] or all(metric in run.curves for run in together))
         curves = [run.curves[metric] for run in together if metric in run.curves]
         for steps, values in (curve.T for curve in curves):
             learning.plot(steps / 1e6, values, color=colour, alpha=0.25, lw=0.7)
+
+        # The mean is over the steps that all of these runs have.
         common = max((curve[:, 0] for curve in curves), key=len)
         common = common[(common >= max(curve[0, 0] for curve in curves)) & (common <= min(curve[-1, 0] for curve in curves))]
         _mean_and_band(learning, common / 1e6, [np.interp(common, *curve.T) for curve in curves], colour, label)
+
         tested = [run.test for run in together if run.test.size]
         updates = min((curve.size for curve in tested), default=0)
         label = f"{legend_label(name)}, {len(tested)} tested"
         _mean_and_band(test, np.arange(updates), [curve[:updates] for curve in tested], colour, label)
+
     learning.set(title="training", xlabel="environment steps (millions)", ylabel="return of an episode")
     test.set(title="fresh masters afterwards", xlabel="updates")
     for axis in (learning, test):

@@ -139,10 +139,12 @@ def tables(summary: Any, width: int = 110) -> str:
     """The final tables as plain text."""
     text = io.StringIO()
     console = _literal_console(text, width)
+
     console.print(_of_tasks(summary))
     if any("forced" in task for task in summary["tasks"].values()):
         console.print(_of_primitives(summary))
     console.print("learning curve: " + " ".join(map(format_value, summary["curve"])))
+
     diagnostics = summary["diagnostics"]
     if diagnostics is not None and len(diagnostics["divergence"]) > 1:
         apart = diagnostics["divergence"]
@@ -152,13 +154,16 @@ def tables(summary: Any, width: int = 110) -> str:
         console.print(f"what the choice of a primitive tells of the task: {told}")
         for sentence in diagnostics["verdict"]:
             console.print(f"WARNING: {sentence}")
+
     if "evaluation" in summary:
         best = summary["evaluation"]
         reached = f"{format_value(best['return'])} after iteration {best['iteration']:,}"
         console.print(f"best evaluation during training: {reached}, kept as best.pt")
+
     if summary["info"]:
         numbers = ", ".join(f"{name} {format_value(value)}" for name, value in summary["info"].items())
         console.print(f"info at the end of an episode, in the last iteration: {numbers}")
+
     for line in _costs(summary):
         console.print(line)
     return text.getvalue()
@@ -221,8 +226,10 @@ def curve_table(summary: Any, width: int = 110) -> str:
     table = Table(title="Mean return of an episode over all tasks, 95 % band of the mean", title_justify="left")
     for name in ("updates", "environment steps", "exploring", "band", "exploration off", "band"):
         table.add_column(name, justify="right")
+
     quiet = summary["curve_unexplored"]
     looked = dict(zip(quiet["updates"], zip(quiet["mean"], quiet["band"], strict=True), strict=True))
+
     for update, (mean, (low, high)) in enumerate(zip(summary["curve"], summary["band"], strict=True)):
         cells = [
             str(update),
@@ -230,10 +237,12 @@ def curve_table(summary: Any, width: int = 110) -> str:
             format_value(mean),
             f"{format_value(low)} to {format_value(high)}",
         ]
+
         if update in looked:
             mean, (low, high) = looked[update]
             cells += [format_value(mean), f"{format_value(low)} to {format_value(high)}"]
         table.add_row(*cells)
+
     _literal_console(text, width).print(table)
     return text.getvalue()
 

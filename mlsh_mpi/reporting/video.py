@@ -57,17 +57,21 @@ def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
     """
     env.reset(seed=episode.seed, options={"task": episode.task})
     total, length, chosen = 0.0, len(episode.reward), frame_steps(len(episode.reward))
+
     for t in range(length):
         primitive = None if episode.primitive is None else int(episode.primitive[t])
         if not env.set_wrapper_attr("active_primitive", primitive, force=False):
             env.unwrapped.active_primitive = primitive  # type: ignore[attr-defined]
+
         _, reward, *_ = env.step(episode.action[t])
         if not np.isclose(float(reward), episode.reward[t], rtol=1e-4, atol=1e-6):
             raise UserError(
                 f"the environment did not repeat itself: step {t + 1} of an episode with the same seed, task and actions paid "
                 f"{float(reward):.6g} instead of {episode.reward[t]:.6g}; draw all randomness from self.np_random"
             )
+
         total += float(reward)
+
         if t in chosen:
             drawn = env.render()
             if not isinstance(drawn, np.ndarray) or drawn.ndim != 3:

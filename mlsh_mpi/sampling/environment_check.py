@@ -91,6 +91,7 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
     try:
         tasks = _different_tasks(family)
         _actions(family)
+
         with ExitStack() as opened:
             _episode(family, Lanes(SequentialVectorEnv([family.env]), family.actions), tasks[0])
             vector = maker.vector(2)
@@ -99,6 +100,7 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
                 _refuse_other_spaces(family, vector)
                 _episode(family, vector, tasks[0])
             found = _called(family, "step", lambda: try_episodes(family, tasks, vector))
+
         return replace(found, notes=[*found.notes, *filter(None, [maker.left_aside])])
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
@@ -116,6 +118,8 @@ def task_names(family: TaskFamily) -> list[str]:
     _takes(family, "sample_task", "rng, split", np.random.default_rng(0), "train")
     if family.attribute("tasks") is not None:
         _takes(family, "tasks", "split", "train")
+
+    # Two draws from the same generator must be one task.
     drawn = []
     for number in range(DRAWS):
         name, again = (_named(family, _drawn(family, number)) for _ in range(2))
@@ -126,9 +130,11 @@ def task_names(family: TaskFamily) -> list[str]:
                 "self.np_random, np.random and random"
             )
         drawn.append(name)
+
     listed, anew = ([_named(family, task) for task in _called(family, "tasks", lambda: family.tasks)] for _ in range(2))
     if listed != anew:
         raise UserError(f"tasks of {family.name} must list the same tasks each time, but the second list differs from the first")
+
     for name, count in Counter(listed).items():
         if count > 1:
             raise UserError(

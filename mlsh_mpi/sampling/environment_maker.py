@@ -102,6 +102,7 @@ class EnvironmentMaker:
         """
         how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
         mujoco_warnings.tell_once()  # before and after: its module may be loaded already, or only now
+
         try:
             if isinstance(self._env, str):
                 return gym.make(
@@ -118,6 +119,7 @@ class EnvironmentMaker:
             raise UserError(f"the environment {self.name} could not be made: it raised {as_words(error)}") from error
         finally:
             mujoco_warnings.tell_once()
+
         if not isinstance(env, gym.Env):
             raise UserError(f"{self.name} must return a gymnasium.Env, but returned {type(env).__name__}")
         return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)

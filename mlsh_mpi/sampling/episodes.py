@@ -234,12 +234,15 @@ class RunningEpisodes:
         """
         if not self.started.any():
             return 0
+
         longest = max(len(actions) for actions in self.actions)
         begins = np.array([longest - len(actions) for actions in self.actions])
         example = self.actions[int(begins.argmin())][:1]
         rewards = np.zeros((longest, lanes.count), np.float32)
+
         episodes = Episodes(lanes, tasks, self.seeds, Streams(0, 0, range(lanes.count)), watch)
         start = np.ones(lanes.count, np.bool_)
+
         for t in range(longest):  # all lanes end together; until its own episode starts, a lane takes actions of zero
             if start.any():
                 episodes.start_again(start)
@@ -249,6 +252,7 @@ class RunningEpisodes:
                 taken[lane] = self.actions[lane][t - begins[lane]]
             last, rewards[t], end = episodes.step(taken)
             start = (begins == t + 1) | (end & ~acting)
+
         odd = [
             lane
             for lane in np.flatnonzero(self.started).tolist()

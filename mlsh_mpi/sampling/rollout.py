@@ -211,8 +211,10 @@ class _Recording:
         lanes = len(first)
         raw = np.empty((length + 1, *first.shape), first.dtype)
         raw[0] = first
+
         seen = raw if skills.observation_filter is None else np.empty(raw.shape, np.float32)
         seen[0] = skills.observe(first)
+
         steps = Step(
             raw_observation=raw[:-1],
             observation=seen[:-1],
@@ -223,6 +225,7 @@ class _Recording:
             decides=np.zeros((length, lanes), np.bool_),
             explored=np.empty((length, lanes), np.bool_),
         )
+
         return cls(steps, raw, seen, [], [], [])
 
     def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, skills: Skills) -> int:
@@ -235,13 +238,16 @@ class _Recording:
     def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
         """Steps every lane, and starts the next episode where one ended. Returns whether any did."""
         self.actions.append(action)
+
         try:
             following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
         except EnvironmentFault:
             episodes.refuse(self.steps.reward[:t], self.raw[: t + 1])  # what it observed before may be the first cause
             raise
+
         end = self.steps.end[t]
         ended = bool(np.count_nonzero(end))  # takes a fraction of the time of any()
+
         if ended:
             limited = np.flatnonzero(end & episodes.truncated)
             if len(limited):
@@ -249,6 +255,8 @@ class _Recording:
             lanes = np.flatnonzero(end)
             told = zip(lanes.tolist(), episodes.numbers(lanes), strict=False)  # a vector environment may tell nothing at all
             self.info.extend((lane, numbers) for lane, numbers in told if numbers)
+
+        # What follows an end is the first observation of the next episode.
         self.raw[t + 1] = episodes.start(end) if ended and t + 1 < len(self.steps.end) else following
         self.seen[t + 1] = skills.observe(self.raw[t + 1])
         return ended

@@ -123,18 +123,22 @@ def try_episodes(family: TaskFamily, tasks: Sequence[Any], vector: Lanes | None)
     first, last = tasks[0], tasks[-1]
     trial = _Trial(family)
     notes: list[str] = []
+
     for seed in range(SEEDS if vector is not None and len(tasks) > 1 else 1):
         before, other, again = (trial.single(task, seed) for task in (first, last, first))
         changed = before.differs_from(again)
         if changed and not notes:
             notes.append(_not_repeated(family, changed))
         differ = bool(before.differs_from(other))
+
         if len(tasks) > 1 and not trial.read and (changed or not differ):
             notes += _refuse_unread(family, tasks, certain=not changed)
         if vector is not None and not changed:
             notes += _compare(family, tasks, trial.run(vector, (first, last), seed), (before, other))
+
         if differ or notes or trial.is_over:
             break
+
     offset = _offset(trial.seen)
     if offset is not None:
         notes.append(_subtracted(family, offset))

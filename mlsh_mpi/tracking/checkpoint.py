@@ -114,6 +114,7 @@ def newest(folder: Path, tell: Callable[[str], None], usable: Callable[[dict[str
         UserError: there are checkpoints, but none of them can be used.
     """
     faults = []
+
     for iteration, path in reversed(_files(folder)):
         try:
             state = load(path)
@@ -125,6 +126,7 @@ def newest(folder: Path, tell: Callable[[str], None], usable: Callable[[dict[str
         except Exception as error:  # contents of another kind can raise anything
             faults.append(f"{path} cannot be used: it does not hold what it should ({as_words(error)})")
         tell(faults[-1])
+
     if faults:
         raise UserError(
             f"no checkpoint in {folder} can be used ({faults[0]}): put a whole one back, or add --fresh to move the run aside "
@@ -151,6 +153,7 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except Exception:  # a file of another kind can raise anything
         raise UserError("it is cut short, damaged or no checkpoint") from None
+
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError("it is not a checkpoint of mlsh_mpi")
     if not isinstance(state.get("version"), int) or state["version"] > VERSION:

@@ -156,6 +156,7 @@ class Bar:
         self._title, self._total, self._done = title, total, done
         self._every = 1 if lines is None else max(1, -(-total // lines))
         self._bar: Progress | None = None
+
         terminal = _terminal()
         if terminal is not None:
             with terminal.open(encoding="utf-8") as device:

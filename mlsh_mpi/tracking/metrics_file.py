@@ -44,9 +44,11 @@ def read_rows(path: Path, tell: Callable[[str], None] = lambda note: warn(f"mlsh
     data = b""
     with suppress(OSError):
         data = path.read_bytes() if path.is_file() else b""
+
     *lines, _ = data.split(b"\n")
     checked = [_CHECKED.fullmatch(line) for line in lines]
     has_checksums = any(checked)
+
     rows, damaged = [], []
     for number, (line, match) in enumerate(zip(lines, checked, strict=True), 1):
         row = _checked_row(match) if has_checksums else _row(line)
@@ -54,6 +56,7 @@ def read_rows(path: Path, tell: Callable[[str], None] = lambda note: warn(f"mlsh
             damaged.append(str(number))
         else:
             rows.append(row)
+
     if damaged:
         few = ", ".join(damaged[:10]) + f" and {len(damaged) - 10} more" * (len(damaged) > 10)
         tell(f"{path}: {'lines' if len(damaged) > 1 else 'line'} {few} cannot be read and will be left out")

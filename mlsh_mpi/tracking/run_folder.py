@@ -213,6 +213,8 @@ def _refuse_links(folder: Path) -> None:
 def _lock(path: Path) -> TextIO:
     file = (path / "lock").open("a", encoding="utf-8")
     deadline = time.monotonic() + (STALE_LOCK_SECONDS if requeues() else 0)
+
+    # A job that SLURM has put back waits for the lock of the one that it continues.
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

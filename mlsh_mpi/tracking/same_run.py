@@ -34,14 +34,18 @@ def changed_settings(earlier: Any, config: Config) -> list[str]:
     plain = json.loads(json.dumps(dataclasses.asdict(config)))
     before, now = _flat(json.loads(json.dumps(earlier))), _flat(plain)
     before = _flat(dataclasses.asdict(type(config)())) | before if isinstance(earlier, dict) else before
+
     phrases = []
     for name in sorted({*before, *now}):
         if before.get(name) == now.get(name) or _may_change(name):
             continue
+
+        # What --iterations alone has made shorter is no change.
         first = name.removeprefix("hierarchy.")
         asked = first_iterations(plain, first) if first in FIRST else None
         if asked is not None and isinstance(earlier, dict) and first_iterations(earlier, first) == asked:
             continue
+
         phrase = f"{name} was {before.get(name)} and is now {now.get(name)}"
         if asked not in (None, now.get(name)):
             phrase += f", because --iterations shortens it: add --{first.replace('_', '-')} {before.get(name)}"

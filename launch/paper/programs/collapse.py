@@ -1,12 +1,13 @@
 """Which of the paper's settings makes the two primitives of the 2D Moving Bandits collapse onto one goal?
 
-    python launch/paper/programs/collapse.py factors|released|schedules [--seeds 5] [--folder runs/collapse]
+    python launch/paper/programs/collapse.py factors|released|schedules|tasks [--seeds 5] [--folder runs/collapse]
         [--picture collapse.png]
 
 `factors` runs every combination of four differences between `moving-bandits` and the paper's settings, at one size (60,000 steps
 an iteration are 30 groups of one worker or 10 of three), and then two more changes at both ends. `released` adds to the paper's
-settings what the released code does besides. `schedules` tries other ways from whole episodes to N than a jump. What is no option
-of the trainer is changed here, by replacing a function of it.
+settings what the released code does besides. `schedules` tries other ways from whole episodes to N than a jump. `tasks` has the
+paper's settings with one worker a group, and other numbers of tasks from which phi learns at once: groups times U / (W + U).
+What is no option of the trainer is changed here, by replacing a function of it.
 
 A seed has separated if each task has a primitive of its own that returns at least 33 there and at most 10 on the other task,
 when it runs alone. Finished runs in --folder are not run again; as many run at a time as there are cores.
@@ -46,6 +47,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "W - 1, U + 1": {"warmup": 8, "joint": 2},
     "observation filter": {"filter_observations": True},
     "48 forming iterations": {"forming_iterations": 48},
+    "one worker": {"workers": 1, "iterations": 300},
+    "W = 19, U = 1": {"warmup": 19, "joint": 1},
+    "W = U = 9": {"warmup": 9, "joint": 9},
+    "W = U = 20": {"warmup": 20, "joint": 20},
+    "fifty groups": {"groups": 50, "iterations": 60},
 }
 """Changes that options of the trainer make."""
 FACTORS = tuple(SETTINGS)[:4]
@@ -167,6 +173,9 @@ def variants(study: str) -> list[Variant]:
     if study == "released":
         found = [("W - 1, U + 1",), ("five phases",), ("moments survive",), ("observation filter",)]
         return [Variant((*FACTORS, *more)) for more in [(), *found, tuple(itertools.chain(*found))]]
+    if study == "tasks":
+        found = [("W = 19, U = 1",), (), ("W = U = 9",), ("W = U = 20",), ("fifty groups",)]
+        return [Variant((*FACTORS, "one worker", *more)) for more in found]
     shapes = ((), ("halving",), ("linear",), ("random",))
     return [Variant((*shape, *forming)) for forming in ((), ("48 forming iterations",)) for shape in shapes]
 
@@ -210,7 +219,7 @@ def draw(results: dict[Variant, list[dict[str, Any]]], file: Path) -> None:
 def main() -> None:
     """Prints a line for each variant, and for each factor what it changes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", nargs="?", choices=("factors", "released", "schedules"))
+    parser.add_argument("study", nargs="?", choices=("factors", "released", "schedules", "tasks"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/collapse"))
     parser.add_argument("--picture", type=Path)

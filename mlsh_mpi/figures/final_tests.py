@@ -106,17 +106,16 @@ def write_final_tests(path: Path, tests: Iterable[FinalTest]) -> None:
     files.save_text(path, text.getvalue())
 
 
-def has_separated(tasks: Sequence[FinalTest], own: float, other: float) -> bool:
+def has_separated(alone: Sequence[Sequence[float]], own: float, other: float) -> bool:
     """Whether each task of one run has a primitive of its own.
 
     Args:
-        tasks: all tasks of the run.
-        own: least return of such a primitive, alone on its task.
+        alone: for each task the return of each primitive alone.
+        own: least return of such a primitive on its task.
         other: its largest return on any other task.
     """
 
-    def serves_only(k: int, task: FinalTest) -> bool:
-        others = [rest.primitives[k] for rest in tasks if rest is not task]
-        return task.primitives[k] >= own and max(others, default=-math.inf) <= other
+    def serves_only(k: int, task: int) -> bool:
+        return alone[task][k] >= own and all(row[k] <= other for at, row in enumerate(alone) if at != task)
 
-    return all(any(serves_only(k, task) for k in range(len(task.primitives))) for task in tasks)
+    return all(any(serves_only(k, task) for k in range(len(row))) for task, row in enumerate(alone))

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlsh_mpi.figures.final_tests import FinalTest, has_separated
 from mlsh_mpi.figures.paper import PaperFigure, PaperTable, Series
-from mlsh_mpi.reporting.curves import Curve, together
+from mlsh_mpi.reporting.curves import Curve, last_by_seed, together
 from mlsh_mpi.reporting.statistics import BANDED, interquartile_band, interquartile_mean, nested_band
 from mlsh_mpi.sampling import seeding
 
@@ -88,9 +88,7 @@ def _of_figure(
 def _of_table(series: Series, curves: Sequence[Curve]) -> list[str]:
     """A row of a table of the paper: means over seeds of the means over their learners."""
     paper = "" if series.printed is None else _number(series.printed)
-    mine = [curve for curve in curves if curve.series == series.runs]
-    seeds = sorted({curve.seed for curve in mine})
-    runs = [np.array([curve.points[-1, 2] for curve in mine if curve.seed == seed]) for seed in seeds]
+    runs = last_by_seed([curve for curve in curves if curve.series == series.runs])
     if not runs:
         return [series.label, paper, "0", "", ""]
 
@@ -110,7 +108,7 @@ def _count(runs: Sequence[Sequence[FinalTest]], separated: tuple[float, float] |
     several = [run for run in runs if min(len(test.primitives) for test in run) > 1]
     if separated is None or not several:
         return ""
-    return f"{sum(has_separated(run, *separated) for run in several)} of {len(several)}"
+    return f"{sum(has_separated([test.primitives for test in run], *separated) for run in several)} of {len(several)}"
 
 
 def _end(returns: Array) -> Array:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from mlsh_mpi.figures import style
 from mlsh_mpi.figures.paper import PaperTable
-from mlsh_mpi.reporting.curves import Curve
+from mlsh_mpi.reporting.curves import Curve, last_by_seed
 from mlsh_mpi.reporting.statistics import BANDED, nested_band
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -39,7 +39,7 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
         labels, banded = [], []
 
         for x, (series, colour) in enumerate(zip(shown.series, style.colours(shown.series), strict=True)):
-            runs = _runs([curve for curve in reached if curve.series == series.runs])
+            runs = last_by_seed([curve for curve in reached if curve.series == series.runs])
             labels.append(f"{textwrap.fill(series.label, 24)}\n({_counted(runs)})")
             if runs:
                 banded.append(_bar(axis, x - BAR / 1.8, runs, colour))
@@ -67,12 +67,6 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
             about += "; dots are single learners"
         style.lay_out(figure, shown.title, f"{about}. {shown.caption}", handles)
     return figure
-
-
-def _runs(curves: Sequence[Curve]) -> list[Array]:
-    """The last returns of the learners of each seed."""
-    seeds = sorted({curve.seed for curve in curves})
-    return [np.array([curve.points[-1, 2] for curve in curves if curve.seed == seed]) for seed in seeds]
 
 
 def _counted(runs: Sequence[Array]) -> str:

@@ -206,3 +206,9 @@ def together(curves: Sequence[Curve]) -> tuple[Array, Array]:
     of_task = [[points[:, 2] for points, curve in zip(kept, curves, strict=True) if curve.task == task] for task in tasks]
     runs = min(map(len, of_task))
     return kept[0][:, :2], np.array([values[:runs] for values in of_task])
+
+
+def last_by_seed(curves: Sequence[Curve]) -> list[Array]:
+    """The last returns of one series: for each seed, those of its learners."""
+    seeds = sorted({curve.seed for curve in curves})
+    return [np.array([curve.points[-1, 2] for curve in curves if curve.seed == seed]) for seed in seeds]

@@ -33,9 +33,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from separation import is_separated
 
-from mlsh_mpi.figures import style
+from mlsh_mpi.figures import final_tests, style
 
 OWN, OTHER = 33.0, 10.0
 ITERATIONS, FORMING = 100, 72
@@ -188,7 +187,7 @@ def alone(summary: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 def has_separated(summary: dict[str, Any]) -> bool:
     """Whether each task has a primitive of its own."""
-    return is_separated(alone(summary), OWN, OTHER)
+    return final_tests.has_separated(alone(summary).T, OWN, OTHER)
 
 
 def draw(results: dict[Variant, list[dict[str, Any]]], file: Path) -> None:

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from mlsh_mpi.figures.final_tests import has_separated
+
 OWN, OTHER = 38.0, 6.0
 GOALS = {100: (37.0, 40.0), 250: (39.5, 40.0)}
 """Iterations of the default preset: least mean return of fresh masters with and without exploration."""
@@ -38,12 +40,6 @@ def run(preset: str, seed: int, iterations: int, folder: Path) -> dict[str, Any]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     summary: dict[str, Any] = json.loads((run_folder / "summary.json").read_text())
     return summary
-
-
-def is_separated(forced: np.ndarray, least_own: float = OWN, most_other: float = OTHER) -> bool:
-    """Whether one primitive serves the first task and the other the second: (2, 2) returns of primitives on tasks."""
-    own, other = np.diag(forced), forced[[1, 0], [0, 1]]
-    return any(mine.min() >= least_own and theirs.max() <= most_other for mine, theirs in ((own, other), (other, own)))
 
 
 def main() -> None:
@@ -65,7 +61,7 @@ def main() -> None:
                 pool.map(lambda seed: run(arguments.preset, seed, iterations, arguments.folder), range(seeds))  # noqa: B023
             )
         forced = [np.array([task["forced"] for task in summary["tasks"].values()]).T for summary in summaries]
-        separated = [is_separated(matrix) for matrix in forced]
+        separated = [has_separated(matrix.T, OWN, OTHER) for matrix in forced]
         for seed, (summary, matrix, apart) in enumerate(zip(summaries, forced, separated, strict=True)):
             print(
                 f"seed {seed}, {summary['environment_steps']:,} steps: {'separated' if apart else 'NOT separated'}, "

@@ -90,7 +90,7 @@ def test_a_damaged_file_is_a_sentence(tmp_path, text):
     ],
 )
 def test_a_run_has_separated_if_each_task_has_a_primitive_of_its_own(alone, separated):
-    assert has_separated(final_test(*alone), own=33, other=10) == separated
+    assert has_separated(alone, own=33, other=10) == separated
 
 
 def test_the_table_has_a_row_a_series_and_only_columns_that_say_something():

@@ -134,7 +134,7 @@ class WorldEnv(WorldBase, Tasks[Any], gym.Env[Array, Any]):
         return self.world.observe()[0], {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        _refuse_unstarted(self._started)
+        _check_started(self._started)
         reward, terminated = self.world.step(_checked_actions(self.action_space, action, None)[None])
         if self.render_mode == "human":
             self.render()
@@ -246,7 +246,7 @@ class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
         return int(generator.integers(2**63))
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        _refuse_unstarted(not self._waiting)
+        _check_started(not self._waiting)
         reward, terminated = self.world.step(_checked_actions(self.single_action_space, actions, self.num_envs))
         limit = self.max_episode_steps
         truncated = np.zeros(self.num_envs, np.bool_) if limit is None else self.world.steps >= limit
@@ -271,7 +271,7 @@ def all_within(values: Array, bound: float) -> bool:
     return bool(np.abs(values).max() < bound)
 
 
-def _refuse_unstarted(started: bool) -> None:
+def _check_started(started: bool) -> None:
     if not started:
         raise gym.error.ResetNeeded("call reset() before step()")
 

@@ -186,10 +186,6 @@ mpi_family() { # whose mpirun is on PATH: openmpi, mpich or intel; nothing if th
 # this it ignores HUP and writes to a process that reads on whatever happens, and that turns HUP into TERM, on which all ranks
 # write a checkpoint and leave. Output into a file needs no reader; then a job goes on when its terminal is closed.
 outlive_terminal() {
-    if [[ -t 1 ]]; then
-        MLSH_TERMINAL=$(readlink "/proc/$$/fd/1") # for the progress bar
-        export MLSH_TERMINAL
-    fi
     [[ -f /proc/$$/fd/2 ]] || exec 2> >(trap '' HUP && read_on >&2)
     [[ -f /proc/$$/fd/1 ]] || exec > >(trap 'kill -TERM $$' HUP && read_on)
     trap '' HUP

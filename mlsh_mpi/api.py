@@ -84,12 +84,12 @@ def run(
             which need not be importable on the other ranks.
         fresh: whether to move an earlier run in the same folder aside.
         on_iteration: called on rank 0 after each iteration with its metrics, as in metrics.jsonl, and the state of training
-            (``state.skills``); training ends early if it returns True. Only rank 0's function is called.
+            (``state.policies``); training ends early if it returns True. Only rank 0's function is called.
         options: options of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``. Those that master and
             primitives both have are named ``primitive_learning_rate=1e-3`` or ``primitive={"learning_rate": 1e-3}``.
 
     Returns:
-        The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, picture.png, summary.json and
+        The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, plot.png, summary.json and
         summary.txt; its ``summary``, and the ``curves`` of all metrics. It can be used as a path.
 
     Raises:
@@ -111,7 +111,7 @@ def run(
         config = world.bcast(world.agreed(resolved))
         choice = EnvironmentChoice(env, settings="env_settings" in options, trust="environment" in options)
         if world.size > 1:
-            world.agreed(lambda: _refuse_unpicklable(env) if world.rank == 0 else None)
+            world.agreed(lambda: _check_picklable(env) if world.rank == 0 else None)
             choice = world.bcast(choice)
         watched = world.bcast(on_iteration is not None)  # as on rank 0, whatever this rank has passed
         return Run(run_job(current, config, choice, fresh, on_iteration, watched))
@@ -122,7 +122,7 @@ def _name(env: str | EnvFactory | None) -> str | None:
     return env if env is None or isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
 
 
-def _refuse_unpicklable(env: str | EnvFactory | None) -> None:
+def _check_picklable(env: str | EnvFactory | None) -> None:
     try:
         cloudpickle.dumps(env)
     except Exception as error:
@@ -143,7 +143,7 @@ class Adapted:
     """Environment steps of a master from one update to the next."""
     returns: Array
     """(updates + 1, M) mean return of an episode after 0, 1, ... updates, with exploration."""
-    unexplored: Array
+    returns_without_exploration: Array
     """(updates + 1, M) the same, without exploration."""
     hierarchies: tuple[Hierarchy, ...]
     """(M,) each master after its last update, with the primitives."""
@@ -198,14 +198,14 @@ def adapt(
         def advance(metrics: dict[str, float], _: object) -> None:
             if bar is not None:
                 bar.advance(f"return {format_value(metrics['return/mean'])}")
-            current.leave_if_asked()
+            current.exit_if_requested()
 
-        adaptation = learn_all(learners, config.run.iterations - 1, advance, look=lambda _: True)
+        adaptation = learn_all(learners, config.run.iterations - 1, advance, evaluate=lambda _: True)
         if bar is not None:
             bar.close()
         hierarchies = tuple(learned_hierarchies(learners, adaptation, found.phi, one_a_task=False))
         labels = tuple(map(adaptation_set.family.label, adaptation.tasks))
-        return Adapted(labels, adaptation.steps, adaptation.returns, adaptation.unexplored, hierarchies)
+        return Adapted(labels, adaptation.steps, adaptation.returns, adaptation.returns_without_exploration, hierarchies)
 
 
 def _scripted(
@@ -214,10 +214,10 @@ def _scripted(
     """The configuration of a test that a script asks for."""
     name = _name(env)
     trained = for_environment(primitives.phi.config, name)
-    hierarchy = replace(trained.hierarchy, forming_iterations=0)
+    hierarchy = replace(trained.hierarchy, whole_episode_iterations=0)
     run = replace(trained.run, folder=None, stop_when=None, time_limit=None, test_masters=masters or 1)
-    concerns = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": AdaptationSettings(updates=updates), "shortened": ()}
-    config = AdaptConfig(**concerns)
+    sections = vars(trained) | {"hierarchy": hierarchy, "run": run, "test": AdaptationSettings(updates=updates), "shortened": ()}
+    config = AdaptConfig(**sections)
     config = cast(AdaptConfig, with_options(config, options))
     if name is not None:
         config = replace(config, environment=replace(config.environment, env=name))

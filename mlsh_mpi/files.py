@@ -118,13 +118,13 @@ def load_tensors(path: Path) -> Any:
         if depth > DEEPEST:
             raise ValueError("nested too deeply")
         if isinstance(part, torch.Tensor):
-            _refuse_strange(part)
+            _check_known_files(part)
         elif isinstance(part, (dict, list, tuple)):
             left += [(item, depth + 1) for item in (part.values() if isinstance(part, dict) else part)]
     raise ValueError("too many parts")
 
 
-def _refuse_strange(tensor: Any) -> None:
+def _check_known_files(tensor: Any) -> None:
     """Refuses a tensor that is not plain numbers in memory, or that repeats the numbers of the file."""
     import torch
 

@@ -11,5 +11,5 @@ if __name__ == "__main__":
         tracker.log(metrics, step=int(metrics["iteration"]))
         return metrics.get("return/adapted", 0.0) > 35  # True ends training
 
-    mlsh_mpi.run("moving-bandits", iterations=20, forming_iterations=15, on_iteration=log)
+    mlsh_mpi.run("moving-bandits", iterations=20, whole_episode_iterations=15, on_iteration=log)
     tracker.finish()

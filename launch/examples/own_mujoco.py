@@ -29,8 +29,8 @@ class Cheetah(gym.Wrapper):
 
 
 if __name__ == "__main__":
-    length = {"episode_length": 1000, "macro_length": 200, "iterations": 65, "forming_iterations": 45}
+    length = {"episode_length": 1000, "macro_length": 200, "iterations": 65, "whole_episode_iterations": 45}
     rewards = {"primitive_reward_scale": 1.0, "primitive_standardise_values": True}  # so that returns may be of any size
     run = mlsh_mpi.run("ant-twowalk", env=Cheetah, **length, **rewards)  # all else as for an ant, which has motors, too
     for task, found in run.summary["tasks"].items():
-        print(f"direction {task} return {found['unexplored']} each primitive alone {found['forced']}")
+        print(f"direction {task} return {found['without_exploration']} each primitive alone {found['forced']}")

@@ -8,7 +8,7 @@ import mlsh_mpi
 if __name__ == "__main__":
     run = mlsh_mpi.run("moving-bandits", seed=1, iterations=100)
     adapted = mlsh_mpi.adapt(run, updates=9)  # one master for each of the two tasks
-    print(adapted.tasks, adapted.unexplored[-1])  # the mean return of each after nine updates
+    print(adapted.tasks, adapted.returns_without_exploration[-1])  # the mean return of each after nine updates
     adapted.hierarchies[0].save("goal0.pt")
 
     hierarchy = mlsh_mpi.Hierarchy.load("goal0.pt")  # this needs neither MPI nor the run

@@ -12,7 +12,7 @@ import numpy as np
 from mlsh_mpi.algorithm.metrics import finished
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.networks.inference import PrimitivePolicies, outputs_of
 from mlsh_mpi.output import format_value
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
@@ -39,11 +39,11 @@ MIN_INFORMATION_SHARE = 0.1
 """Masters choose alike if the mutual information of task and choice is less than this share of its maximum."""
 
 
-def divergence(skills: Skills, observation: Array, learners: int, places: int) -> Array:
+def divergence(policies: PrimitivePolicies, observation: Array, learners: int, places: int) -> Array:
     """How differently the primitives act in the states that were visited, whichever of them was active there.
 
     Args:
-        skills: the K primitives.
+        policies: the K primitives.
         observation: (T, L, observation), filtered.
         learners: number of learners; their lanes are equal blocks of the L.
         places: number of observations of each learner, evenly spread over all that it saw, lane after lane.
@@ -51,15 +51,15 @@ def divergence(skills: Skills, observation: Array, learners: int, places: int) -
     Returns:
         (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the observations.
     """
-    primitives = skills.primitives
+    primitives = policies.primitives
     each = observation.swapaxes(0, 1).reshape(learners, -1, observation.shape[-1])
     chosen = np.linspace(0, each.shape[1] - 1, min(places, each.shape[1])).astype(np.int64)
-    seen = skills.primitive_view(each[:, chosen].reshape(-1, observation.shape[-1]))
+    seen = policies.primitive_view(each[:, chosen].reshape(-1, observation.shape[-1]))
     outputs = outputs_of(primitives, np.repeat(seen[None], primitives.n, axis=0))
     log_std = primitives.network.log_std(primitives.parameters).numpy()
     found = np.zeros((primitives.n, primitives.n))
     for i, j in itertools.permutations(range(primitives.n), 2):
-        found[i, j] = skills.head.divergence(outputs[i], log_std[i], outputs[j], log_std[j]).mean()
+        found[i, j] = policies.head.divergence(outputs[i], log_std[i], outputs[j], log_std[j]).mean()
     return (found + found.T) / 2
 
 
@@ -82,13 +82,13 @@ class ForcedReturns:
 
 
 def forced_returns(
-    experiment: Experiment, skills: Skills, tasks: Sequence[Any], seed: int, advance: Callable[[str], None]
+    experiment: Experiment, policies: PrimitivePolicies, tasks: Sequence[Any], seed: int, advance: Callable[[str], None]
 ) -> ForcedReturns:
     """Runs each primitive alone on each task.
 
     Args:
         experiment: its `test_masters` workers, placed on the ranks of its job, run `test_episodes` episodes each.
-        skills: the primitives and their observation filter, frozen.
+        policies: the primitives and their observation filter, frozen.
         tasks: the columns of the matrix.
         seed: seeds every random stream of the test.
         advance: called with a note after each primitive on each task.
@@ -97,14 +97,14 @@ def forced_returns(
     count = max(config.run.test_masters, job.world.size)
     placement = place(count, 1, job.world.size, job.world.rank)
 
-    sums = np.zeros((2, skills.primitives.n, len(tasks)))
+    sums = np.zeros((2, policies.primitives.n, len(tasks)))
     lanes = family.maker.lanes(len(placement.workers) * config.run.test_episodes)
 
     for k, column in np.ndindex(sums.shape[1:]):
         rollout = collect(
             lanes,
             constant_primitive(k),
-            skills,
+            policies,
             [tasks[column]] * len(placement.workers),
             Streams(seed, FORCED_ITERATION + k * len(tasks) + column, placement.workers),
             steps=family.episode_length,
@@ -149,8 +149,9 @@ class HierarchyDiagnostics:
         primitives = range(len(self.divergence))
         pairs = [pair for pair in itertools.combinations(primitives, 2) if self._alike(*pair)]
         found = [
-            f"primitives {i} and {j} have collapsed onto one another: {self._evidence(i, j)}. Try --forming-iterations (whole "
-            "episodes while they form), --no-learn-from-explored, more --groups, or fewer --primitives."
+            f"primitives {i} and {j} have collapsed onto one another: {self._evidence(i, j)}. Try "
+            "--whole-episode-iterations (a macro-action lasts an episode at first), "
+            "--no-learn-from-explored, more --groups, or fewer --primitives."
             for i, j in pairs
         ]
 

@@ -23,7 +23,7 @@ from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet, adapt
 from mlsh_mpi.adaptation.task_selection import final_tasks
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.phi_file import as_saved
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
@@ -61,9 +61,9 @@ class EvaluatedState:
         """As the state's own."""
         return self.state.shared
 
-    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+    def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """As the state's own, with the best primitives. Every rank must call it."""
-        found = self.state.gathered(world)
+        found = self.state.gather_state_dict(world)
         return found if found is None or self.best is None else found | {"best": vars(self.best)}
 
     def __getattr__(self, name: str) -> Any:
@@ -87,7 +87,7 @@ class Evaluator:
         experiment: Experiment,
         groups: int,
         updates: int,
-        learners: Callable[[AdaptationSet, Skills], AdaptationMethod],
+        learners: Callable[[AdaptationSet, PrimitivePolicies], AdaptationMethod],
         keep: Callable[[Best], None],
         saved: Checkpoint | None,
     ) -> None:
@@ -105,21 +105,21 @@ class Evaluator:
         """Evaluates if it is time to, and adds what is found to the metrics."""
         iteration = int(metrics["iteration"])
         if self._interval and iteration % self._interval == 0:
-            metrics |= self._evaluated(state.skills)
+            metrics |= self._evaluated(state.policies)
             value = metrics["evaluation/return"]
             if self.best is None or value > self.best.value:
-                self.best = Best(iteration, value, as_saved(state.skills, self._set.config, self._set.family))
+                self.best = Best(iteration, value, as_saved(state.policies, self._set.config, self._set.family))
                 if self._rank == 0:
                     self._keep(self.best)
         return EvaluatedState(state, self.best)
 
-    def _evaluated(self, skills: Skills) -> dict[str, float]:
+    def _evaluated(self, policies: PrimitivePolicies) -> dict[str, float]:
         started = time.perf_counter()
         deterministic = self._set.config.hierarchy.deterministic_primitives
-        learners = self._learners(self._set, replace(skills, deterministic=deterministic))
-        found = adapt(learners, self._updates, lambda *_: None, look=lambda update: update == self._updates)
+        learners = self._learners(self._set, replace(policies, deterministic=deterministic))
+        found = adapt(learners, self._updates, lambda *_: None, evaluate=lambda update: update == self._updates)
 
-        reached, labels = found.unexplored[-1], np.array(self._set.family.labels(self._set.tasks))
+        reached, labels = found.returns_without_exploration[-1], np.array(self._set.family.labels(self._set.tasks))
         metrics = {"evaluation/return": float(np.mean(reached))}
         metrics |= {
             f"evaluation/return/{label}": float(np.mean(reached[labels == label])) for label in sorted(set(labels.tolist()))

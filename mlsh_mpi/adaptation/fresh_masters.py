@@ -9,9 +9,9 @@ from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.masters import choice_entropy, private_masters, update_masters
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.hierarchy import Hierarchy
-from mlsh_mpi.policies.phi_file import Phi
+from mlsh_mpi.policies.phi_file import PhiCheckpoint
 from mlsh_mpi.policies.primitives import Primitives
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.rollout import Rollout, master_policy
@@ -22,19 +22,18 @@ class FreshMasters(AdaptationMethod):
 
     memory: Memory
 
-    def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
+    def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> None:
         super().__init__(adaptation_set)
-        self._skills, self.behaviours = skills, skills.primitives.n
+        self._skills, self.behaviours = policies, policies.primitives.n
         self.masters = private_masters(
             adaptation_set.config, adaptation_set.alone, adaptation_set.family, adaptation_set.placement
         )
-        self.memory = Memory(adaptation_set.config.master.memory, len(adaptation_set.placement.workers), goes_on=False)
+        self.memory = Memory(adaptation_set.config.master.memory, len(adaptation_set.placement.workers), continues=False)
         for row, learner in enumerate(adaptation_set.placement.groups):
             self.masters.restart(row, seeding.stream(adaptation_set.seed, "theta", 0, learner))
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        return self.masters.tensors
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.masters.state_dict()
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
         hierarchy = self.adaptation_set.config.hierarchy
@@ -53,7 +52,7 @@ class FreshMasters(AdaptationMethod):
 
 
 def learned_hierarchies(
-    learners: AdaptationMethod, adaptation: Adaptation, phi: Phi, *, one_a_task: bool = True
+    learners: AdaptationMethod, adaptation: Adaptation, phi: PhiCheckpoint, *, one_a_task: bool = True
 ) -> list[Hierarchy]:
     """The masters as they were last evaluated, with their primitives; the same on every rank. Every rank must call it.
 
@@ -64,12 +63,12 @@ def learned_hierarchies(
         one_a_task: whether to keep only the best master of each task, by its last return without exploration.
     """
     adaptation_set = learners.adaptation_set
-    tensors = learners.kept or learners.tensors
+    tensors = learners.kept or learners.state_dict()
     parameters = [row for part in adaptation_set.job.world.allgather(tensors["parameters"]) for row in part]
     labels = [adaptation_set.family.label(task) for task in adaptation.tasks]
     chosen = list(range(len(labels)))
     if one_a_task:
-        last = adaptation.unexplored[-1]
+        last = adaptation.returns_without_exploration[-1]
         chosen = [max((m for m in chosen if labels[m] == label), key=lambda m: last[m]) for label in dict.fromkeys(labels)]
     primitives = Primitives(phi.tested_by(adaptation_set.config), adaptation_set.family)
     return [Hierarchy(primitives, parameters[m], adaptation_set.config.hierarchy.macro_length, labels[m]) for m in chosen]

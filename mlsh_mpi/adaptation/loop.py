@@ -20,10 +20,11 @@ from mlsh_mpi.adaptation.task_selection import TEST_SEED
 from mlsh_mpi.adaptation.update_metrics import update_metrics
 from mlsh_mpi.algorithm.decision_memory import Memory
 from mlsh_mpi.algorithm.metrics import Clock, Tally
+from mlsh_mpi.config.earlier_names import result
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Master, Rollout, collect
@@ -94,13 +95,13 @@ class AdaptationMethod(ABC):
             len(adaptation_set.placement.groups) * (lanes_each or adaptation_set.lanes_each)
         )
 
-    def rollout(self, master: Master, skills: Skills, update: int, macro_length: int) -> Rollout:
+    def rollout(self, master: Master, policies: PrimitivePolicies, update: int, macro_length: int) -> Rollout:
         """Collects T steps in every lane, with each learner on its own task."""
         adaptation_set = self.adaptation_set
         return collect(
             self.lanes,
             master,
-            skills,
+            policies,
             adaptation_set.tasks_here,
             Streams(adaptation_set.seed, update, adaptation_set.placement.groups),
             steps=adaptation_set.family.episode_length,
@@ -118,9 +119,8 @@ class AdaptationMethod(ABC):
         """Environment steps of a learner in one collection, over all its lanes."""
         return self.adaptation_set.lanes_each * self.adaptation_set.family.episode_length
 
-    @property
     @abstractmethod
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Everything that learning changes, as views: (learners on this rank, ...)."""
 
     @abstractmethod
@@ -155,7 +155,7 @@ class Adaptation:
     """Environment steps of a learner from one update to the next."""
     returns: Array
     """(U + 1, M) mean return of an episode, with exploration."""
-    unexplored: Array
+    returns_without_exploration: Array
     """(U + 1, M) mean return of an episode, without exploration."""
     entropy: Array
     """(U + 1, M) entropy in nats of the choice between behaviours, without exploration."""
@@ -194,10 +194,10 @@ class Progress:
         """Empty, because ranks share no parameters here."""
         return np.zeros(0)
 
-    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+    def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """The state of all learners, on rank 0; None on the others. Every rank must call it."""
         memory = self.learners.memory
-        parts = world.gather((self.learners.tensors, self.learners.kept or {}, memory.of_workers if memory else []))
+        parts = world.gather((self.learners.state_dict(), self.learners.kept or {}, memory.worker_states() if memory else []))
         if parts is None:
             return None
         learners = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}  # placed in rank order
@@ -206,16 +206,16 @@ class Progress:
         curves = {name: torch.from_numpy(values) for name, values in self.adaptation.curves.items()}
         return {"learners": learners, "kept": kept, "memories": memories, "curves": curves}
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Restores what :meth:`gathered` returned, possibly on another number of ranks."""
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores what :meth:`gather_state_dict` returned, possibly on another number of ranks."""
         here = list(self.learners.adaptation_set.placement.groups)
-        for name, values in self.learners.tensors.items():
+        for name, values in self.learners.state_dict().items():
             if name in saved["learners"]:
                 values.copy_(saved["learners"][name][here])
         self.learners.kept = {name: values[here] for name, values in saved.get("kept", {}).items()} or None
         if self.learners.memory is not None and "memories" in saved:
-            self.learners.memory.restore([saved["memories"][learner] for learner in here])
-        curves = {name: values.numpy() for name, values in saved["curves"].items()}
+            self.learners.memory.load_state_dict([saved["memories"][learner] for learner in here])
+        curves = {name: result(saved["curves"], name).numpy() for name in self.adaptation.curves}
         self.adaptation = Adaptation(self.adaptation.tasks, self.adaptation.steps, **curves)
 
 
@@ -227,7 +227,7 @@ def adapt(
     updates: int,
     on_update: OnUpdate,
     *,
-    look: Callable[[int], bool],
+    evaluate: Callable[[int], bool],
     saved: Checkpoint | None = None,
 ) -> Adaptation:
     """Lets every learner collect and learn, and records its results after 0 to U updates. Every rank must call it.
@@ -236,7 +236,7 @@ def adapt(
         learners: the method, with the learners of this rank.
         updates: U, number of updates.
         on_update: receives, on every rank, the metrics after 0, 1, ... U updates, and the state for a checkpoint.
-        look: given a number of updates, whether to evaluate without exploration after them; those steps are not counted.
+        evaluate: given a number of updates, whether to evaluate without exploration after them; those steps are not counted.
         saved: the checkpoint to resume from; None starts from the beginning.
     """
     adaptation_set, k = learners.adaptation_set, learners.behaviours
@@ -244,53 +244,55 @@ def adapt(
     progress = Progress(learners, Adaptation.empty(adaptation_set.tasks, learners.steps, k))
     labels, info_names = [adaptation_set.family.label(task) for task in adaptation_set.tasks], list[str]()
     if saved is not None:
-        progress.restore(saved.state)
+        progress.load_state_dict(saved.state)
 
     for update in range(len(progress.adaptation.returns), updates + 1):
-        clock, looks = Clock(world.meter), look(update)
-        exploring, quiet = (Tally.empty(len(adaptation_set.tasks), k, world.size, info_names) for _ in range(2))
+        clock, evaluates = Clock(world.meter), evaluate(update)
+        exploring, evaluated = (Tally.empty(len(adaptation_set.tasks), k, world.size, info_names) for _ in range(2))
         divergence = np.zeros((k, k))
 
         rollout = learners.collect(update, explore=True)
         exploring.add_rollout(rollout, placement)
         environment, policy = rollout.environment_seconds, rollout.policy_seconds
 
-        if looks:
+        if evaluates:
             best = learners.collect(update + 1, explore=False) if learners.explores else rollout
-            quiet.add_rollout(best, placement)
-            quiet.add_entropy(learners.entropy(best), placement, 1)
+            evaluated.add_rollout(best, placement)
+            evaluated.add_entropy(learners.entropy(best), placement, 1)
             divergence += learners.divergence(best) * len(placement.groups) / len(adaptation_set.tasks)
             if best is not rollout:
                 environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
 
         # As it was evaluated, before it learns once more.
         if update == updates:
-            learners.kept = {name: values.clone() for name, values in learners.tensors.items()}
+            learners.kept = {name: values.clone() for name, values in learners.state_dict().items()}
         learners.learn(rollout, update)
-        _refuse_not_finite(learners, update)
+        _check_finite(learners, update)
 
         exploring.costs[world.rank] = clock.costs(environment, policy)
         exploring.sum_over(world)
-        quiet.sum_over(world)
+        evaluated.sum_over(world)
         world.allreduce(divergence)
 
-        known = 0.0 if looks else np.nan
+        known = 0.0 if evaluates else np.nan
         progress.adaptation = progress.adaptation.grown(
             returns=exploring.returns(),
-            unexplored=quiet.returns(),
-            entropy=quiet.groups[:, 3] + known,
-            usage=quiet.groups[:, 4:] / np.maximum(quiet.groups[:, 4:].sum(1, keepdims=True), 1) + known,
+            returns_without_exploration=evaluated.returns(),
+            entropy=evaluated.groups[:, 3] + known,
+            usage=evaluated.groups[:, 4:] / np.maximum(evaluated.groups[:, 4:].sum(1, keepdims=True), 1) + known,
             divergence=divergence + known,
         )
-        on_update(update_metrics(update, labels, progress.adaptation.curves, exploring, quiet if looks else exploring), progress)
+        on_update(
+            update_metrics(update, labels, progress.adaptation.curves, exploring, evaluated if evaluates else exploring), progress
+        )
 
     adaptation_set.close(learners.lanes)
     return progress.adaptation
 
 
-def _refuse_not_finite(learners: AdaptationMethod, update: int) -> None:
+def _check_finite(learners: AdaptationMethod, update: int) -> None:
     """Raises ArithmeticError if anything that was learned is NaN or infinite."""
-    for name, values in learners.tensors.items():
+    for name, values in learners.state_dict().items():
         finite = torch.isfinite(values.reshape(len(values), -1)).all(1)
         if not finite.all():
             learner = learners.adaptation_set.placement.groups[int((~finite).nonzero()[0])]

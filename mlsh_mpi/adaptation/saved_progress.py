@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod
-from mlsh_mpi.algorithm.saved_state import refuse_nan, refuse_unfit_tensors
+from mlsh_mpi.algorithm.saved_state import check_no_nan, check_tensors
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 
-def refuse_unfit(saved: Checkpoint, learners: AdaptationMethod) -> None:
+def check_resumable(saved: Checkpoint, learners: AdaptationMethod) -> None:
     """Raises an exception if a test cannot go on from a checkpoint of the same settings, tasks and primitives.
 
     One rank may call it.
@@ -17,12 +17,12 @@ def refuse_unfit(saved: Checkpoint, learners: AdaptationMethod) -> None:
         UserError: something lacks, has another shape, or is NaN. Contents of another kind may raise anything else.
     """
     tasks, state = learners.adaptation_set.tasks, saved.state
-    refuse_unfit_tensors(state["learners"], learners.tensors, "learners", rows=len(tasks))
+    check_tensors(state["learners"], learners.state_dict(), "learners", rows=len(tasks))
     if state.get("kept"):
-        refuse_unfit_tensors(state["kept"], learners.tensors, "kept", rows=len(tasks))
+        check_tensors(state["kept"], learners.state_dict(), "kept", rows=len(tasks))
     if learners.memory is not None and len(state.get("memories", tasks)) != len(tasks):
         raise UserError(f"it holds the memories of {len(state['memories'])} learners where there are {len(tasks)}")
-    refuse_nan(state.get("memories"), "memories")
+    check_no_nan(state.get("memories"), "memories")
     for name, values in Adaptation.empty(tasks, learners.steps, learners.behaviours).curves.items():
         shape = (saved.iteration, *values.shape[1:])
         if state["curves"][name].shape != shape:

@@ -24,7 +24,7 @@ def update_metrics(
     """
     metrics: dict[str, float] = {"iteration": update + 1, "updates": update}
     metrics |= by_task("return/mean", curves["returns"][-1], labels)
-    metrics |= by_task("return/unexplored", curves["unexplored"][-1], labels)
+    metrics |= by_task("return/without_exploration", curves["returns_without_exploration"][-1], labels)
     metrics["master/entropy"] = float(np.mean(curves["entropy"][-1]))
     metrics |= {f"primitive/usage_{k}": share for k, share in enumerate(curves["usage"][-1].mean(0).tolist())}
     for name, values in best.info.means():

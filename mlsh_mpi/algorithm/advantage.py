@@ -125,10 +125,10 @@ def master_view(
     """Sums up each macro-action. The arguments are those of a Rollout, with shapes (T, L, ...) and (L, observation), and the
     macro-actions that the previous collection left under way."""
     lanes = np.arange(end.shape[1])
-    goes_on = ~decides[0]
+    continues = ~decides[0]
 
     # (T, L) number of the macro-action, within its lane, to which each step belongs.
-    which = np.cumsum(decides, axis=0) - 1 + goes_on
+    which = np.cumsum(decides, axis=0) - 1 + continues
     count = which[-1] + 1
     shape = (int(count.max()), len(lanes))
 
@@ -153,9 +153,9 @@ def master_view(
 
     # The first macro-action of a lane may have begun in the collection before.
     if pending is not None:
-        seen[0, goes_on], choice[0, goes_on] = pending.observation[goes_on], pending.choice[goes_on]
-        total[0, goes_on] += pending.reward[goes_on]
-        length[0, goes_on] += pending.length[goes_on]
+        seen[0, continues], choice[0, continues] = pending.observation[continues], pending.choice[continues]
+        total[0, continues] += pending.reward[continues]
+        length[0, continues] += pending.length[continues]
 
     valid = ended | (length == macro_length)
     return MasterView(observation=seen, choice=choice, reward=total, end=ended, valid=valid, length=length)

@@ -59,7 +59,7 @@ def normalise(advantages: Array, returns: Array, log_prob: Array, rows: Array, n
     for kind, each in enumerate((values**0, values, values**2, targets, targets**2, log_probs)):
         sums[kind] = np.bincount(row, each, n)
     ranks.allreduce(sums)
-    pooled = Pooled.of(sums)
+    pooled = Pooled.from_sums(sums)
     mean, deviation = pooled.advantage
     normalised = np.zeros_like(advantages)
     normalised[used] = (values - mean[row]) / (deviation[row] + 1e-8)

@@ -33,7 +33,7 @@ class CriticInputs:
     """Indices of the entries of an observation that they see and policies do not."""
 
     @classmethod
-    def of(cls, config: PrimitivePPO, family: TaskFamily) -> CriticInputs:
+    def from_config(cls, config: PrimitivePPO, family: TaskFamily) -> CriticInputs:
         """Those that a configuration asks for, as far as an environment has them."""
         wanted = config.critic_inputs
         labels = [family.label(task) for task in family.tasks] if "task" in wanted else []
@@ -65,7 +65,7 @@ class CriticInputs:
             return seen
         parts = [seen, observation[..., self.columns]]
         if self.sees_time:
-            taken = rollout.taken[t, lanes] + after
+            taken = rollout.steps_taken[t, lanes] + after
             parts.append((1 - 2 * taken / self.family.episode_length)[..., None])
         if self.tasks:
             one_hot = self._one_hot(rollout)[lanes]

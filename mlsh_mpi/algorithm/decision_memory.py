@@ -21,11 +21,11 @@ class Memory:
     Args:
         iterations: number of iterations to remember, including the newest.
         workers: number of workers on this rank.
-        goes_on: whether a collection continues the macro-actions that the previous one cut.
+        continues: whether a collection continues the macro-actions that the previous one cut.
     """
 
-    def __init__(self, iterations: int, workers: int, *, goes_on: bool) -> None:
-        self._iterations, self._workers, self._goes_on = iterations, workers, goes_on
+    def __init__(self, iterations: int, workers: int, *, continues: bool) -> None:
+        self._iterations, self._workers, self._continues = iterations, workers, continues
         self._views: list[MasterView] = []
         self._log_probs: list[Array] = []
         self.pending: PendingDecision | None = None
@@ -50,15 +50,14 @@ class Memory:
         log_prob = log_prob.copy()
         if self.pending is not None:
             log_prob[0] = np.where(continues, self.pending.log_prob, log_prob[0])
-        self.pending = view.cut(log_prob) if self._goes_on else None
+        self.pending = view.cut(log_prob) if self._continues else None
         self._views = [*self._views, view][-self._iterations :]
         self._log_probs = [*self._log_probs, log_prob][-self._iterations :]
         return MasterView.joined(self._views), np.concatenate([*map(one_longer, self._log_probs[:-1]), log_prob])
 
-    @property
-    def of_workers(self) -> list[dict[str, Any]]:
+    def worker_states(self) -> list[dict[str, Any]]:
         """What a resume needs of each worker, as tensors of its lanes."""
-        if self._iterations == 1 and not self._goes_on:
+        if self._iterations == 1 and not self._continues:
             return [{}] * self._workers
         views = [vars(view) | {"log_prob": log_prob} for view, log_prob in zip(self._views, self._log_probs, strict=True)]
         pending = {} if self.pending is None else vars(self.pending)
@@ -73,7 +72,7 @@ class Memory:
     def _part(self, values: Array, worker: int, axis: int) -> Tensor:
         return torch.from_numpy(np.array_split(values, self._workers, axis)[worker].copy())
 
-    def restore(self, of_workers: Sequence[Mapping[str, Any]]) -> None:
+    def load_state_dict(self, of_workers: Sequence[Mapping[str, Any]]) -> None:
         """Restores what `of_workers` returned, possibly on other ranks."""
         if not of_workers or not all(of_workers):
             return
@@ -82,7 +81,7 @@ class Memory:
             self._log_probs.append(view.pop("log_prob"))
             self._views.append(MasterView(**view))
         pending = [worker["pending"] for worker in of_workers]
-        if self._goes_on and all(pending):
+        if self._continues and all(pending):
             joined = {name: np.concatenate([part[name].numpy() for part in pending]) for name in pending[0]}
             self.pending = PendingDecision(**joined)
 

@@ -32,7 +32,7 @@ def master_stack(config: Config, family: TaskFamily, count: int) -> StackedActor
 def private_masters(config: Config, world: Ranks, family: TaskFamily, placement: Placement) -> StackTrainer:
     """A theta for each group on this rank, not yet initialised; shared with the ranks that have other workers of the group."""
     stack = master_stack(config, family, len(placement.groups))
-    return StackTrainer.of(stack, config.master, world.split(placement.groups[0]))
+    return StackTrainer.create(stack, config.master, world.split(placement.groups[0]))
 
 
 @dataclass(frozen=True)

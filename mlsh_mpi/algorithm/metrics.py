@@ -80,8 +80,10 @@ class Tally:
         lanes_each = steps.reward.shape[1] // len(placement.groups)
         for row, group in enumerate(placement.groups):
             lanes = slice(row * lanes_each, (row + 1) * lanes_each)
-            paid, taken = rollout.earlier
-            self.groups[group, :3] += finished(steps.reward[:, lanes], steps.end[:, lanes], paid[lanes], taken[lanes])
+            initial_return, initial_length = rollout.carried_over
+            self.groups[group, :3] += finished(
+                steps.reward[:, lanes], steps.end[:, lanes], initial_return[lanes], initial_length[lanes]
+            )
             self.groups[group, 4:] += np.bincount(steps.primitive[:, lanes].reshape(-1), minlength=self.groups.shape[1] - 4)
         for lane, numbers in rollout.info:
             self.info.add(placement.groups[lane // lanes_each], numbers)
@@ -112,20 +114,22 @@ def _told(diagnostics: Array) -> Array:
     return np.nan_to_num(np.concatenate((learned, np.where(learned, diagnostics, 0)), axis=1), neginf=0.0)
 
 
-def finished(reward: Array, end: Array, paid: Array | float = 0.0, taken: Array | int = 0) -> tuple[int, float, int]:
+def finished(
+    reward: Array, end: Array, initial_return: Array | float = 0.0, initial_length: Array | int = 0
+) -> tuple[int, float, int]:
     """Number, summed return and summed length of the episodes that finished within (T, L) steps.
 
     Args:
         reward: (T, L) rewards.
         end: (T, L) bool, the episode ended with this step.
-        paid: (L,) reward that the episode already under way had received before the first step.
-        taken: (L,) steps of that episode before the first step.
+        initial_return: (L,) reward that the episode already under way had received before the first step.
+        initial_length: (L,) steps of that episode before the first step.
     """
     some = end.any(0)
     last = np.where(some, len(end) - 1 - end[::-1].argmax(0), -1)
     within = np.arange(len(end))[:, None] <= last
-    total = reward[within].sum(dtype=np.float64) + (paid * some).sum()
-    return int(end.sum()), float(total), int(within.sum() + (taken * some).sum())
+    total = reward[within].sum(dtype=np.float64) + (initial_return * some).sum()
+    return int(end.sum()), float(total), int(within.sum() + (initial_length * some).sum())
 
 
 def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[str], min_samples: int) -> dict[str, float]:

@@ -11,17 +11,17 @@ from mlsh_mpi.algorithm.masters import MasterUpdate, update_masters
 from mlsh_mpi.algorithm.metrics import Clock, Tally, iteration_metrics
 from mlsh_mpi.algorithm.primitives import PrimitiveUpdate, update_primitives
 from mlsh_mpi.algorithm.schedule import Phase
-from mlsh_mpi.algorithm.task_draws import TaskDraws
+from mlsh_mpi.algorithm.task_sampler import TaskSampler
 from mlsh_mpi.algorithm.training_state import TrainingState
 from mlsh_mpi.mpi.placement import ranks_with
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout, collect, master_policy, uniform_choice
 from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 
-def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> PrimitivePolicies:
     """Runs Algorithm 1, from its beginning or from a checkpoint.
 
     Every group of workers has a task and a master of its own, and its own place in a cycle of W + U iterations (schedule.py). The
@@ -42,30 +42,32 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     config, job, family = experiment.config, experiment.job, experiment.family
     seed, hierarchy = config.run.seed, config.hierarchy
     warmup, joint = hierarchy.warmup, hierarchy.joint
-    state = TrainingState.begin(experiment, saved)  # Initialize phi
+    state = TrainingState.initial(experiment, saved)  # Initialize phi
     placement, masters = state.placement, state.masters
-    critic = CriticInputs.of(config.primitive, family)
-    draws = TaskDraws(family, seed, state.groups, warmup + joint, deal=config.sampling.deal_tasks)
+    critic = CriticInputs.from_config(config.primitive, family)
+    sampler = TaskSampler(family, seed, state.groups, warmup + joint, stratify=config.sampling.stratify_tasks)
     lanes_each, steps = config.sampling.shape(family.episode_length)
     lanes = family.maker.lanes(len(placement.workers) * lanes_each)
     masters_choose, by_chance = master_policy(masters.stack, hierarchy.exploration), uniform_choice(hierarchy.primitives)
     done = saved.iteration if saved else 0
-    before = draws.tasks(schedule.phases(max(0, done - 1), state.groups, warmup, joint))
-    state.workers.run_again(lanes, placement.of_workers(before), job)
+    before = sampler.tasks(schedule.phases(max(0, done - 1), state.groups, warmup, joint))
+    state.workers.replay_actions(lanes, placement.for_workers(before), job)
 
     for iteration in range(done, config.run.iterations):  # repeat
         clock = Clock(job.world.meter)
-        macro_length = schedule.staged(iteration, hierarchy.forming_iterations, family.episode_length, hierarchy.macro_length)
+        macro_length = schedule.staged(
+            iteration, hierarchy.whole_episode_iterations, family.episode_length, hierarchy.macro_length
+        )
         phases = schedule.phases(iteration, state.groups, warmup, joint)
         state.begin_tasks(phases, seed)  # Initialize theta, in every group that begins a cycle
-        tasks = draws.tasks(phases)  # Sample task M ~ P_M
+        tasks = sampler.tasks(phases)  # Sample task M ~ P_M
         # for w = 0, 1, ... W (warm-up period) do; for u = 0, 1, ... U (joint update period) do
-        choose = schedule.staged(iteration, hierarchy.uniform_iterations, by_chance, masters_choose)
+        choose = schedule.staged(iteration, hierarchy.random_master_iterations, by_chance, masters_choose)
         rollout = collect(  # Collect D timesteps of experience using pi_phi,theta
             lanes,
             choose,
-            state.skills,
-            placement.of_workers(tasks),
+            state.policies,
+            placement.for_workers(tasks),
             Streams(seed, iteration, placement.workers),
             steps=steps,
             macro_length=macro_length,
@@ -78,13 +80,13 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         is_joint = schedule.from_which_phi_learns(iteration, phases, hierarchy.early_joint_iterations)
         active = ranks_with(is_joint, config.sampling.workers, job.world.size)
         with state.primitives.allreduce_among(active) as phi:
-            joint_workers = placement.of_workers(is_joint)
+            joint_workers = placement.for_workers(is_joint)
             of_phi = update_primitives(phi, rollout, joint_workers, config, critic) if phi is not None else None
         metrics = _bookkeeping(experiment, state, iteration, phases, tasks, rollout, of_masters, of_phi, len(active), clock)
         if on_iteration(metrics, state):  # until convergence
             break
     experiment.close(lanes)
-    return state.skills
+    return state.policies
 
 
 def _bookkeeping(

@@ -26,7 +26,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 def primitive_network(config: Config, family: TaskFamily) -> Network:
     """The architecture of a primitive, or of a single policy in its place."""
-    head, critic = head_for(family.action_space, config.network.initial_std), CriticInputs.of(config.primitive, family)
+    head, critic = head_for(family.action_space, config.network.initial_std), CriticInputs.from_config(config.primitive, family)
     return Network(len(family.primitive_columns), head, config.network.hidden, critic_size=critic.size)
 
 
@@ -37,7 +37,7 @@ def primitive_stack(config: Config, family: TaskFamily) -> StackedActorCritic:
 
 def shared_primitives(config: Config, world: Ranks, family: TaskFamily) -> StackTrainer:
     """phi, with the same initial parameters on every rank."""
-    learner = StackTrainer.of(primitive_stack(config, family), config.primitive, world)
+    learner = StackTrainer.create(primitive_stack(config, family), config.primitive, world)
     for k in range(learner.stack.n):
         learner.restart(k, seeding.stream(config.run.seed, "phi", k))
     return learner
@@ -113,7 +113,7 @@ def update_primitives(
     by_worker = lanes_first(rows).reshape(len(workers), lanes_each * len(active))
     minibatches = ppo.plan(by_worker, primitives.n, keys, settings.minibatches, parameters=primitives.flat.shape[1])
 
-    rate = schedule.decayed(streams.iteration, config.hierarchy.forming_iterations, settings.learning_rate, settings.decay)
+    rate = schedule.decayed(streams.iteration, config.hierarchy.whole_episode_iterations, settings.learning_rate, settings.decay)
     enough = [count >= settings.min_samples for count in pooled.count]
     found = trainer.update(batch, minibatches, enough, rate, trainer.allreduce)
     return PrimitiveUpdate(pooled.count, diagnostics(found, primitives, pooled))

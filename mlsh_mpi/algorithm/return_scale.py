@@ -28,7 +28,7 @@ class Pooled:
     """Mean log-probability of the actions."""
 
     @classmethod
-    def of(cls, sums: Array) -> Pooled:
+    def from_sums(cls, sums: Array) -> Pooled:
         """From (6, n) sums: counts, advantages, their squares, returns, their squares, log-probabilities."""
         count = np.maximum(sums[0], 1)
         mean = sums[1:] / count
@@ -70,7 +70,7 @@ class ReturnScale:
         deviation = np.maximum(deviation, 1e-3 * np.abs(mean) + 1e-8) * (weight > 0)  # all returns may be equal
         return mean.astype(np.float32), deviation.astype(np.float32)
 
-    def take(self, pooled: Pooled) -> None:
+    def update(self, pooled: Pooled) -> None:
         """Updates the scale with the returns of an iteration."""
         mean, deviation = self.moments
 

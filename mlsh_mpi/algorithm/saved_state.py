@@ -14,7 +14,7 @@ LATER = {"adapted", "returns"}
 """Tensors of a stack that checkpoints of earlier versions lack."""
 
 
-def refuse_unfit_tensors(saved: Mapping[str, Tensor], fresh: Mapping[str, Tensor], what: str, rows: int | None = None) -> None:
+def check_tensors(saved: Mapping[str, Tensor], fresh: Mapping[str, Tensor], what: str, rows: int | None = None) -> None:
     """Refuses tensors of which one lacks, has another shape, or holds NaN; parameters may not be infinite either.
 
     Args:
@@ -36,10 +36,10 @@ def refuse_unfit_tensors(saved: Mapping[str, Tensor], fresh: Mapping[str, Tensor
             raise UserError(f"{what}.{name} has the shape {tuple(saved[name].shape)} where {shape} belongs")
         if name == "parameters" and not torch.isfinite(saved[name]).all():
             raise UserError(f"{what}.{name} is NaN or infinite")
-        refuse_nan(saved[name], f"{what}.{name}")
+        check_no_nan(saved[name], f"{what}.{name}")
 
 
-def refuse_nan(value: Any, what: str) -> None:
+def check_no_nan(value: Any, what: str) -> None:
     """Refuses NaN in a tensor, or in one of several in mappings and lists.
 
     Raises:
@@ -50,7 +50,7 @@ def refuse_nan(value: Any, what: str) -> None:
             raise UserError(f"{what} is NaN")
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            refuse_nan(item, f"{what}.{name}")
+            check_no_nan(item, f"{what}.{name}")
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            refuse_nan(item, f"{what}.{number}")
+            check_no_nan(item, f"{what}.{number}")

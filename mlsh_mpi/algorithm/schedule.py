@@ -84,17 +84,17 @@ def _place_in_time(groups: int, length: int) -> dict[int, int]:
     return {group: place for place, group in enumerate(order)}
 
 
-def staged(iteration: int, forming_iterations: int, forming: T, settled: T) -> T:
-    """The value at an iteration: `forming` during the forming iterations, `settled` afterwards."""
-    return forming if iteration < forming_iterations else settled
+def staged(iteration: int, first_iterations: int, at_first: T, later: T) -> T:
+    """The value at an iteration: `at_first` during the first iterations, `later` afterwards."""
+    return at_first if iteration < first_iterations else later
 
 
-def decayed(iteration: int, forming_iterations: int, rate: float, power: float) -> float:
-    """The learning rate at an iteration: constant during the forming iterations, then falling as a power of the iteration.
+def decayed(iteration: int, whole_episode_iterations: int, rate: float, power: float) -> float:
+    """The learning rate at an iteration: constant during the whole-episode iterations, then falling as a power of the iteration.
 
     It does not depend on when training is to end, so that a run can be extended without a break in the rate.
     """
-    return rate * (forming_iterations / iteration) ** power if iteration > forming_iterations > 0 else rate
+    return rate * (whole_episode_iterations / iteration) ** power if iteration > whole_episode_iterations > 0 else rate
 
 
 def _delay(group: int, groups: int, length: int) -> int:

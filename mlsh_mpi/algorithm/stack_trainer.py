@@ -30,20 +30,19 @@ class StackTrainer:
     """None unless values are standardised."""
 
     @classmethod
-    def of(cls, stack: StackedActorCritic, config: PPO, ranks: Ranks) -> StackTrainer:
+    def create(cls, stack: StackedActorCritic, config: PPO, ranks: Ranks) -> StackTrainer:
         """A trainer whose gradients are summed over `ranks`."""
         return cls(stack, ppo.PPOUpdate(stack, config), ranks, ReturnScale(stack) if config.standardise_values else None)
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Everything that learning changes, as views."""
         optimiser, scale = self.update.optimiser, self.return_scale
         adam = {"mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps, "adapted": optimiser.adapted}
         return {"parameters": self.stack.flat, **adam, **({} if scale is None else {"returns": scale.sums})}
 
-    def restore(self, saved: Mapping[str, Tensor], rows: Sequence[int] | slice = slice(None)) -> None:
+    def load_state_dict(self, saved: Mapping[str, Tensor], rows: Sequence[int] | slice = slice(None)) -> None:
         """Copies saved `tensors`, or some of their rows; a tensor that an older version's checkpoint lacks stays as it is."""
-        for name, values in self.tensors.items():
+        for name, values in self.state_dict().items():
             if name in saved:
                 values.copy_(saved[name][rows])
 
@@ -64,7 +63,7 @@ class StackTrainer:
         ranks = self.ranks.among(active) if active else None
         yield None if ranks is None else replace(self, ranks=ranks)
         if active and len(active) < self.ranks.size:
-            for values in self.tensors.values():
+            for values in self.state_dict().values():
                 self.ranks.broadcast(values.numpy(), active[0])
 
     def restart(self, row: int, rng: np.random.Generator) -> None:
@@ -85,6 +84,6 @@ class StackTrainer:
         """Converts returns to targets of the value networks: updates the return scale, then inverts :meth:`returns_from`."""
         if self.return_scale is None:
             return returns
-        self.return_scale.take(pooled)
+        self.return_scale.update(pooled)
         mean, deviation = self.return_scale.moments
         return (returns - mean[row]) / np.maximum(deviation[row], 1e-8)

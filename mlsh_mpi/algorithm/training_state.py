@@ -12,7 +12,7 @@ import torch
 
 from mlsh_mpi.algorithm.masters import master_stack, private_masters
 from mlsh_mpi.algorithm.primitives import primitive_stack, shared_primitives
-from mlsh_mpi.algorithm.saved_state import refuse_nan, refuse_unfit_tensors
+from mlsh_mpi.algorithm.saved_state import check_no_nan, check_tensors
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.algorithm.workers import Workers
@@ -20,7 +20,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement, grown, place
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.experiment import Experiment
@@ -35,24 +35,24 @@ class TrainingState:
     placement: Placement
     primitives: StackTrainer
     masters: StackTrainer
-    skills: Skills
+    policies: PrimitivePolicies
     workers: Workers
     info_names: list[str] = field(default_factory=list)
     """Names of the numbers in `info` seen so far, the same on every rank; in no checkpoint, because they are soon seen again."""
 
     @classmethod
-    def begin(cls, experiment: Experiment, saved: Checkpoint | None) -> TrainingState:
+    def initial(cls, experiment: Experiment, saved: Checkpoint | None) -> TrainingState:
         """The state at the start of training or from a checkpoint. Masters are initialised when their first task starts."""
         config, world, family = experiment.config, experiment.job.world, experiment.family
         groups = groups_of(config, world, saved)
         placement = place(groups, config.sampling.workers, world.size, world.rank)
         primitives = shared_primitives(config, world, family)
         observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
-        skills = Skills(primitives.stack, family.primitive_columns, observation_filter)
-        masters, workers = private_masters(config, world, family, placement), Workers.begin(config, family, placement)
-        state = cls(groups, placement, primitives, masters, skills, workers)
+        policies = PrimitivePolicies(primitives.stack, family.primitive_columns, observation_filter)
+        masters, workers = private_masters(config, world, family, placement), Workers.initial(config, family, placement)
+        state = cls(groups, placement, primitives, masters, policies, workers)
         if saved is not None:
-            state.restore(saved.state)
+            state.load_state_dict(saved.state)
         return state
 
     def begin_tasks(self, phases: Sequence[Phase], seed: int) -> None:
@@ -60,59 +60,59 @@ class TrainingState:
         for row, group in enumerate(self.placement.groups):
             if phases[group].new_task:
                 self.masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
-        self.workers.begin_tasks(self.placement.of_workers([phase.new_task for phase in phases]))
+        self.workers.begin_tasks(self.placement.for_workers([phase.new_task for phase in phases]))
 
     @property
     def shared(self) -> Array:
         """The parameters phi."""
         return self.primitives.stack.flat.numpy()
 
-    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+    def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """The state of all ranks as tensors and plain values, on rank 0; None on the others.
 
         Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
         """
-        parts = world.gather((self.placement.groups, self.masters.tensors, self.workers.kept))
+        parts = world.gather((self.placement.groups, self.masters.state_dict(), self.workers.state_dict()))
         if parts is None:
             return None
         masters = {name: values.new_zeros(self.groups, *values.shape[1:]) for name, values in parts[0][1].items()}
         for groups, part, _ in parts:  # ranks that share a group hold the same bits
             for name, values in part.items():
                 masters[name][list(groups)] = values
-        observation_filter = self.skills.observation_filter
+        observation_filter = self.policies.observation_filter
         return {
             "groups": self.groups,
-            "primitives": {name: values.clone() for name, values in self.primitives.tensors.items()},
+            "primitives": {name: values.clone() for name, values in self.primitives.state_dict().items()},
             "masters": masters,
             "workers": dict(ChainMap(*(workers for _, _, workers in parts))),
-            "observation_filter": observation_filter and observation_filter.moments.tensors(),
+            "observation_filter": observation_filter and observation_filter.moments.state_dict(),
         }
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Restores what :meth:`gathered` returned, possibly on another number of ranks."""
-        self.primitives.restore(saved["primitives"])
-        self.masters.restore(saved["masters"], list(self.placement.groups))
-        self.workers.restore(saved.get("workers", {}))
-        if self.skills.observation_filter is not None:
-            self.skills.observation_filter.merge(Moments.from_tensors(saved["observation_filter"]))
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores what :meth:`gather_state_dict` returned, possibly on another number of ranks."""
+        self.primitives.load_state_dict(saved["primitives"])
+        self.masters.load_state_dict(saved["masters"], list(self.placement.groups))
+        self.workers.load_state_dict(saved.get("workers", {}))
+        if self.policies.observation_filter is not None:
+            self.policies.observation_filter.merge(Moments.from_state_dict(saved["observation_filter"]))
 
     def merge(self, observations: Array, world: Ranks) -> None:
         """Adds the observations of an iteration, pooled over all ranks, to the observation filter, if there is one."""
-        if self.skills.observation_filter is None:
+        if self.policies.observation_filter is None:
             return
-        own = Moments.of(observations)
+        own = Moments.from_batch(observations)
         sums = np.concatenate(([own.count], own.total, own.squares))
         world.allreduce(sums)
         total, squares = np.split(sums[1:], 2)
-        self.skills.observation_filter.merge(Moments(float(sums[0]), total, squares))
+        self.policies.observation_filter.merge(Moments(float(sums[0]), total, squares))
 
     def check(self, iteration: int) -> None:
         """Raises ArithmeticError if a parameter on this rank is NaN or infinite."""
-        refuse_not_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
-        refuse_not_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
+        check_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
+        check_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
 
 
-def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
+def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
     """Raises an exception if training cannot go on from a checkpoint of the same settings and environment. One rank may call it.
 
     Raises:
@@ -120,17 +120,17 @@ def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
     """
     config, world, family, state = experiment.config, experiment.job.world, experiment.family, saved.state
     groups = state["groups"]
-    phi = StackTrainer.of(primitive_stack(config, family), config.primitive, world)
-    theta = StackTrainer.of(master_stack(config, family, groups), config.master, world)
-    refuse_unfit_tensors(state["primitives"], phi.tensors, "primitives")
-    refuse_unfit_tensors(state["masters"], theta.tensors, "masters")
+    phi = StackTrainer.create(primitive_stack(config, family), config.primitive, world)
+    theta = StackTrainer.create(master_stack(config, family, groups), config.master, world)
+    check_tensors(state["primitives"], phi.state_dict(), "primitives")
+    check_tensors(state["masters"], theta.state_dict(), "masters")
     if config.network.filter_observations:
         moments = ObservationFilter(family.observation_size).moments
-        refuse_unfit_tensors(state["observation_filter"], moments.tensors(), "observation_filter")
+        check_tensors(state["observation_filter"], moments.state_dict(), "observation_filter")
 
     workers = state.get("workers", {})
-    refuse_nan(workers, "workers")
-    Workers.begin(config, family, place(groups, config.sampling.workers, 1, 0)).restore(workers)
+    check_no_nan(workers, "workers")
+    Workers.initial(config, family, place(groups, config.sampling.workers, 1, 0)).load_state_dict(workers)
 
 
 def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:
@@ -138,7 +138,7 @@ def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:
     return saved.state["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
-def refuse_not_finite(iteration: int, owner: str, numbers: Sequence[int], stack: StackedActorCritic) -> None:
+def check_finite(iteration: int, owner: str, numbers: Sequence[int], stack: StackedActorCritic) -> None:
     """Raises ArithmeticError if a parameter of a stack is NaN or infinite.
 
     Args:

@@ -14,8 +14,8 @@ from mlsh_mpi.mpi.job import Job
 from mlsh_mpi.mpi.placement import Placement
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling.episodes import RunningEpisodes
-from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import VectorEnv
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Workers:
     """The episodes under way; None where an iteration consists of whole episodes."""
 
     @classmethod
-    def begin(cls, config: Config, family: TaskFamily, placement: Placement) -> Workers:
+    def initial(cls, config: Config, family: TaskFamily, placement: Placement) -> Workers:
         """Workers that remember nothing and have no episode under way."""
-        goes_on = config.sampling.steps < family.episode_length
-        memory = Memory(config.master.memory, len(placement.workers), goes_on=goes_on)
-        running = RunningEpisodes.none(len(placement.workers), family.observation_size) if goes_on else None
+        continues = config.sampling.steps < family.episode_length
+        memory = Memory(config.master.memory, len(placement.workers), continues=continues)
+        running = RunningEpisodes.empty(len(placement.workers), family.observation_size) if continues else None
         return cls(placement.workers, memory, running)
 
     def begin_tasks(self, new: Sequence[bool]) -> None:
@@ -42,29 +42,31 @@ class Workers:
         if self.running is not None:
             self.running.started &= ~np.array(new)
 
-    @property
-    def kept(self) -> dict[int, dict[str, Any]]:
+    def state_dict(self) -> dict[int, dict[str, Any]]:
         """What a resume needs of each worker, by its number, as tensors and plain values."""
-        running = [{}] * len(self.numbers) if self.running is None else self.running.of_lanes
-        found = zip(self.numbers, self.memory.of_workers, running, strict=True)
+        running = [{}] * len(self.numbers) if self.running is None else self.running.lane_states()
+        found = zip(self.numbers, self.memory.worker_states(), running, strict=True)
         return {number: {"memory": memory, "running": episode} for number, memory, episode in found if memory or episode}
 
-    def restore(self, kept: Mapping[int, Mapping[str, Any]]) -> None:
-        """Restores what `kept` returned, possibly on other ranks. The episodes must then be run again: see :meth:`run_again`."""
-        if set(self.numbers) <= set(kept):
-            self.memory.restore([kept[number]["memory"] for number in self.numbers])
+    def load_state_dict(self, saved: Mapping[int, Mapping[str, Any]]) -> None:
+        """Restores what :meth:`state_dict` returned, possibly on other ranks. Their episodes must then be
+        brought to where they were by :meth:`replay_actions`."""
+        if set(self.numbers) <= set(saved):
+            self.memory.load_state_dict([saved[number]["memory"] for number in self.numbers])
             if self.running is not None:
-                self.running.restore([kept[number]["running"] for number in self.numbers])
+                self.running.load_state_dict([saved[number]["running"] for number in self.numbers])
 
-    def run_again(self, lanes: Lanes, tasks: Sequence[Any], job: Job) -> None:
+    def replay_actions(self, lanes: VectorEnv, tasks: Sequence[Any], job: Job) -> None:
         """Brings fresh lanes to where their episodes were, and warns of environments that do not repeat themselves."""
         if self.running is None:
             return
-        odd = np.array([float(self.running.run_again(lanes, tasks, job.watch))])  # every rank takes part in the allreduce
-        job.world.allreduce(odd)
-        if odd[0] and job.world.rank == 0:
+        diverged = np.array(
+            [float(self.running.replay_actions(lanes, tasks, job.watch))]
+        )  # every rank takes part in the allreduce
+        job.world.allreduce(diverged)
+        if diverged[0] and job.world.rank == 0:
             warn(
-                f"mlsh_mpi: {odd[0]:.0f} of the episodes under way went otherwise when their actions were taken again, so these "
-                "begin anew: what happens in this environment depends on more than seed, task and actions (wrappers such as "
+                f"mlsh_mpi: {diverged[0]:.0f} of the episodes under way diverged when their actions were replayed, so these "
+                "start anew: what happens in this environment depends on more than seed, task and actions (wrappers such as "
                 "NormalizeReward remember earlier episodes, which no checkpoint holds)"
             )

@@ -25,7 +25,7 @@ from mlsh_mpi.config.methods import lanes_before_and_after
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.rollout import Rollout, collect, one_per_block
@@ -39,18 +39,18 @@ class Data:
     Args:
         rollout: the collected steps; its lanes are n equal blocks, one for each policy.
         n: number of policies.
-        skills: the policies, which select what they see of an observation.
+        policies: the policies, which select what they see of an observation.
         gamma: discount factor per step.
     """
 
-    def __init__(self, rollout: Rollout, n: int, skills: Skills, gamma: float) -> None:
+    def __init__(self, rollout: Rollout, n: int, policies: PrimitivePolicies, gamma: float) -> None:
         steps, zeros = rollout.steps, np.zeros_like(rollout.steps.reward)
         to_go = gae(steps.reward, zeros, zeros, ~steps.end, gamma, 1.0)
         by_policy = to_go.reshape(len(to_go), n, -1)
         many = by_policy.shape[-1] > 1
         advantage = by_policy - by_policy.mean(-1 if many else 0, keepdims=True)
         deviation = advantage.std((0, 2), keepdims=True)
-        self.observation = self._blocks(skills.primitive_view(steps.observation), n)
+        self.observation = self._blocks(policies.primitive_view(steps.observation), n)
         self.action = self._blocks(steps.action, n)
         self.advantage = self._blocks((advantage / (deviation + 1e-8)).reshape(to_go.shape), n)
 
@@ -76,29 +76,29 @@ def network_for(config: Config, family: TaskFamily) -> Network:
     return Network(len(family.primitive_columns), head, config.network.hidden)
 
 
-def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
-    """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for this policy."""
-    training_loop.refuse_unfit(saved, experiment, network_for(experiment.config, experiment.family))
+def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
+    """The same as :func:`mlsh_mpi.algorithm.training_state.check_resumable`, for this policy."""
+    training_loop.check_resumable(saved, experiment, network_for(experiment.config, experiment.family))
 
 
-def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> Skills:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> PrimitivePolicies:
     """Trains the policy; arguments and result as for :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     lanes_each = lanes_before_and_after(config, family.episode_length)
     network = network_for(config, family)
-    state = SharedPolicy.begin(config, job.world, network, saved)
+    state = SharedPolicy.initial(config, job.world, network, saved)
     workers, stack = state.placement.workers, state.learner.stack
     lanes = family.maker.lanes(len(workers) * lanes_each)
     each = StackedActorCritic(len(workers), network)
     own = one_per_block(len(workers), lanes_each)
 
     def collected(iteration: int, tasks: Sequence[Any], half: int) -> tuple[Rollout, Data]:
-        skills = Skills(each, family.primitive_columns, None)
+        policies = PrimitivePolicies(each, family.primitive_columns, None)
         streams = Streams(config.run.seed, 2 * iteration + half, workers)
         length = family.episode_length
-        rollout = collect(lanes, own, skills, tasks, streams, steps=length, macro_length=length, watch=job.watch)
+        rollout = collect(lanes, own, policies, tasks, streams, steps=length, macro_length=length, watch=job.watch)
         rollout.steps.primitive[:] = 0
-        return rollout, Data(rollout, len(workers), skills, config.primitive.gamma)
+        return rollout, Data(rollout, len(workers), policies, config.primitive.gamma)
 
     def iterate(iteration: int, tasks: Sequence[Any]) -> Sequence[Rollout]:
         rate = config.algorithm.inner_rate
@@ -111,7 +111,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
 
     run(experiment, saved, on_iteration, state, iterate)
     experiment.close(lanes)
-    return Skills(stack, family.primitive_columns, None)
+    return PrimitivePolicies(stack, family.primitive_columns, None)
 
 
 def learn(learner: StackTrainer, each: StackedActorCritic, first: Data, second: Data, config: Config) -> None:
@@ -154,16 +154,15 @@ class MAMLAdaptation(AdaptationMethod):
 
     explores = False
 
-    def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
+    def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> None:
         super().__init__(adaptation_set)
         here = len(adaptation_set.placement.groups)
-        self._stack = StackedActorCritic(here, skills.primitives.network)
-        self._stack.flat.copy_(skills.primitives.flat.expand(here, -1))
-        self._skills = Skills(self._stack, skills.columns, None)
+        self._stack = StackedActorCritic(here, policies.primitives.network)
+        self._stack.flat.copy_(policies.primitives.flat.expand(here, -1))
+        self._skills = PrimitivePolicies(self._stack, policies.columns, None)
         self._own = one_per_block(here, adaptation_set.lanes_each)
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         return {"parameters": self._stack.flat}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:

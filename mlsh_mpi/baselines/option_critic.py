@@ -57,8 +57,7 @@ class OptionCritics(AdaptationMethod):
             "termination": np.zeros((here, options, cells)),  # logits
         }
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         return {name: torch.from_numpy(values) for name, values in self._tables.items()}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
@@ -94,7 +93,7 @@ class OptionCritics(AdaptationMethod):
             again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
             option, cell = np.where(stops, again, option), following
 
-        episodes.refuse(reward=reward)
+        episodes.check_finite(reward=reward)
         none = np.zeros((length, here, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds
@@ -102,10 +101,10 @@ class OptionCritics(AdaptationMethod):
             steps=steps,
             final_observation=none[0],
             streams=streams,
-            skills=None,
+            policies=None,
             macro_length=length,
             limits=(),
-            earlier=(np.zeros(here), np.zeros(here)),
+            carried_over=(np.zeros(here), np.zeros(here)),
             environment_seconds=episodes.seconds,
             policy_seconds=policy_seconds,
         )

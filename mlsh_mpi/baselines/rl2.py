@@ -26,14 +26,14 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Head, head_for
-from mlsh_mpi.networks.inference import Act, Skills
-from mlsh_mpi.policies.phi_file import Phi
+from mlsh_mpi.networks.inference import Act, PrimitivePolicies
+from mlsh_mpi.policies.phi_file import PhiCheckpoint
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.experiment import Experiment
-from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.rollout import Rollout, collect, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import VectorEnv
 from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 
@@ -90,10 +90,10 @@ class RecurrentNetwork(Network):
         return torch.gru(trials, empty, weights, True, 1, 0.0, False, False, True)[0].reshape(1, -1, self.hidden[0])
 
 
-class RL2Lanes(Lanes):
+class RL2Lanes(VectorEnv):
     """Lanes that append to observations the last action (one-hot if discrete), the last reward and whether an episode ended."""
 
-    def __init__(self, lanes: Lanes, head: Head) -> None:
+    def __init__(self, lanes: VectorEnv, head: Head) -> None:
         self._lanes, self._head, self.count = lanes, head, lanes.count
         self.trace = np.zeros((lanes.count, head.outputs + 2), np.float32)
         """(L, actions + 2) what is appended; zero before the first step of a trial."""
@@ -105,22 +105,22 @@ class RL2Lanes(Lanes):
         observation, reward, end = self._lanes.step(action)
         self.trace[:, :-2] = action if self._head.log_std_size else np.equal.outer(action, np.arange(self._head.outputs))
         self.trace[:, -2], self.trace[:, -1] = reward, end
-        self.cut = self._lanes.cut
+        self.truncated = self._lanes.truncated
         return np.concatenate((observation, self.trace), axis=1), reward, end
 
     def numbers(self, lanes: Array) -> list[dict[str, float]]:
         return self._lanes.numbers(lanes)
 
     @property
-    def at_work(self) -> int | None:
-        return self._lanes.at_work
+    def active_index(self) -> int | None:
+        return self._lanes.active_index
 
     def close(self) -> str:
         return self._lanes.close()
 
 
 @dataclass(frozen=True)
-class RecurrentSkills(Skills):
+class RecurrentSkills(PrimitivePolicies):
     """The recurrent policy with a hidden state for each lane."""
 
     state: Array
@@ -154,7 +154,7 @@ def network_for(config: Config, family: TaskFamily) -> RecurrentNetwork:
     return RecurrentNetwork(family.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
 
-def skills_of(phi: Phi, family: TaskFamily) -> RecurrentSkills:
+def skills_of(phi: PhiCheckpoint, family: TaskFamily) -> RecurrentSkills:
     """The trained policy, for an environment.
 
     Raises:
@@ -168,15 +168,15 @@ def skills_of(phi: Phi, family: TaskFamily) -> RecurrentSkills:
             f"this recurrent policy does not fit {family.name}: trained in {phi.environment} it sees {known} numbers (its last "
             f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
         )
-    phi.refuse_other_shapes(1, network)
+    phi.check_shapes(1, network)
     stack = StackedActorCritic(1, network)
     phi.fill(stack, family.actions)
     return RecurrentSkills.empty(stack, 0)
 
 
-def refuse_unfit(saved: Checkpoint, experiment: Experiment) -> None:
-    """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for this policy."""
-    training_loop.refuse_unfit(saved, experiment, network_for(experiment.config, experiment.family))
+def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
+    """The same as :func:`mlsh_mpi.algorithm.training_state.check_resumable`, for this policy."""
+    training_loop.check_resumable(saved, experiment, network_for(experiment.config, experiment.family))
 
 
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> RecurrentSkills:
@@ -184,7 +184,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     config, job, family = experiment.config, experiment.job, experiment.family
     network = network_for(config, family)
     lanes_each = config.sampling.steps // network.trial_steps
-    state = SharedPolicy.begin(config, job.world, network, saved)
+    state = SharedPolicy.initial(config, job.world, network, saved)
     workers = state.placement.workers
     lanes = RL2Lanes(family.maker.lanes(len(workers) * lanes_each), network.head)
 
@@ -250,17 +250,16 @@ class RL2Adaptation(AdaptationMethod):
 
     explores, remembers = False, True
 
-    def __init__(self, adaptation_set: AdaptationSet, skills: Skills) -> None:
+    def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> None:
         super().__init__(adaptation_set)
-        self.lanes = self._remembering = RL2Lanes(self.lanes, skills.head)
-        self._skills = RecurrentSkills.empty(skills.primitives, self.lanes.count)
+        self.lanes = self._remembering = RL2Lanes(self.lanes, policies.head)
+        self._skills = RecurrentSkills.empty(policies.primitives, self.lanes.count)
 
     @property
     def steps(self) -> int:
         return self.adaptation_set.family.episode_length
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         rows = len(self.adaptation_set.placement.groups)
         return {
             name: torch.from_numpy(values).view(rows, -1)

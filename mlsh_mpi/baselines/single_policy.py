@@ -13,7 +13,7 @@ from mlsh_mpi.algorithm.critic_inputs import CriticInputs
 from mlsh_mpi.algorithm.primitives import primitive_network, update_primitives
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
 from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.rollout import Rollout, one_per_block
@@ -26,44 +26,43 @@ class SinglePolicyAdaptation(AdaptationMethod):
 
     Args:
         adaptation_set: the tasks and the placement of their learners.
-        skills: one trained policy, of which each learner gets a copy; its observation filter is frozen. None starts from scratch,
-            with a filter for each learner if the configuration asks for one.
+        policies: one trained policy, of which each learner gets a copy; its observation filter is frozen. None starts from
+            scratch, with a filter for each learner if the configuration asks for one.
     """
 
-    def __init__(self, adaptation_set: AdaptationSet, skills: Skills | None) -> None:
+    def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies | None) -> None:
         super().__init__(adaptation_set)
         self.explores = adaptation_set.config.hierarchy.deterministic_primitives
         config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
 
         stack = StackedActorCritic(len(here), primitive_network(config, family))
-        self._learner = StackTrainer.of(stack, config.primitive, adaptation_set.alone)
-        self._critic = CriticInputs.of(config.primitive, family)
+        self._learner = StackTrainer.create(stack, config.primitive, adaptation_set.alone)
+        self._critic = CriticInputs.from_config(config.primitive, family)
         self._filters = None
 
         for row, learner in enumerate(here):
             self._learner.restart(row, seeding.stream(adaptation_set.seed, "phi", learner))
 
         # Every learner begins with a copy of what was trained, if anything was.
-        if skills is not None:
-            trained = skills.primitives.named_parameters()
+        if policies is not None:
+            trained = policies.primitives.named_parameters()
             for name, parameter in zip(stack.network.shapes, stack.parameters, strict=True):
                 if trained[name].shape[1:] == parameter.shape[1:]:  # a value network may see something else than in training
                     parameter.copy_(trained[name].expand_as(parameter))
         elif config.network.filter_observations:
             self._filters = Filters(len(here), family.observation_size)
 
-        kept = skills.observation_filter if skills else self._filters
-        self._skills = Skills(self._learner.stack, family.primitive_columns, kept)
+        kept = policies.observation_filter if policies else self._filters
+        self._skills = PrimitivePolicies(self._learner.stack, family.primitive_columns, kept)
         self._own = one_per_block(len(here), adaptation_set.lanes_each)
         self._rows = np.repeat(np.arange(len(here)), adaptation_set.lanes_each)
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        return self._learner.tensors | (self._filters.tensors if self._filters else {})
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._learner.state_dict() | (self._filters.state_dict() if self._filters else {})
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        skills = replace(self._skills, deterministic=self.explores and not explore)
-        rollout = self.rollout(self._own, skills, update, self.adaptation_set.family.episode_length)
+        policies = replace(self._skills, deterministic=self.explores and not explore)
+        rollout = self.rollout(self._own, policies, update, self.adaptation_set.family.episode_length)
         return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
 
     def learn(self, rollout: Rollout, update: int) -> None:
@@ -72,7 +71,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
         by_row = replace(rollout, steps=rollout.steps._replace(primitive=rows))
         update_primitives(self._learner, by_row, [True] * len(here), self.adaptation_set.config, self._critic)
         if self._filters is not None:
-            self._filters.take(rollout.steps.raw_observation)
+            self._filters.update(rollout.steps.raw_observation)
 
 
 class Filters(ObservationFilter):
@@ -83,15 +82,14 @@ class Filters(ObservationFilter):
         self._sums = torch.zeros(n, 2, size, dtype=torch.float64)
         self._each = [ObservationFilter(size) for _ in range(n)]
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Counts (n,) and sums (n, 2, size) of everything seen, as views."""
         return {"filter_count": self._count, "filter_sums": self._sums}
 
-    def take(self, observations: Array) -> None:
+    def update(self, observations: Array) -> None:
         """Adds observations, (T, L, size), to each learner's moments."""
         for row, seen in enumerate(np.split(observations, len(self._each), axis=1)):
-            new = Moments.of(seen)
+            new = Moments.from_batch(seen)
             self._count[row] += new.count
             self._sums[row] += torch.from_numpy(np.stack((new.total, new.squares)))
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from mlsh_mpi.algorithm.metrics import Clock, Tally, finished, iteration_metrics
-from mlsh_mpi.algorithm.saved_state import refuse_unfit_tensors
+from mlsh_mpi.algorithm.saved_state import check_tensors
 from mlsh_mpi.algorithm.schedule import Phase
 from mlsh_mpi.algorithm.stack_trainer import StackTrainer
-from mlsh_mpi.algorithm.training_state import groups_of, refuse_not_finite
+from mlsh_mpi.algorithm.training_state import check_finite, groups_of
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.placement import Placement, place
 from mlsh_mpi.mpi.ranks import Ranks
@@ -35,14 +35,14 @@ class SharedPolicy:
     learner: StackTrainer
 
     @classmethod
-    def begin(cls, config: Config, world: Ranks, network: Network, saved: Checkpoint | None) -> SharedPolicy:
+    def initial(cls, config: Config, world: Ranks, network: Network, saved: Checkpoint | None) -> SharedPolicy:
         """The state at the start of training, or from a checkpoint."""
         groups = groups_of(config, world, saved)
         placement = place(groups, config.sampling.workers, world.size, world.rank)
-        learner = StackTrainer.of(StackedActorCritic(1, network), config.primitive, world)
+        learner = StackTrainer.create(StackedActorCritic(1, network), config.primitive, world)
         learner.restart(0, seeding.stream(config.run.seed, "phi", 0))
         if saved is not None:
-            learner.restore(saved.state["primitives"])
+            learner.load_state_dict(saved.state["primitives"])
         return cls(groups, placement, learner)
 
     @property
@@ -50,16 +50,16 @@ class SharedPolicy:
         """The policy's parameters."""
         return self.learner.stack.flat.numpy()
 
-    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+    def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """The state of the policy and its optimiser, on rank 0; None on the others."""
-        tensors = {name: values.clone() for name, values in self.learner.tensors.items()}
+        tensors = {name: values.clone() for name, values in self.learner.state_dict().items()}
         return {"groups": self.groups, "primitives": tensors} if world.rank == 0 else None
 
 
-def refuse_unfit(saved: Checkpoint, experiment: Experiment, network: Network) -> None:
-    """The same as :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`, for one policy with this network."""
-    fresh = StackTrainer.of(StackedActorCritic(1, network), experiment.config.primitive, experiment.job.world)
-    refuse_unfit_tensors(saved.state["primitives"], fresh.tensors, "primitives")
+def check_resumable(saved: Checkpoint, experiment: Experiment, network: Network) -> None:
+    """The same as :func:`mlsh_mpi.algorithm.training_state.check_resumable`, for one policy with this network."""
+    fresh = StackTrainer.create(StackedActorCritic(1, network), experiment.config.primitive, experiment.job.world)
+    check_tensors(saved.state["primitives"], fresh.state_dict(), "primitives")
     place(saved.state["groups"], experiment.config.sampling.workers, 1, 0)
 
 
@@ -79,7 +79,7 @@ def run(
 
         tasks = [family.sample_task(seeding.stream(seed, "task", iteration, worker)) for worker in placement.workers]
         rollouts = iterate(iteration, tasks)
-        refuse_not_finite(iteration, "policy", (0,), state.learner.stack)
+        check_finite(iteration, "policy", (0,), state.learner.stack)
 
         for rollout in rollouts:
             tally.add_rollout(rollout, placement)

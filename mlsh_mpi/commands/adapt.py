@@ -17,18 +17,18 @@ from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.method import make_method, trained_skills
-from mlsh_mpi.adaptation.saved_progress import refuse_unfit
+from mlsh_mpi.adaptation.saved_progress import check_resumable
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.hierarchy import Hierarchy, phi_in
-from mlsh_mpi.policies.phi_file import BEST, PHI, Phi
+from mlsh_mpi.policies.phi_file import BEST, PHI, PhiCheckpoint
 from mlsh_mpi.policies.pretrained import RUNS
 from mlsh_mpi.reporting.curves import CURVES
-from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
+from mlsh_mpi.sampling.environment_check import check_memory, checked_family
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -67,38 +67,38 @@ def adapt_job(current: Job, config: AdaptConfig, choice: EnvironmentChoice, fres
         fresh: whether to move an earlier test in the same folder aside.
 
     Returns:
-        The folder, with config.json, metrics.jsonl, TensorBoard events, adaptation.json, picture.png, summary.json, summary.txt.
+        The folder, with config.json, metrics.jsonl, TensorBoard events, adaptation.json, plot.png, summary.json, summary.txt.
 
     Raises:
         UserError: on every rank; configuration, environment, phi and folder do not fit one another.
     """
     torch.set_num_threads(1)
     world, method = current.world, methods.method_of(config)
-    adaptation_set, skills, learners = ready_to_learn(
+    adaptation_set, policies, learners = ready_to_learn(
         config, choice, current, lambda family: chosen_tasks(config, family, world.size)
     )
     updates = config.run.iterations - 1
     path = world.bcast(default_folder(config) if world.rank == 0 else Path())
-    kind = Kind("--updates", _leaves(method, adaptation_set), lambda saved: refuse_unfit(saved, learners))
+    kind = Kind("--updates", _leaves(method, adaptation_set), lambda saved: check_resumable(saved, learners))
     opened, saved, done = open_on_all_ranks(current, path, config, lambda: _identity(config, adaptation_set), fresh, kind)
     if done:
         return path
     reporter = AdaptationReporter(config, adaptation_set, learners, opened) if opened else None
 
     hook = IterationHook(config, current, reporter, updates + 1)
-    adaptation = adapt_all(learners, updates, hook, look=lambda _: True, saved=saved)
+    adaptation = adapt_all(learners, updates, hook, evaluate=lambda _: True, saved=saved)
 
     def advance(note: str) -> None:
-        current.leave_if_asked()
+        current.exit_if_requested()
         if reporter is not None:
             reporter.testing.advance(note)
 
-    tasks = _forced_tasks(adaptation_set) if method == "master" and skills is not None else ()
+    tasks = _forced_tasks(adaptation_set) if method == "master" and policies is not None else ()
     if reporter is not None:
         reporter.adapted(learners.behaviours * len(tasks))
     forced = None
-    if skills is not None and tasks:
-        forced = forced_returns(adaptation_set, skills, tasks, adaptation_set.seed, advance)
+    if policies is not None and tasks:
+        forced = forced_returns(adaptation_set, policies, tasks, adaptation_set.seed, advance)
     hierarchies = learned_hierarchies(learners, adaptation, phi_of(config)) if method == "master" else []
     if reporter is not None:
         reporter.finished(adaptation, forced, hierarchies)
@@ -112,7 +112,7 @@ def _leaves(method: str, adaptation_set: AdaptationSet) -> list[str]:
     return [PICTURE, CURVES, *learned]
 
 
-def phi_of(config: AdaptConfig) -> Phi:
+def phi_of(config: AdaptConfig) -> PhiCheckpoint:
     """The trained primitives of a test, from its source."""
     return phi_in(Path(config.source))
 
@@ -122,8 +122,8 @@ def ready_to_learn(
     choice: EnvironmentChoice,
     current: Job,
     tasks: Callable[[TaskFamily], tuple[Any, ...]],
-    phi: Phi | None = None,
-) -> tuple[AdaptationSet, Skills | None, AdaptationMethod]:
+    phi: PhiCheckpoint | None = None,
+) -> tuple[AdaptationSet, PrimitivePolicies | None, AdaptationMethod]:
     """Makes what a test needs: the environment, the trained primitives and the method with its learners.
 
     Args:
@@ -140,12 +140,12 @@ def ready_to_learn(
         UserError: configuration, environment and phi do not fit one another.
     """
     world, method = current.world, methods.method_of(config)
-    family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, choice)), current)
+    family = checked_family(world.agreed(lambda: EnvironmentMaker.from_config(config.environment, choice)), current)
 
-    def found() -> tuple[AdaptationSet, Skills | None]:
+    def found() -> tuple[AdaptationSet, PrimitivePolicies | None]:
         config.check(family.episode_length)
         chosen = tasks(family)
-        refuse_too_much_memory(len(chosen), max(config.sampling.steps, family.episode_length), family, current)
+        check_memory(len(chosen), max(config.sampling.steps, family.episode_length), family, current)
         if method in methods.UNTRAINED:
             return AdaptationSet(config, current, family, chosen), None
         trained = (phi or phi_of(config)).tested_by(config)
@@ -156,8 +156,8 @@ def ready_to_learn(
         of_training = family.subtracting(trained.offset)
         return AdaptationSet(config, current, of_training, chosen), trained_skills(trained, of_training)
 
-    adaptation_set, skills = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
-    return adaptation_set, skills, world.agreed(lambda: make_method(method, adaptation_set, skills))
+    adaptation_set, policies = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
+    return adaptation_set, policies, world.agreed(lambda: make_method(method, adaptation_set, policies))
 
 
 def default_folder(config: AdaptConfig) -> Path:

@@ -23,6 +23,7 @@ from mlsh_mpi.config.adaptation import (
     Film,
     resolved,
 )
+from mlsh_mpi.config.earlier_names import present_arguments
 from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, read_config
 from mlsh_mpi.config.parsing import HELP_FLAGS, Option, options_of, parsed
@@ -30,7 +31,7 @@ from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config
 from mlsh_mpi.config.settings import PREFIXED, Config, flat
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
-from mlsh_mpi.policies.pretrained import all_shipped, named_source
+from mlsh_mpi.policies.pretrained import all_pretrained, named_source
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import known_environments
 
@@ -107,7 +108,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     Raises:
         UserError: an unknown preset, option or value.
     """
-    rest = list(arguments)
+    rest = present_arguments(arguments)
     preset = rest.pop(0) if rest and not rest[0].startswith("-") else None
     start, _ = _what_to_start_from().parse_known_args(rest)
     base = config_for(preset, start.env)
@@ -175,17 +176,17 @@ def options_of_commands() -> dict[str, list[Option]]:
 
 def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
     """The configuration that the first argument names, as the default of all options; and the other arguments."""
-    rest = list(arguments)
+    rest = present_arguments(arguments)
     source = rest.pop(0) if rest and not rest[0].startswith("-") else None
     if source is None and not HELP_FLAGS & set(rest):
         raise UserError(
-            "name a run folder or its phi.pt, such as runs/moving-bandits-seed0; shipped primitives, "
+            "name a run folder or its phi.pt, such as runs/moving-bandits-seed0; pretrained primitives, "
             "such as ant-twowalk; or a preset and --method scratch"
         )
     untrained = set(methods.UNTRAINED) & {word.rpartition("=")[2] for word in rest}
     if source and not Path(source).exists() and not untrained:
         try:
-            source = str(named_source(source))  # shipped primitives may have the name of their preset
+            source = str(named_source(source))  # pretrained primitives may have the name of their preset
         except UserError:
             if not _is_preset(source):
                 raise
@@ -200,7 +201,7 @@ def _source(arguments: Sequence[str]) -> tuple[AdaptConfig, list[str]]:
         base = config_for(source, start.env)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(Config)}
     fields["hierarchy"] = dataclasses.replace(
-        base.hierarchy, forming_iterations=0, uniform_iterations=0, early_joint_iterations=0
+        base.hierarchy, whole_episode_iterations=0, random_master_iterations=0, early_joint_iterations=0
     )
     if hierarchy is not None:
         fields["hierarchy"] = dataclasses.replace(fields["hierarchy"], macro_length=hierarchy["macro_length"])
@@ -225,13 +226,13 @@ def _is_path(source: str) -> bool:
 def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str, Sequence[str]]) -> AdaptConfig:
     untrained = methods.method_of(config) in methods.UNTRAINED
 
-    for concern, names in meaningless.items():
-        if untrained and concern in ("network", "environment"):
+    for section, names in meaningless.items():
+        if untrained and section in ("network", "environment"):
             continue
         for name in names:
-            if getattr(getattr(default, concern), name) != getattr(getattr(config, concern), name):
+            if getattr(getattr(default, section), name) != getattr(getattr(config, section), name):
                 option, instead = name.replace("_", "-"), REPLACED_BY.get(name, "")
-                matter = "a matter of training, which is over" if name in TRAINING_ONLY[concern] else "of no use for a film"
+                matter = "a matter of training, which is over" if name in TRAINING_ONLY[section] else "of no use for a film"
                 raise UserError(f"--{option} is {matter}: leave it out{instead}")
 
     if config.test.held_out and config.test.task:
@@ -239,8 +240,8 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
 
     if not _is_path(config.source) and not untrained:
         raise UserError(
-            f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, shipped primitives "
-            f"({', '.join(all_shipped())}), or add --method "
+            f"{config.source} is a preset, with nothing trained: name a run folder or its phi.pt, pretrained primitives "
+            f"({', '.join(all_pretrained())}), or add --method "
             f"{' or '.join(methods.UNTRAINED)}"
         )
     return resolved(config)

@@ -21,7 +21,7 @@ from mlsh_mpi.config.parsing import Option, choices, options_of
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.errors import UserError, exit_on_user_error, nearest
 from mlsh_mpi.output import say
-from mlsh_mpi.policies.pretrained import all_shipped, paper_folder
+from mlsh_mpi.policies.pretrained import all_pretrained, paper_folder
 from mlsh_mpi.sampling.environment_maker import known_environments
 
 SHELLS = ("bash", "zsh")
@@ -140,8 +140,8 @@ def _first(name: str) -> list[str]:
     """What the first argument of a command may be, runs apart."""
     firsts: dict[str, Any] = {
         "train": [*PRESETS, *(f"{preset}-{baseline}" for preset in PRESETS for baseline in BASELINES)],
-        "adapt": all_shipped(),
-        "replay": all_shipped(),
+        "adapt": all_pretrained(),
+        "replay": all_pretrained(),
         "figures": [*sorted(file.parent.name for file in paper_folder().glob("*/curves.csv")), "all"],
         "completion": SHELLS,
     }

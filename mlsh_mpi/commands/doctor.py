@@ -59,20 +59,29 @@ def main() -> None:
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
         current.set_patience(PATIENCE)
         verdicts = []
-        for look in (launcher, hosts, shared_memory, binding, versions, clocks, network, filesystem, pictures, slurm):
-            verdicts.append(look(current))
+        for check in (start, hosts, shared_memory, binding, network, filesystem, pictures, slurm):
+            verdicts.append(check(current))
             if current.world.rank == 0:
                 say(str(verdicts[-1]))
     sys.exit(any(verdict.level == WRONG for verdict in verdicts))
 
 
-def launcher(current: Job) -> Verdict:
-    """Whether MPI was started by its own launcher; by another one, the job would not have got this far."""
-    size = current.world.size
+def start(current: Job) -> Verdict:
+    """Launcher, software and clocks. All ranks agree on the software, or the job would not have got this far."""
+    size, world = current.world.size, current.world
+    times = world.allgather(time.time())
+    apart = max(times) - min(times)
+
+    mine = software()
+    names = ", ".join(f"{name} {mine[name]}" for name in ("Python", *PACKAGES))
     ranks = f"{size} rank{'s' if size > 1 else ''}"
+    text = f"{ranks} with {current.library}; {names}, mlsh_mpi {mine['mlsh_mpi'][:8]}"
+
     if size == 1 and promised_ranks(os.environ) is None:
-        return Verdict(NOTE, "launcher", f"{current.library}, one rank started without a launcher: put mpirun -np N in front")
-    return Verdict(OK, "launcher", f"{current.library}; {ranks}, as the launcher promised")
+        return Verdict(NOTE, "start", f"{text}; started without a launcher: put mpirun -np N in front")
+    if apart >= 1:
+        return Verdict(NOTE, "start", f"{text}; clocks are {apart:.1f} s apart: set them (NTP)")
+    return Verdict(OK, "start", text)
 
 
 def hosts(current: Job) -> Verdict:
@@ -125,20 +134,6 @@ def binding(current: Job) -> Verdict:
     if threads != ["1"]:
         return Verdict(WRONG, "binding", f"OMP_NUM_THREADS is {', '.join(threads)}: set it to 1, a rank is one thread")
     return Verdict(OK, "binding", "one thread a rank, enough cores for each")
-
-
-def versions(_: Job) -> Verdict:
-    """Versions of the software; if ranks differed in them, the job would not have got this far."""
-    mine = software()
-    names = ", ".join(f"{name} {mine[name]}" for name in ("Python", *PACKAGES))
-    return Verdict(OK, "versions", f"{names}, mlsh_mpi {mine['mlsh_mpi'][:8]}; the same for all ranks")
-
-
-def clocks(current: Job) -> Verdict:
-    """How far the hosts' clocks are apart; with far too large a difference the job would not have got this far."""
-    found = current.world.allgather(time.time())
-    apart = max(found) - min(found)
-    return Verdict(OK if apart < 1 else NOTE, "clocks", f"{apart * 1e3:.1f} ms apart{'' if apart < 1 else ': set them (NTP)'}")
 
 
 def network(current: Job) -> Verdict:
@@ -236,7 +231,7 @@ def pictures(current: Job) -> Verdict:
         return Verdict(
             NOTE,
             "pictures",
-            "MuJoCo cannot draw: training needs it not, films of ants do (libegl1 libgl1-mesa-dri, or MUJOCO_GL=osmesa)",
+            "MuJoCo cannot draw. Training does not need it, but films of ants do (libegl1 libgl1-mesa-dri, or MUJOCO_GL=osmesa)",
         )
     return Verdict(OK, "pictures", text)
 

@@ -87,8 +87,8 @@ def _home() -> Path:
 
 
 def _made(home: Path, name: str, only: str) -> list[runner.Command]:
-    """Says how long the missing runs will take, makes them, and records their cost. Returns all runs that were wanted."""
-    file, cores = home / name / "cost.json", len(os.sched_getaffinity(0))
+    """Says what the missing runs cost before, makes them, and records their cost. Returns all runs that were wanted."""
+    file = home / name / "cost.json"
 
     listed = runner.read_commands(home / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
@@ -98,16 +98,13 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     if not missing:
         return wanted
 
-    # How long it will take, by what the same runs took elsewhere.
     cost = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    speed = runner.speed_here(listed[0][0])
     known = [cost[run.name] for run in missing if run.name in cost]
-    hours = sum(seconds * there / speed for seconds, there in known) / 3600
-    about = f"{len(known)} of them about {hours / cores:.1f} hours on {cores} cores here" if known else "for the first time"
-    say(f"{name}: {len(missing)} runs to make, {about}")
+    before = f", of which {len(known)} took {sum(known) / 3600:.1f} core-hours when they were made before" if known else ""
+    say(f"{name}: {len(missing)} runs to make{before}")
 
     runner.make(stages, name)
-    cost |= {run.name: (round(runner.cpu_seconds(run.folder), 1), round(speed, 1)) for run in missing if run.finished}
+    cost |= {run.name: round(runner.cpu_seconds(run.folder), 1) for run in missing if run.finished}
 
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
     with files.writing(file):

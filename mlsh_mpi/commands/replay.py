@@ -23,14 +23,14 @@ from mlsh_mpi.config.adaptation import AdaptConfig, Film
 from mlsh_mpi.errors import UserError, as_words
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.output import format_value, say
 from mlsh_mpi.policies.hierarchy import read_hierarchy
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
-from mlsh_mpi.sampling.lanes import fault_of_closing
 from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import fault_of_closing
 from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.session import parse_on_rank0
 
@@ -73,7 +73,7 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
         different = different_tasks(chosen_tasks(config, family, 1), family)
         return different if config.test.task else different[: DRAWN_TASKS if film.paths else FILMED_TASKS]
 
-    adaptation_set, skills, learners = ready_to_learn(config, choice, current, few)
+    adaptation_set, policies, learners = ready_to_learn(config, choice, current, few)
     if film.video is not None and film.video.suffix not in films.FORMATS:
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
     for option, path in (("--video", None if film.paths else film.video), ("--paths", film.paths)):
@@ -81,8 +81,8 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
             raise UserError(f"{option} {path} is there already: remove it, or name another file")
     if film.paths is not None and adaptation_set.family.attribute("ground") is None:
         raise UserError(f"--paths draws where ants walk, and {adaptation_set.family.name} has no ground to be seen from above")
-    _refuse_without_pictures(adaptation_set, film)
-    forced = _forced(config, adaptation_set, learners, skills)
+    _check_can_render(adaptation_set, film)
+    forced = _forced(config, adaptation_set, learners, policies)
     learned = read_hierarchy(Path(config.source)) if Path(config.source).is_file() else None
     if film.force_primitive is None and learned is not None and isinstance(learners, FreshMasters):
         learners.masters.stack.flat.copy_(learned["master"].expand_as(learners.masters.stack.flat))
@@ -137,14 +137,14 @@ def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequen
 
 
 def _forced(
-    config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, skills: Skills | None
+    config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, policies: PrimitivePolicies | None
 ) -> dict[int, Callable[[], Rollout]]:
     """For each primitive that can act alone: a function that collects an episode of it in every lane."""
-    if skills is None or not methods.supports_forcing(config):
+    if policies is None or not methods.supports_forcing(config):
         return {}
     return {
-        k: lambda k=k: learners.rollout(constant_primitive(k), skills, 0, adaptation_set.family.episode_length)  # type: ignore[misc]
-        for k in range(skills.primitives.n)
+        k: lambda k=k: learners.rollout(constant_primitive(k), policies, 0, adaptation_set.family.episode_length)  # type: ignore[misc]
+        for k in range(policies.primitives.n)
     }
 
 
@@ -192,7 +192,7 @@ def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) ->
     return [("before", before, 0), (f"after {updates} update{'s' * (updates != 1)}", after, last)]
 
 
-def _refuse_without_pictures(adaptation_set: AdaptationSet, film: Film) -> None:
+def _check_can_render(adaptation_set: AdaptationSet, film: Film) -> None:
     """Draws one picture before anything is learned, so that a missing renderer is known at once.
 
     Raises:
@@ -215,8 +215,8 @@ def _refuse_without_pictures(adaptation_set: AdaptationSet, film: Film) -> None:
 
 
 def _leave_if_asked(current: Job) -> None:
-    if current.asked_to_leave:
-        raise UserError(f"ended by {current.asked_to_leave}; no film was finished")
+    if current.exit_requested:
+        raise UserError(f"ended by {current.exit_requested}; no film was finished")
 
 
 def _length(rollout: Rollout, lane: int) -> int:

@@ -23,10 +23,10 @@ from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.output import format_value
 from mlsh_mpi.policies.phi_file import BEST, PHI, save_phi
-from mlsh_mpi.sampling.environment_check import checked_family, refuse_too_much_memory
+from mlsh_mpi.sampling.environment_check import check_memory, checked_family
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
@@ -81,15 +81,15 @@ def run_job(
     """
     torch.set_num_threads(1)
     world = current.world
-    family = checked_family(world.agreed(lambda: EnvironmentMaker.of(config.environment, choice)), current)
+    family = checked_family(world.agreed(lambda: EnvironmentMaker.from_config(config.environment, choice)), current)
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
-        current.refuse_differences(environment_source(family))
+        current.check_same_on_all_ranks(environment_source(family))
     path = run_folder.default_folder(config)
     found = Experiment(config, current, family)
     training = methods.ALGORITHMS[config.algorithm.algorithm]
-    refuse_unfit = methods.load_entry_point(training.refuse_unfit)
-    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: refuse_unfit(saved, found))
+    check_resumable = methods.load_entry_point(training.check_resumable)
+    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: check_resumable(saved, found))
     opened, saved, done = open_on_all_ranks(current, path, config, lambda: identity(family, current.library), fresh, kind)
     if done:
         return path
@@ -112,10 +112,10 @@ def run_job(
     def after(metrics: dict[str, float], state: Resumable) -> bool:
         return hook(metrics, state if evaluator is None else evaluator(metrics, state))
 
-    skills = train(experiment, saved, after)
+    policies = train(experiment, saved, after)
     if reporter is not None:
-        reporter.trained(skills, evaluator.best if evaluator else None)
-    _test(experiment, skills, reporter)
+        reporter.trained(policies, evaluator.best if evaluator else None)
+    _test(experiment, policies, reporter)
     return path
 
 
@@ -128,8 +128,8 @@ def _evaluator(
         return None
     method = methods.default_method(config)
 
-    def learners(adaptation_set: AdaptationSet, skills: Skills) -> AdaptationMethod:
-        return make_method(method, adaptation_set, skills)
+    def learners(adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> AdaptationMethod:
+        return make_method(method, adaptation_set, policies)
 
     def keep(best: Best) -> None:
         if reporter is not None:
@@ -138,31 +138,31 @@ def _evaluator(
     return Evaluator(experiment, groups, methods.default_updates(config), learners, keep, saved)
 
 
-def _test(experiment: Experiment, skills: Skills, reporter: TrainingReporter | None) -> None:
+def _test(experiment: Experiment, policies: PrimitivePolicies, reporter: TrainingReporter | None) -> None:
     """Tests what was learned: each primitive alone on each task, and how fast new tasks are learned."""
     config, current, family = experiment.config, experiment.job, experiment.family
     seed = config.run.seed + TEST_SEED
-    skills = dataclasses.replace(skills, deterministic=config.hierarchy.deterministic_primitives)
+    policies = dataclasses.replace(policies, deterministic=config.hierarchy.deterministic_primitives)
 
     def advance(note: str) -> None:
-        current.leave_if_asked()
+        current.exit_if_requested()
         if reporter is not None:
             reporter.test_advance(note)
 
     tasks = _forced_tasks(config, family)
-    forced = forced_returns(experiment, skills, tasks, seed, advance)
+    forced = forced_returns(experiment, policies, tasks, seed, advance)
     count = max(config.run.test_masters, current.world.size, len(family.tasks))
     adaptation_set = AdaptationSet(config, current, family, final_tasks(family, seed, count))
-    learners = make_method(methods.default_method(config), adaptation_set, skills)
+    learners = make_method(methods.default_method(config), adaptation_set, policies)
     updates = methods.default_updates(config)
     adaptation = adapt(
         learners,
         updates,
         lambda metrics, _: advance(f"after {metrics['updates']:.0f} updates: return {format_value(metrics['return/mean'])}"),
-        look=lambda update: update == updates,
+        evaluate=lambda update: update == updates,
     )
     if reporter is not None:
-        reporter.finished(skills, forced, adaptation)
+        reporter.finished(policies, forced, adaptation)
 
 
 def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
@@ -182,7 +182,7 @@ def _check(config: Config, family: TaskFamily, current: Job) -> None:
     config.check(family.episode_length)
     world, groups = current.world, groups_of(config, current.world, None)
     steps = methods.steps_of_a_worker(config, family.episode_length)
-    refuse_too_much_memory(groups * config.sampling.workers, steps, family, current)
+    check_memory(groups * config.sampling.workers, steps, family, current)
     place(groups, config.sampling.workers, world.size, world.rank)
     if config.run.stop_when is not None:
         Target.parse(config.run.stop_when)
@@ -207,20 +207,20 @@ class TrainingReporter(RunReporter):
             evaluated = {"evaluation": {"iteration": best.iteration, "return": best.value}}
             files.save_tensors(self.folder.path / BEST, {**best.phi, **evaluated})
 
-    def trained(self, skills: Skills, best: Best | None) -> None:
+    def trained(self, policies: PrimitivePolicies, best: Best | None) -> None:
         """Closes the log, saves phi, and starts the progress bar of the test."""
         self._best = best
         with self.writing():
             self.log.close()
-            save_phi(self.folder.path / PHI, skills, self.config, self._family)
-        steps = skills.primitives.n * len(_forced_tasks(self.config, self._family)) + methods.default_updates(self.config) + 1
+            save_phi(self.folder.path / PHI, policies, self.config, self._family)
+        steps = policies.primitives.n * len(_forced_tasks(self.config, self._family)) + methods.default_updates(self.config) + 1
         self._test = self._logs.Bar("testing", steps)
 
     def test_advance(self, note: str) -> None:
         """Counts one more step of the test."""
         self._test.advance(note)
 
-    def finished(self, skills: Skills, forced: ForcedReturns, adaptation: Adaptation) -> None:
+    def finished(self, policies: PrimitivePolicies, forced: ForcedReturns, adaptation: Adaptation) -> None:
         """Writes tables and picture."""
         from mlsh_mpi.reporting.run_plot import draw
 
@@ -229,7 +229,7 @@ class TrainingReporter(RunReporter):
         summary = self._tables.summarise(self.log.rows, self.log.totals, adaptation, forced, family, config)
         if self._best is not None:
             summary["evaluation"] = {"iteration": self._best.iteration, "return": self._best.value}
-        shown_skills = skills if methods.supports_forcing(config) else None
+        shown_skills = policies if methods.supports_forcing(config) else None
         title = f"{experiment_name(config)}, seed {config.run.seed}"
         self.finish(
             self._tables.tables(summary),

@@ -74,16 +74,16 @@ TRAINING_ONLY: dict[str, tuple[str, ...]] = {
         "warmup",
         "joint",
         "learn_from_explored",
-        "forming_iterations",
-        "uniform_iterations",
+        "whole_episode_iterations",
+        "random_master_iterations",
         "early_joint_iterations",
     ),
-    "sampling": ("groups", "workers", "deal_tasks"),
+    "sampling": ("groups", "workers", "stratify_tasks"),
     "network": ("hidden", "filter_observations"),
     "run": ("iterations", "stop_when"),
     "environment": ("primitive_columns",),
 }
-"""Options of training that have no meaning once it is over, by concern."""
+"""Options of training that have no meaning once it is over, by section."""
 UNUSED_BY_FILMS: dict[str, tuple[str, ...]] = TRAINING_ONLY | {
     "run": (
         *TRAINING_ONLY["run"],

@@ -43,26 +43,26 @@ Fraction = Annotated[float, FRACTION]
 AnyFloat = Annotated[float, ANY]
 
 
-def bounds_of(concern: type) -> Iterator[tuple[str, Bound | None]]:
+def bounds_of(section: type) -> Iterator[tuple[str, Bound | None]]:
     """Every numeric setting of a dataclass with its bound; None if it has none, which a test refuses."""
-    for name, annotation in get_type_hints(concern, include_extras=True).items():
+    for name, annotation in get_type_hints(section, include_extras=True).items():
         declared = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
         kinds = get_args(declared[0]) if get_origin(declared[0]) in (Union, types.UnionType) else declared[:1]
         if {int, float} & {kind for kind in kinds if isinstance(kind, type)}:
             yield name, next((extra for extra in declared[1:] if isinstance(extra, Bound)), None)
 
 
-def check_bounds(concern: Any, prefix: str) -> None:
+def check_bounds(section: Any, prefix: str) -> None:
     """Refuses numbers that are out of bounds.
 
     Args:
-        concern: a dataclass of settings.
+        section: a dataclass of settings.
         prefix: prefix of their options, such as "master.".
 
     Raises:
         UserError: a number is out of bounds; the message names the option, its value and the rule.
     """
-    for name, bound in bounds_of(type(concern)):
-        value = getattr(concern, name)
+    for name, bound in bounds_of(type(section)):
+        value = getattr(section, name)
         if value is not None and bound is not None and not bound.holds(value):
             raise UserError(f"--{(prefix + name).replace('_', '-')} {bound.rule}, but is {value}")

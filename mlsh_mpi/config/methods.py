@@ -39,10 +39,10 @@ class Training:
 
     train: str
     """Entry point, called like :func:`mlsh_mpi.algorithm.mlsh.train`."""
-    refuse_unfit: str
-    """Entry point, called like :func:`mlsh_mpi.algorithm.training_state.refuse_unfit`."""
-    skills: str = ""
-    """Entry point: given what a file holds and an environment, the policy that acts; by default `Phi.skills`."""
+    check_resumable: str
+    """Entry point, called like :func:`mlsh_mpi.algorithm.training_state.check_resumable`."""
+    policies: str = ""
+    """Entry point: given what a file holds and an environment, the policy that acts; by default `PhiCheckpoint.policies`."""
     one_policy: bool = True
     """Whether it trains one policy for all tasks, from whole episodes, without an observation filter."""
     recurrent: bool = False
@@ -66,7 +66,7 @@ class Method:
     summary: str
     """What learns, as the tables name it."""
     learner: str
-    """Entry point: given an adaptation set and the trained skills (None if untrained), the learners."""
+    """Entry point: given an adaptation set and the trained policies (None if untrained), the learners."""
     source: Literal["primitives", "policy", "nothing"]
     """What must have been trained: K primitives, one policy, or nothing."""
     training: Training | None = None
@@ -101,7 +101,7 @@ def lanes_before_and_after(config: Config, episode_length: int) -> int:
 def _without_hierarchy(config: Config) -> Config:
     """One policy for all tasks, trained by all workers in every iteration."""
     cycle = config.hierarchy.warmup + config.hierarchy.joint
-    one = replace(config.hierarchy, primitives=1, warmup=0, joint=cycle, exploration=0.0, forming_iterations=0)
+    one = replace(config.hierarchy, primitives=1, warmup=0, joint=cycle, exploration=0.0, whole_episode_iterations=0)
     return replace(config, hierarchy=one)
 
 
@@ -157,8 +157,8 @@ METHODS: dict[str, Method] = {
         source="policy",
         training=Training(
             "mlsh_mpi.baselines.rl2:train",
-            "mlsh_mpi.baselines.rl2:refuse_unfit",
-            skills="mlsh_mpi.baselines.rl2:skills_of",
+            "mlsh_mpi.baselines.rl2:check_resumable",
+            policies="mlsh_mpi.baselines.rl2:skills_of",
             recurrent=True,
             steps=lambda config, length: whole_episodes(config, length * episodes_of_a_trial(config, length)),
         ),
@@ -171,7 +171,7 @@ METHODS: dict[str, Method] = {
         source="policy",
         training=Training(
             "mlsh_mpi.baselines.maml:train",
-            "mlsh_mpi.baselines.maml:refuse_unfit",
+            "mlsh_mpi.baselines.maml:check_resumable",
             steps=lambda config, length: 2 * lanes_before_and_after(config, length) * length,
         ),
         baseline=Baseline(
@@ -192,7 +192,7 @@ METHODS: dict[str, Method] = {
 """Every method, by what --method calls it."""
 
 ALGORITHMS: dict[str, Training] = {
-    "mlsh": Training("mlsh_mpi.algorithm.mlsh:train", "mlsh_mpi.algorithm.training_state:refuse_unfit", one_policy=False)
+    "mlsh": Training("mlsh_mpi.algorithm.mlsh:train", "mlsh_mpi.algorithm.training_state:check_resumable", one_policy=False)
 } | {name: method.training for name, method in METHODS.items() if method.training}
 """Every algorithm that trains, by what --algorithm calls it."""
 
@@ -201,7 +201,7 @@ BASELINES: dict[str, Baseline] = {
     "no-warmup": Baseline("MLSH with W = 0", _without_warmup),
     "n1": Baseline(
         "MLSH with N = 1",
-        lambda config: replace(config, hierarchy=replace(config.hierarchy, macro_length=1, forming_iterations=0)),
+        lambda config: replace(config, hierarchy=replace(config.hierarchy, macro_length=1, whole_episode_iterations=0)),
     ),
 } | {name: method.baseline for name, method in METHODS.items() if method.baseline}
 """Baselines by the suffix of a preset's name: moving-bandits-shared."""

@@ -12,10 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from mlsh_mpi import files
+from mlsh_mpi.config.earlier_names import present_options, present_settings
 from mlsh_mpi.config.settings import PREFIXED, Config
 from mlsh_mpi.errors import UserError, nearest
 
-FIRST = ("forming_iterations", "uniform_iterations")
+FIRST = ("whole_episode_iterations", "random_master_iterations")
 """Settings of the hierarchy that say how many of the first iterations are special: less than all."""
 
 
@@ -28,19 +29,19 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     Raises:
         UserError: no dataclass of settings, or more than one, has a field of that name, or the value is of the wrong type.
     """
-    concerns: dict[str, Any] = {name: value for name, value in vars(config).items() if dataclasses.is_dataclass(value)}
-    for name, value in options.items():
-        concern, _, rest = name.partition("_")
-        if concern in PREFIXED and rest:
-            concerns[concern] = _replaced(concerns[concern], {rest: value}, name)
-        elif name in concerns and dataclasses.is_dataclass(value):
-            concerns[name] = value
-        elif name in concerns and isinstance(value, Mapping):
-            concerns[name] = _replaced(concerns[name], value, name)
+    sections: dict[str, Any] = {name: value for name, value in vars(config).items() if dataclasses.is_dataclass(value)}
+    for name, value in present_options(options).items():
+        section, _, rest = name.partition("_")
+        if section in PREFIXED and rest:
+            sections[section] = _replaced(sections[section], {rest: value}, name)
+        elif name in sections and dataclasses.is_dataclass(value):
+            sections[name] = value
+        elif name in sections and isinstance(value, Mapping):
+            sections[name] = _replaced(sections[name], value, name)
         else:
-            owner = _owner(concerns, name)
-            concerns[owner] = _replaced(concerns[owner], {name: value}, "")
-    return dataclasses.replace(config, **concerns)
+            owner = _owner(sections, name)
+            sections[owner] = _replaced(sections[owner], {name: value}, "")
+    return dataclasses.replace(config, **sections)
 
 
 def for_environment(config: Config, env: str | None, **also: Any) -> Config:
@@ -57,7 +58,7 @@ def for_environment(config: Config, env: str | None, **also: Any) -> Config:
 
 
 def fitted(config: Config, default: Config) -> Config:
-    """Shortens the forming and the uniform iterations in proportion to all, where they would otherwise take all.
+    """Shortens the first iterations (:data:`FIRST`) in proportion to all, where they would otherwise take all.
 
     Args:
         config: the configuration that was asked for.
@@ -87,25 +88,25 @@ def with_first_iterations(config: Config, lengths: Mapping[str, Any], asked: Map
     return dataclasses.replace(config, hierarchy=hierarchy, shortened=shortened)
 
 
-def _owner(concerns: Mapping[str, Any], name: str) -> str:
-    """The name of the only concern that has a field of this name."""
-    owners = [concern for concern, fields in concerns.items() if hasattr(fields, name)]
+def _owner(sections: Mapping[str, Any], name: str) -> str:
+    """The name of the only section that has a field of this name."""
+    owners = [section for section, fields in sections.items() if hasattr(fields, name)]
     if len(owners) == 1:
         return owners[0]
     if owners:
         raise UserError(
             f"option {name!r} belongs to {' and '.join(owners)}: pass {owners[0]}_{name}=... or {owners[1]}_{name}=..."
         )
-    every = [field for concern, fields in concerns.items() for field in _named(concern, vars(fields))]
+    every = [field for section, fields in sections.items() for field in _named(section, vars(fields))]
     raise UserError(f"there is no option {name!r}{nearest(name, every)}")
 
 
-def _named(concern: str, fields: Iterable[str]) -> list[str]:
-    return [f"{concern}_{field}" if concern in PREFIXED else field for field in fields]
+def _named(section: str, fields: Iterable[str]) -> list[str]:
+    return [f"{section}_{field}" if section in PREFIXED else field for field in fields]
 
 
 def _replaced(owner: Any, values: Mapping[str, Any], path: str) -> Any:
-    """A concern with some fields replaced; lists become tuples."""
+    """A section with some fields replaced; lists become tuples."""
     types = get_type_hints(type(owner))
     found = {}
     for name, value in values.items():
@@ -157,7 +158,7 @@ def from_dict(value: Any, source: str) -> Config:
     Raises:
         UserError: `source` holds something that is no setting, or a value that is of the wrong type or out of bounds.
     """
-    config: Config = _filled(Config(), value, source, "")
+    config: Config = _filled(Config(), present_settings(value), source, "")
     try:
         config.check_values()
     except UserError as error:

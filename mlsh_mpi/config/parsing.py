@@ -49,18 +49,18 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
     # A function is called only later, because what it says itself is not tyro's.
     filled: Any = kind if isinstance(kind, type) else functools.wraps(kind)(functools.partial(functools.partial, kind))
 
-    heard = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.nullcontext() if HELP_FLAGS & set(arguments) else contextlib.redirect_stderr(heard):
+        with contextlib.nullcontext() if HELP_FLAGS & set(arguments) else contextlib.redirect_stderr(stderr):
             result: Any = tyro.cli(filled, args=arguments, **how)
     except BrokenPipeError:  # whoever read the help has seen enough
         discard(sys.stdout)
         sys.exit()
     except SystemExit:
-        if not heard.getvalue():
+        if not stderr.getvalue():
             raise
         options = {word: option.annotation for option in options_of(kind) for word in option.words}
-        raise UserError(_one_line_error(heard.getvalue(), arguments, options)) from None
+        raise UserError(_one_line_error(stderr.getvalue(), arguments, options)) from None
     return result() if isinstance(result, functools.partial) else result
 
 
@@ -73,7 +73,7 @@ class Option:
     annotation: Any
     """Type of its value."""
     has_opposite: bool
-    """Whether a flag may be given with no- too: --no-deal-tasks, --master.no-standardise-values."""
+    """Whether a flag may be given with no- too: --no-stratify-tasks, --master.no-standardise-values."""
 
     @property
     def is_flag(self) -> bool:

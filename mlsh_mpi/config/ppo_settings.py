@@ -80,7 +80,7 @@ class PrimitivePPO(PPO):
 
     learning_rate: PositiveFloat = 3e-4
     decay: NotNegativeFloat = 0.0
-    """After F forming iterations the learning rate falls as (F / iteration)^decay; 0 keeps it constant."""
+    """After F whole-episode iterations the learning rate falls as (F / iteration)^decay; 0 keeps it constant."""
     critic_inputs: tuple[CriticInput, ...] = ()
     """What the value networks see beside what policies see: how much of the episode is left (Pardo et al. 2018), which task it
     is, if the environment lists its tasks, and the part of an observation that primitives do not see (asymmetric actor-critic,

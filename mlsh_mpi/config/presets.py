@@ -20,8 +20,8 @@ class Preset:
     config: Config
 
 
-def _preset(name: str, summary: str, **concerns: object) -> tuple[str, Preset]:
-    return name, Preset(summary, replace(Config(preset=name), **concerns))  # type: ignore[arg-type]
+def _preset(name: str, summary: str, **sections: object) -> tuple[str, Preset]:
+    return name, Preset(summary, replace(Config(preset=name), **sections))  # type: ignore[arg-type]
 
 
 PRESETS: dict[str, Preset] = dict(
@@ -29,7 +29,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "moving-bandits",
             "2D Moving Bandits, settings that separate the primitives with every seed",
-            hierarchy=HierarchyConfig(forming_iterations=72, learn_from_explored=False),
+            hierarchy=HierarchyConfig(whole_episode_iterations=72, learn_from_explored=False),
             sampling=SamplingConfig(groups=30),
             primitive=PrimitivePPO(learning_rate=7e-4, decay=2.0),
             run=RunConfig(iterations=100),
@@ -51,8 +51,8 @@ PRESETS: dict[str, Preset] = dict(
             "key-door",
             "Key Door, settings that learn the way to each goal past the key within 6 million steps",
             environment=EnvironmentConfig(env="mlsh/KeyDoor-v0"),
-            hierarchy=HierarchyConfig(warmup=6, joint=9, forming_iterations=100, learn_from_explored=False),
-            sampling=SamplingConfig(groups=20, deal_tasks=True),
+            hierarchy=HierarchyConfig(warmup=6, joint=9, whole_episode_iterations=100, learn_from_explored=False),
+            sampling=SamplingConfig(groups=20, stratify_tasks=True),
             primitive=replace(TUNED, learning_rate=7e-4, reward_scale=0.3),
             run=RunConfig(iterations=150),
         ),
@@ -61,7 +61,7 @@ PRESETS: dict[str, Preset] = dict(
             "Allwalk, settings whose primitives walk to four places, between which masters find the hidden one",
             environment=EnvironmentConfig(env="mlsh/Allwalk-v0"),
             hierarchy=HierarchyConfig(
-                primitives=4, macro_length=5, warmup=15, joint=10, forming_iterations=40, learn_from_explored=False
+                primitives=4, macro_length=5, warmup=15, joint=10, whole_episode_iterations=40, learn_from_explored=False
             ),
             sampling=SamplingConfig(groups=20),
             master=MasterPPO(reward_shift=0.04, reward_scale=10.0),
@@ -220,8 +220,8 @@ def smoke(config: Config) -> Config:
             hierarchy,
             warmup=min(hierarchy.warmup, 2),
             joint=2,
-            forming_iterations=1,
-            uniform_iterations=0,
+            whole_episode_iterations=1,
+            random_master_iterations=0,
             early_joint_iterations=min(hierarchy.early_joint_iterations, 1),
         ),
         sampling=replace(config.sampling, groups=2, workers=1, steps=config.sampling.steps if whole else 1000),

@@ -1,4 +1,4 @@
-"""The settings of a run: frozen dataclasses, one for each concern."""
+"""The settings of a run: frozen dataclasses, one for each section."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.errors import UserError
 
 flat: Any = tyro.conf.OmitArgPrefixes[str].__metadata__[0]  # type: ignore[attr-defined]
-"""Options of a nested concern appear in a group of their own, without its name: --groups, not --sampling.groups."""
+"""Options of a nested section appear in a group of their own, without its name: --groups, not --sampling.groups."""
 FOLDER_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,100}")
 """What may be part of a run folder's name."""
 LAYERS, UNITS = 16, 65_536
 """Largest number of hidden layers, and of the units of one."""
-SHORTENED = re.compile(r"(forming|uniform)_iterations=\d{1,9}")
+SHORTENED = re.compile(r"(whole_episode|random_master)_iterations=\d{1,9}")
 """What :attr:`Config.shortened` may hold."""
 PREFIXED = ("master", "primitive")
 """Concerns whose options keep its name, because both have the same options: --master.learning-rate."""
@@ -66,9 +66,9 @@ class HierarchyConfig:
     """Probability that a uniformly random decision replaces the master's (value of the released code)."""
     learn_from_explored: bool = True
     """Primitives also learn from macro-actions that exploration chose."""
-    forming_iterations: NotNegativeInt = 0
+    whole_episode_iterations: NotNegativeInt = 0
     """Number of first iterations in which a macro-action lasts the whole episode, so that a master can tell primitives apart."""
-    uniform_iterations: NotNegativeInt = 0
+    random_master_iterations: NotNegativeInt = 0
     """Number of first iterations in which every choice of a primitive is uniformly random, and primitives learn from all: so that
     one that is slower to move does not starve, because no master chooses it."""
     early_joint_iterations: NotNegativeInt = 0
@@ -105,9 +105,9 @@ class SamplingConfig:
     steps: PositiveInt = 2000
     """D, environment steps that a worker collects in an iteration: as many whole episodes as fit. If not even one fits, episodes
     continue in the next iteration."""
-    deal_tasks: bool = False
-    """Where the environment lists its tasks, deal them to the groups without replacement, so that at any time the groups' tasks
-    differ as much as possible."""
+    stratify_tasks: bool = False
+    """Where the environment lists its tasks, which are then equally likely, give them to the groups without replacement, so that
+    at any time the groups' tasks differ as much as possible."""
 
     def shape(self, episode_length: int) -> tuple[int, int]:
         """Number of lanes of a worker, and the steps that each lane takes in an iteration."""
@@ -173,7 +173,7 @@ class Config:
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
     master: MasterPPO = field(default_factory=MasterPPO)
     shortened: tyro.conf.Suppress[tuple[str, ...]] = ()
-    """What was asked for of the hierarchy's first iterations, where --iterations has made it less: forming_iterations=72."""
+    """What was asked for of the hierarchy's first iterations, where --iterations shortens them: whole_episode_iterations=72."""
 
     def check_values(self) -> None:
         """Refuses values that would be wrong in any environment.
@@ -184,10 +184,10 @@ class Config:
         if not (FOLDER_NAME.fullmatch(self.preset) and self.preset.isprintable()):
             raise UserError(f"a preset's name becomes that of a folder, so it must not hold a path, but is {self.preset!r}")
         if not all(SHORTENED.fullmatch(text) for text in self.shortened):
-            raise UserError(f"shortened must name first iterations, as in forming_iterations=72, but is {self.shortened}")
-        for name, concern in vars(self).items():
-            if dataclasses.is_dataclass(concern):
-                check_bounds(concern, f"{name}." if name in PREFIXED else "")
+            raise UserError(f"shortened must name first iterations, as in whole_episode_iterations=72, but is {self.shortened}")
+        for name, section in vars(self).items():
+            if dataclasses.is_dataclass(section):
+                check_bounds(section, f"{name}." if name in PREFIXED else "")
         if len(self.network.hidden) > LAYERS or any(not 1 <= width <= UNITS for width in self.network.hidden):
             raise UserError(
                 f"hidden layers need at least one unit each and {UNITS:,} at most, and there are at most {LAYERS} of them, not "
@@ -241,10 +241,10 @@ class Config:
 
         # Training ends as the hierarchy will be used.
         for name, end in (
-            ("forming", f"at N = --macro-length {self.hierarchy.macro_length}"),
-            ("uniform", "with the choices of masters"),
+            ("whole-episode", f"at N = --macro-length {self.hierarchy.macro_length}"),
+            ("random-master", "with the choices of masters"),
         ):
-            first = getattr(self.hierarchy, f"{name}_iterations")
+            first = getattr(self.hierarchy, f"{name.replace('-', '_')}_iterations")
             if first >= self.run.iterations:
                 raise UserError(
                     f"training must end {end}, but all of --iterations {self.run.iterations} are --{name}-iterations ({first}): "

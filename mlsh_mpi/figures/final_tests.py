@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlsh_mpi import files
+from mlsh_mpi.config.earlier_names import result
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.reporting.curves import run_name, series_of
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 FINAL_TESTS = "final-tests.csv"
 """The file's name, in the folder of a figure."""
-COLUMNS = ("series", "seed", "task", "adapted", "greedy", "primitives")
+COLUMNS = ("series", "seed", "task", "adapted", "without_exploration", "primitives")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class FinalTest:
     task: str
     adapted: float
     """Of fresh masters after their last update, exploring."""
-    greedy: float
+    without_exploration: float
     """Of the same without exploration; NaN where that was not looked at."""
     primitives: tuple[float, ...]
     """Of each primitive alone; empty where primitives were not looked at."""
@@ -55,7 +56,7 @@ def read_final_test(folder: Path) -> list[FinalTest]:
                 seed,
                 label,
                 float(task["adapted"]),
-                math.nan if task.get("unexplored") is None else float(task["unexplored"]),
+                math.nan if (value := result(task, "without_exploration")) is None else float(value),
                 tuple(float(alone) for alone in task.get("forced", ())),
             )
             for label, task in tasks.items()
@@ -80,7 +81,7 @@ def read_final_tests(path: Path) -> list[FinalTest]:
                     int(row["seed"]),
                     row["task"],
                     float(row["adapted"]),
-                    float(row["greedy"] or "nan"),
+                    float(row["without_exploration"] or "nan"),
                     tuple(float(alone) for alone in row["primitives"].split()),
                 )
                 for row in csv.DictReader(file)
@@ -99,9 +100,9 @@ def write_final_tests(path: Path, tests: Iterable[FinalTest]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for test in sorted(tests, key=lambda test: (test.series, test.seed, test.task)):
-        greedy = "" if math.isnan(test.greedy) else f"{test.greedy:.5g}"
+        evaluated = "" if math.isnan(test.without_exploration) else f"{test.without_exploration:.5g}"
         alone = " ".join(f"{value:.5g}" for value in test.primitives)
-        writer.writerow((test.series, test.seed, test.task, f"{test.adapted:.5g}", greedy, alone))
+        writer.writerow((test.series, test.seed, test.task, f"{test.adapted:.5g}", evaluated, alone))
 
     files.save_text(path, text.getvalue())
 

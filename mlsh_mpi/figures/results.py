@@ -37,7 +37,8 @@ def results(
         return _markdown(["", "paper", "n", "return", "seeds"], [_of_table(series, curves) for series in shown.series])
 
     rows = [_of_figure(shown, series, curves, tests, of_paper) for series in shown.series]
-    heading = ["", "paper", "n", "million steps", "return in the end", "seeds", "fresh masters", "greedy", "separated"]
+    results = ["return in the end", "seeds", "fresh masters", "without exploration", "separated"]
+    heading = ["", "paper", "n", "million steps", *results]
 
     # What no series has is no column.
     kept = [at for at, name in enumerate(heading) if not name or any(row[at] for row in rows)]
@@ -80,7 +81,7 @@ def _of_figure(
         _banded(reached),
         _seeds(reached.mean(0)),
         _banded(np.array([[np.mean([test.adapted for test in run]) for run in runs]])) if runs else "",
-        _banded(np.array([[np.mean([test.greedy for test in run]) for run in runs]])) if runs else "",
+        _banded(np.array([[np.mean([test.without_exploration for test in run]) for run in runs]])) if runs else "",
         _count(runs, shown.separated),
     ]
 

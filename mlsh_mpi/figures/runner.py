@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -22,10 +21,6 @@ from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
 
 SPEED = "speed/steps_per_cpu_second"
-PROBE = "--iterations 3 --forming-iterations 0 --groups 2 --workers 1 --test-masters 1 --test-episodes 1".split()
-"""Options that make a training run short."""
-PROBE_OF_TEST = "--updates 1 --test-masters 1".split()
-"""Options that make a test short."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +90,6 @@ def cpu_seconds(folder: Path) -> float:
         seconds += (row["environment_steps"] - before) / row.get(SPEED, float("inf"))
         before = row["environment_steps"]
     return seconds or (rows[-1].get("seconds", 0.0) if rows else 0.0)
-
-
-def speed_here(command: Command) -> float:
-    """Environment steps per CPU-second of a short run of the same kind, measured now.
-
-    Raises:
-        UserError: the run fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        at = command.arguments.index("--folder")
-        probe = PROBE_OF_TEST if command.arguments[0] == "adapt" else PROBE
-        words = (*command.arguments[: at + 1], f"{folder}/probe", *command.arguments[at + 2 :], *probe)
-        short = Command(words, Path(folder) / "probe")
-        if short.start(1).wait() != 0:
-            said = short.log.read_text(encoding="utf-8")[-2000:]
-            raise UserError(f"{' '.join(command.arguments)} does not run:\n{said}")
-        return max(row[SPEED] for row in read_rows(short.folder / METRICS))
 
 
 def make(stages: Sequence[Sequence[Command]], title: str) -> None:

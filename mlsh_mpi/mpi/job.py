@@ -22,7 +22,7 @@ from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
 from mlsh_mpi.mpi import early_interrupt
 from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
 from mlsh_mpi.mpi.launchers import promised_ranks
-from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, library_version, refuse_singletons, refuse_without_mpi
+from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, check_mpi_available, check_not_singletons, library_version
 from mlsh_mpi.mpi.limits import allow_open_files
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.mpi.software import differences, software
@@ -44,7 +44,7 @@ _one_job = threading.Lock()
 """Held by the job of this process: two jobs would mix up each other's collectives."""
 
 
-class Leave(SystemExit):
+class Preempted(SystemExit):
     """All ranks leave the job in an orderly way; a script that does not catch it ends with exit code :data:`CONTINUE`.
 
     Args:
@@ -66,9 +66,9 @@ class Job:
     """The whole MPI job, as this rank sees it."""
 
     def __init__(self) -> None:
-        refuse_singletons()
+        check_not_singletons()
         world = MPI.COMM_WORLD
-        self.asked_to_leave = ""
+        self.exit_requested = ""
         """What has asked this rank to leave at the next opportunity, such as the name of a signal; empty if nothing has."""
         self.watch, self.library = Watchdog(self._on_launcher_gone), library_version()
         self.folder: Path | None = None
@@ -94,7 +94,7 @@ class Job:
         """Host name of each rank."""
         self.hosts = sorted(set(self.host_of))
         self.started = time.monotonic()
-        self.goes_on = False
+        self.continues_after = False
         """Whether a script or notebook continues after the job."""
         self._afterwards: dict[int, Any] = {}
         self._process = os.getpid()
@@ -104,7 +104,7 @@ class Job:
 
         Raises:
             UserError: the ranks are not one job: some are missing, or run something else.
-            Leave: Ctrl-C was pressed while they were starting.
+            Preempted: Ctrl-C was pressed while they were starting.
         """
         if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
             signals = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT]
@@ -112,12 +112,12 @@ class Job:
                 signals.append(signal.SIGHUP)
             self._afterwards = {number: signal.signal(number, self._on_signal) for number in signals}
         if self.world.any([early_interrupt.asked()])[0]:
-            raise Leave("interrupted while starting", early_interrupt.INTERRUPTED)
-        os._exit = self._refuse_exit  # type: ignore[assignment]
-        self.refuse_differences(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
-        self._refuse_clocks()
+            raise Preempted("interrupted while starting", early_interrupt.INTERRUPTED)
+        os._exit = self._check_exit  # type: ignore[assignment]
+        self.check_same_on_all_ranks(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
+        self._check_clocks()
         self.world.agreed(lambda: allow_open_files(self.world.size - self.ranks_here))
-        self.world.agreed(self._refuse_missing_ranks)
+        self.world.agreed(self._check_all_ranks_present)
 
     def close(self) -> None:
         """Closes what a run has opened, restores signal handlers and ``os._exit``, and stops the watchdog."""
@@ -133,7 +133,7 @@ class Job:
         os._exit = exit_process
         self.watch.stop()
 
-    def _refuse_exit(self, code: int) -> NoReturn:
+    def _check_exit(self, code: int) -> NoReturn:
         """Replaces ``os._exit``, with which a simulator would end this rank without an error. Child processes may use it.
 
         A call of exit() in a C library is not noticed.
@@ -150,7 +150,7 @@ class Job:
         """From here on the watchdog ends the rank, and with it the job, when a single thing takes longer than this."""
         self.watch.start(seconds, lambda text: report_failure(text, self.folder, self.is_lowest_on_host))
 
-    def refuse_differences(self, facts: dict[str, str]) -> None:
+    def check_same_on_all_ranks(self, facts: dict[str, str]) -> None:
         """Refuses ranks that would do something different.
 
         Args:
@@ -167,7 +167,7 @@ class Job:
                     "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
                 )
 
-    def _refuse_missing_ranks(self) -> None:
+    def _check_all_ranks_present(self) -> None:
         wanted, size = os.environ.get("MLSH_RANKS"), self.world.size
         if self.world.rank == 0 and wanted not in (None, str(size)):  # other hosts need not have the variable
             raise UserError(
@@ -175,7 +175,7 @@ class Job:
                 "(launch/doctor.sh shows what it sees), or MLSH_RANKS is left over from another job"
             )
 
-    def _refuse_clocks(self) -> None:
+    def _check_clocks(self) -> None:
         clocks = self.world.allgather(time.time())  # all ranks have just left a collective
         late, early = int(np.argmin(clocks)), int(np.argmax(clocks))
         ahead = clocks[early] - clocks[late]
@@ -195,27 +195,27 @@ class Job:
         return sorted({host for host, found in zip(self.host_of, self.world.allgather(seen), strict=True) if found})
 
     def _on_signal(self, number: int, _: object) -> None:
-        if number == signal.SIGINT and self.asked_to_leave == "SIGINT":
+        if number == signal.SIGINT and self.exit_requested == "SIGINT":
             raise Interrupted  # a second one ends the job at once
-        self.asked_to_leave = signal.Signals(number).name
+        self.exit_requested = signal.Signals(number).name
 
     def _on_launcher_gone(self) -> None:
         """Nobody would hear a failure, or pass on a signal, any more."""
-        self.asked_to_leave = self.asked_to_leave or "the launcher has ended"
+        self.exit_requested = self.exit_requested or "the launcher has ended"
 
-    def leave_if_asked(self) -> None:
+    def exit_if_requested(self) -> None:
         """An opportunity to leave: every rank must call it, and all leave together if a signal has reached any of them."""
-        if self.world.any([bool(self.asked_to_leave)])[0]:
+        if self.world.any([bool(self.exit_requested)])[0]:
             self.leave()
 
     def leave(self) -> NoReturn:
-        """Raises Leave on every rank, which must all call it. The reason is the lowest rank's signal, or else the time limit."""
+        """Raises Preempted on all ranks, which must all call it, for the lowest rank's signal, or else the time limit."""
         if self._afterwards:  # a sender that repeats signals until the job has ended would else kill it on its way out
-            ignored = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *(() if self.goes_on else (signal.SIGINT,)))
+            ignored = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *(() if self.continues_after else (signal.SIGINT,)))
             self._afterwards |= dict.fromkeys(ignored, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        reasons = [reason for reason in self.world.allgather(self.asked_to_leave) if reason]
-        raise Leave(reasons[0] if reasons else "the time limit")
+        reasons = [reason for reason in self.world.allgather(self.exit_requested) if reason]
+        raise Preempted(reasons[0] if reasons else "the time limit")
 
 
 @contextmanager
@@ -224,9 +224,9 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
 
     A UserError, best raised on all ranks together (:meth:`Ranks.agreed`), is printed once and ends the job with exit code 2. Any
     other exception, including SystemExit, is printed once with the rank's number and aborts the job with exit code 1. USR1, USR2,
-    TERM, HUP and INT ask the job to leave in an orderly way (:meth:`Job.leave_if_asked`), and so does the end of the launcher; a
-    second INT ends it at once. A script or notebook with one rank continues: exceptions reach it, an environment's SystemExit as
-    an EnvironmentFault.
+    TERM, HUP and INT ask the job to leave in an orderly way (:meth:`Job.exit_if_requested`), and so does the end of the launcher;
+    a second INT ends it at once. A script or notebook with one rank continues: exceptions reach it, an environment's SystemExit
+    as an EnvironmentFault.
 
     Args:
         sentence: formats the message of a UserError.
@@ -234,7 +234,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
 
     Raises:
         UserError: there is no MPI library, or another job is running in this process.
-        Leave: the job leaves early.
+        Preempted: the job leaves early.
     """
     if not script:
         atexit.register(gc.freeze)  # else Python searches all of torch for garbage when it ends: half a second per rank
@@ -244,14 +244,14 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
 
     with _only_job():
         try:
-            refuse_without_mpi()
+            check_mpi_available()
             current = Job()
-            current.goes_on = lone_script
+            current.continues_after = lone_script
             current.open()
             yield current
             current.world.free()
 
-        except Leave as leaving:
+        except Preempted as leaving:
             if current is not None and current.world.rank == 0:
                 _tell_that_it_leaves(leaving)
 
@@ -282,7 +282,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
                     current.close()
 
 
-def _tell_that_it_leaves(leaving: Leave) -> None:
+def _tell_that_it_leaves(leaving: Preempted) -> None:
     tell = say if leaving.code == CONTINUE else warn
     tell(f"mlsh_mpi: {leaving}")
     if leaving.code == CONTINUE and "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code

@@ -17,7 +17,7 @@ from mlsh_mpi.mpi.transports import within_host
 # If a script has started MPI already, nothing of this matters any more.
 _no_room = lack_of_room(os.environ) if "mpi4py.MPI" not in sys.modules else None
 with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings():
-    warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: refuse_singletons reports it
+    warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: check_not_singletons reports it
     try:
         if _no_room is not None:
             raise ImportError(_no_room)
@@ -35,7 +35,7 @@ with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings()
         MPI.pickle.__init__(cloudpickle.dumps, cloudpickle.loads)  # type: ignore[misc]
 
 
-def refuse_without_mpi() -> None:
+def check_mpi_available() -> None:
     """Raises UserError if there is no MPI."""
     if WITHOUT_MPI is not None:
         raise UserError(WITHOUT_MPI)
@@ -46,7 +46,7 @@ def speaks_for_all() -> bool:
     return is_first_here(os.environ) if WITHOUT_MPI is not None else promised_rank() == 0
 
 
-def refuse_singletons() -> None:
+def check_not_singletons() -> None:
     """Raises UserError if MPI has not the expected number of ranks: the launcher fits another MPI library, or was forgotten."""
     promised, size = promised_ranks(os.environ), MPI.COMM_WORLD.Get_size()
     if promised is not None and promised != size:

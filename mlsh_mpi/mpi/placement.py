@@ -25,7 +25,7 @@ class Placement:
     shares_group: bool
     """Whether other ranks have workers of the same group, so that theta's gradients need communication."""
 
-    def of_workers(self, of_groups: Sequence[T]) -> list[T]:
+    def for_workers(self, of_groups: Sequence[T]) -> list[T]:
         """Given a value for each group, the value for each worker on this rank."""
         return [of_groups[group] for group in self.groups for _ in range(self.workers_per_group)]
 

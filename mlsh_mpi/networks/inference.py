@@ -73,7 +73,7 @@ def _forward(layers: Sequence[tuple[Array, Array]], x: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Skills:
+class PrimitivePolicies:
     """What all tasks share: the primitives and the observation filter."""
 
     primitives: StackedActorCritic

@@ -24,17 +24,17 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Float64 tensors by name, for a file."""
         return {name: torch.as_tensor(np.asarray(value)).clone() for name, value in vars(self).items()}
 
     @classmethod
-    def from_tensors(cls, saved: Mapping[str, Tensor]) -> Moments:
+    def from_state_dict(cls, saved: Mapping[str, Tensor]) -> Moments:
         """The inverse of :meth:`tensors`."""
         return cls(float(saved["count"]), saved["total"].numpy(), saved["squares"].numpy())
 
     @classmethod
-    def of(cls, observations: Array) -> Moments:
+    def from_batch(cls, observations: Array) -> Moments:
         """Moments of (..., observation)."""
         rows = observations.reshape(-1, observations.shape[-1])
         squares = np.einsum("ti,ti->i", rows, rows, dtype=np.float64, casting="same_kind")  # without a copy of all rows

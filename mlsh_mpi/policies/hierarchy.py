@@ -15,7 +15,7 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Exploring
 from mlsh_mpi.networks.inference import outputs_of
-from mlsh_mpi.policies.phi_file import Phi, load_phi, phi_as_dict, phi_from_dict
+from mlsh_mpi.policies.phi_file import PhiCheckpoint, load_phi, phi_as_dict, phi_from_dict
 from mlsh_mpi.policies.primitives import Primitives
 from mlsh_mpi.sampling.interface import Interface
 
@@ -71,7 +71,7 @@ class Hierarchy:
 
     def choose(self, observation: Array, *, deterministic: bool = False, rng: np.random.Generator | None = None) -> int:
         """The primitive that the master chooses for the next macro-action."""
-        seen = self.primitives.skills.observe(self.primitives.interface.as_float32(observation)[None])
+        seen = self.primitives.policies.observe(self.primitives.interface.as_float32(observation)[None])
         logits = outputs_of(self.master, seen[None])[0, 0]
         if deterministic:
             return int(logits.argmax())
@@ -102,7 +102,7 @@ class Hierarchy:
         return cls(primitives, saved["master"], saved["macro_length"], saved["task"])
 
 
-def phi_in(path: Path) -> Phi:
+def phi_in(path: Path) -> PhiCheckpoint:
     """The primitives in a run folder, a phi.pt or a hierarchy's file.
 
     Raises:

@@ -17,7 +17,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
@@ -31,7 +31,7 @@ PHI_FORMAT = 3
 
 
 @dataclass(frozen=True)
-class Phi:
+class PhiCheckpoint:
     """The result of a training run as read from a file, not yet fitted to an environment."""
 
     config: Config
@@ -51,14 +51,14 @@ class Phi:
         """
         if self.saved_interface is not None:
             return Interface.from_dict(self.saved_interface)
-        return TaskFamily.of(EnvironmentMaker.of(self.config.environment))
+        return TaskFamily.from_maker(EnvironmentMaker.from_config(self.config.environment))
 
     @property
     def offset(self) -> Array | None:
         """What was subtracted from observations in training: see :attr:`Interface.offset`."""
         return None if self.saved_interface is None else Interface.from_dict(self.saved_interface).offset
 
-    def skills(self, interface: Interface) -> Skills:
+    def policies(self, interface: Interface) -> PrimitivePolicies:
         """The primitives with their frozen filter, for an environment that may differ from the one they were trained in.
 
         Raises:
@@ -85,14 +85,14 @@ class Phi:
         critic = weights.get("value.0.weight")
         critic_size = 0 if critic is None or critic.dim() < 3 else max(0, critic.shape[1] - seen)
         network = Network(seen, head, self.config.network.hidden, critic_size=critic_size)
-        self.refuse_other_shapes(len(first), network)
+        self.check_shapes(len(first), network)
 
         stack = StackedActorCritic(len(first), network)
         self.fill(stack, interface.actions)
         deterministic = self.config.hierarchy.deterministic_primitives
-        return Skills(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
+        return PrimitivePolicies(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
 
-    def refuse_other_shapes(self, count: int, network: Network) -> None:
+    def check_shapes(self, count: int, network: Network) -> None:
         """Refuses parameters of other shapes than those of the networks, before any memory is taken for these. Value networks may
         be missing: they are for training alone.
 
@@ -110,7 +110,7 @@ class Phi:
                     "file"
                 )
 
-    def tested_by(self, config: Config) -> Phi:
+    def tested_by(self, config: Config) -> PhiCheckpoint:
         """The same primitives, which sample their actions or not as the configuration of a test says."""
         hierarchy = replace(self.config.hierarchy, deterministic_primitives=config.hierarchy.deterministic_primitives)
         return replace(self, config=replace(self.config, hierarchy=hierarchy))
@@ -134,29 +134,29 @@ class Phi:
             return None
         try:
             found = ObservationFilter(len(self.filter_moments["total"]))
-            found.merge(Moments.from_tensors(self.filter_moments))
+            found.merge(Moments.from_state_dict(self.filter_moments))
         except Exception as error:  # contents of another kind can raise anything
             raise UserError(f"these primitives are damaged: their observation filter cannot be used ({error!r})") from None
         return found
 
 
-def save_phi(path: Path, skills: Skills, config: Config, interface: Interface) -> None:
+def save_phi(path: Path, policies: PrimitivePolicies, config: Config, interface: Interface) -> None:
     """Saves phi in a form that ``torch.load(path, weights_only=True)`` reads: tensors by name, and plain values.
 
     Raises:
         OSError: the file cannot be written; an earlier one stays as it was.
     """
-    files.save_tensors(path, as_saved(skills, config, interface))
+    files.save_tensors(path, as_saved(policies, config, interface))
 
 
-def as_saved(skills: Skills, config: Config, interface: Interface) -> dict[str, Any]:
+def as_saved(policies: PrimitivePolicies, config: Config, interface: Interface) -> dict[str, Any]:
     """The contents of a file of primitives as they are now: copies of their tensors, and plain values."""
-    moments = skills.observation_filter.moments.tensors() if skills.observation_filter else None
-    parameters = {name: values.clone() for name, values in skills.primitives.named_parameters().items()}
-    return phi_as_dict(Phi(config, interface.name, parameters, moments, interface.as_dict()))
+    moments = policies.observation_filter.moments.state_dict() if policies.observation_filter else None
+    parameters = {name: values.clone() for name, values in policies.primitives.named_parameters().items()}
+    return phi_as_dict(PhiCheckpoint(config, interface.name, parameters, moments, interface.as_dict()))
 
 
-def load_phi(path: Path) -> Phi:
+def load_phi(path: Path) -> PhiCheckpoint:
     """Loads phi from its file, or from the run folder that holds it.
 
     Raises:
@@ -175,8 +175,8 @@ def load_phi(path: Path) -> Phi:
     return phi_from_dict(saved, str(path))
 
 
-def phi_as_dict(phi: Phi) -> dict[str, Any]:
-    """Phi as tensors and plain values, for a file."""
+def phi_as_dict(phi: PhiCheckpoint) -> dict[str, Any]:
+    """The checkpoint as tensors and plain values, for a file."""
     return {
         "format": phi.format,
         "environment": phi.environment,
@@ -187,7 +187,7 @@ def phi_as_dict(phi: Phi) -> dict[str, Any]:
     }
 
 
-def phi_from_dict(saved: Mapping[str, Any], source: str) -> Phi:
+def phi_from_dict(saved: Mapping[str, Any], source: str) -> PhiCheckpoint:
     """The inverse of :func:`phi_as_dict`; `source` is named in errors.
 
     Raises:
@@ -203,7 +203,9 @@ def phi_from_dict(saved: Mapping[str, Any], source: str) -> Phi:
         of_all = {len(values) for values in parameters.values()}  # K
         if of_all != {config.hierarchy.primitives} or not all(torch.isfinite(values).all() for values in parameters.values()):
             raise _is_no_phi(source)
-        return Phi(config, str(saved["environment"]), parameters, saved["observation_filter"], interface, saved["format"])
+        return PhiCheckpoint(
+            config, str(saved["environment"]), parameters, saved["observation_filter"], interface, saved["format"]
+        )
     except UserError:
         raise
     except Exception:  # contents of another kind can raise anything

@@ -22,8 +22,8 @@ def paper_folder() -> Path:
     return CHECKOUT if is_checkout() else Path(str(files("mlsh_mpi") / "paper"))
 
 
-def all_shipped() -> dict[str, Path]:
-    """The files of all shipped primitives by name."""
+def all_pretrained() -> dict[str, Path]:
+    """The files of all pretrained primitives by name."""
     return {path.stem: path for path in sorted((paper_folder() / "primitives").glob("*.pt"))}
 
 
@@ -33,12 +33,12 @@ def runs_below(folder: Path) -> list[Path]:
 
 
 def named_source(name: str) -> Path:
-    """The shipped primitives of a name, such as ant-twowalk, or else the run folder of that name below runs/.
+    """The pretrained primitives of a name, such as ant-twowalk, or else the run folder of that name below runs/.
 
     Raises:
         UserError: there is neither.
     """
-    known, here = all_shipped(), Path(name).parent if "/" in name else Path(RUNS)
+    known, here = all_pretrained(), Path(name).parent if "/" in name else Path(RUNS)
     if name in known:
         return known[name]
     if "/" not in name and (here / name).is_dir():
@@ -47,6 +47,6 @@ def named_source(name: str) -> Path:
     choices = [*map(str, runs_below(here)), *([] if "/" in name else known)]
     hint = nearest(name, choices) or nearest(str(here / name), choices)
     raise UserError(
-        f"there is no run folder and no phi.pt {name!r}, and no shipped primitives of that name{hint}: there are "
+        f"there is no run folder and no phi.pt {name!r}, and no pretrained primitives of that name{hint}: there are "
         f"{', '.join(known)}"
     )

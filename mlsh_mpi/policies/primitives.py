@@ -12,7 +12,7 @@ import numpy as np
 from mlsh_mpi.config.methods import ALGORITHMS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.policies.phi_file import Phi, load_phi
+from mlsh_mpi.policies.phi_file import PhiCheckpoint, load_phi
 from mlsh_mpi.policies.pretrained import named_source
 from mlsh_mpi.sampling.interface import Interface
 
@@ -28,17 +28,17 @@ class Primitives:
         UserError: they do not fit the environment, or phi is a recurrent policy.
     """
 
-    def __init__(self, phi: Phi, interface: Interface | None = None) -> None:
+    def __init__(self, phi: PhiCheckpoint, interface: Interface | None = None) -> None:
         if ALGORITHMS[phi.config.algorithm.algorithm].recurrent:
             raise UserError("this policy acts by a memory of its last steps, which load() cannot give it: use adapt or replay")
         self.phi, self.interface = phi, interface or phi.interface()
-        self.skills = phi.skills(self.interface)
+        self.policies = phi.policies(self.interface)
         self.rng = np.random.default_rng()
         """The generator that :meth:`act` samples with if it is given none."""
 
     def __len__(self) -> int:
         """K, the number of primitives."""
-        return self.skills.primitives.n
+        return self.policies.primitives.n
 
     @property
     def action_space(self) -> gym.Space[Any]:
@@ -53,7 +53,7 @@ class Primitives:
     @property
     def columns(self) -> Array:
         """Indices of the part of an observation that primitives see."""
-        return self.skills.columns
+        return self.policies.columns
 
     def act(
         self,
@@ -87,9 +87,9 @@ class Primitives:
         rows = np.broadcast_to(np.asarray(primitive, np.int64), (len(batch),))
         if ((rows < 0) | (rows >= len(self))).any():
             raise UserError(f"primitives are numbered 0 to {len(self) - 1}, but primitive is {primitive}")
-        seen = self.skills.primitive_view(self.skills.observe(batch))
-        noise = self.skills.head.noise(rng or self.rng, (len(batch),))
-        action = self.interface.actions(self.skills.acting(rows, deterministic=deterministic)(seen, noise))
+        seen = self.policies.primitive_view(self.policies.observe(batch))
+        noise = self.policies.head.noise(rng or self.rng, (len(batch),))
+        action = self.interface.actions(self.policies.acting(rows, deterministic=deterministic)(seen, noise))
         return action if raw.ndim == 2 else action[0]
 
 

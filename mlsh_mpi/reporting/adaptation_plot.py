@@ -30,7 +30,7 @@ def _draw(figure: Figure, summary: Any) -> None:
     tasks = summary["tasks"]
     axes = figure.subplots(1, 2, sharey=True)
     for axis, curve, name in zip(
-        axes, ("curve", "curve_unexplored"), ("exploring, as they learn", "exploration off"), strict=True
+        axes, ("curve", "curve_without_exploration"), ("exploring, as they learn", "without exploration"), strict=True
     ):
         few = tasks if 1 < len(tasks) <= len(COLOURS) else {}
         for colour, (label, task) in zip(COLOURS, few.items(), strict=False):
@@ -39,7 +39,7 @@ def _draw(figure: Figure, summary: Any) -> None:
             axis.fill_between(found["updates"], *np.transpose(found["band"]), color=colour, alpha=0.18, lw=0)
 
         whole = {"updates": range(len(summary["curve"])), "mean": summary["curve"], "band": summary["band"]}
-        whole = summary[curve] if curve == "curve_unexplored" else whole
+        whole = summary[curve] if curve == "curve_without_exploration" else whole
         axis.plot(whole["updates"], whole["mean"], color="black", lw=2, label="all")
         axis.fill_between(whole["updates"], *np.transpose(whole["band"]), color="black", alpha=0.12, lw=0)
 

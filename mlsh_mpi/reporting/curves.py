@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from mlsh_mpi import files
+from mlsh_mpi.config.earlier_names import result
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
@@ -100,13 +101,13 @@ def read_last(folder: Path) -> list[Curve]:
     """
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
-    found = _test_in(folder, "tasks", "steps", "returns", "unexplored")
+    found = _test_in(folder, "tasks", "steps", "returns", "returns_without_exploration")
     if found is None:
         return []
     series, seed = series_of(run_name(folder))
-    returns, quiet = (np.array(found[name][-1], float) for name in ("returns", "unexplored"))
+    returns, evaluated = (np.array(found[name][-1], float) for name in ("returns", "returns_without_exploration"))
     updates = len(found["returns"]) - 1
-    values = np.where(np.isnan(quiet), returns, quiet).tolist()
+    values = np.where(np.isnan(evaluated), returns, evaluated).tolist()
     return [
         Curve(series, seed, f"{task}, learner {learner}", np.array([[updates, updates * found["steps"], value]]))
         for learner, (task, value) in enumerate(zip(found["tasks"], values, strict=True))
@@ -124,7 +125,7 @@ def _test_in(folder: Path, *names: str) -> dict[str, Any] | None:
         return None
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
         whole = files.read_json(path)
-        found = {name: whole[name] for name in names}
+        found = {name: result(whole, name) for name in names}
         shapes = {np.array(found[name], float).shape[1:] for name in names if name not in ("tasks", "steps")}
         if shapes == {(len(found["tasks"]),)} and all(isinstance(task, str) for task in found["tasks"]) and found["steps"] > 0:
             return found

@@ -23,10 +23,10 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
     hierarchy, iterations = config.hierarchy, config.run.iterations
 
     at_first = ""
-    if hierarchy.forming_iterations:
-        at_first = f" ({family.episode_length} for the first {hierarchy.forming_iterations} iterations)"
-    if hierarchy.uniform_iterations:
-        at_first += f", chosen by chance for the first {hierarchy.uniform_iterations} iterations"
+    if hierarchy.whole_episode_iterations:
+        at_first = f" ({family.episode_length} for the first {hierarchy.whole_episode_iterations} iterations)"
+    if hierarchy.random_master_iterations:
+        at_first += f", chosen by chance for the first {hierarchy.random_master_iterations} iterations"
     early = f" (0 in the first {hierarchy.early_joint_iterations} iterations)" if hierarchy.early_joint_iterations else ""
 
     lines = {

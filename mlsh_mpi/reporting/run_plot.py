@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mlsh_envs.window import PRIMITIVE_COLOURS as COLOURS
 from mlsh_mpi.adaptation.diagnostics import ForcedReturns
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.output import format_value
 from mlsh_mpi.reporting.drawing import figure_in
 from mlsh_mpi.sampling import seeding
@@ -26,7 +26,12 @@ LENGTH, EVALUATION = "schedule/macro_length", "evaluation/return"
 
 
 def draw(
-    path: Path, rows: Sequence[dict[str, float]], forced: ForcedReturns, family: TaskFamily, skills: Skills | None, title: str
+    path: Path,
+    rows: Sequence[dict[str, float]],
+    forced: ForcedReturns,
+    family: TaskFamily,
+    policies: PrimitivePolicies | None,
+    title: str,
 ) -> None:
     """Writes the plot as PNG.
 
@@ -35,18 +40,18 @@ def draw(
         rows: metrics of each iteration; some or all may have been lost.
         forced: returns of each primitive alone; may have no tasks.
         family: the environment's task family; with a `survey` primitives are drawn as arrows, else their returns as colours.
-        skills: the trained primitives; None if they cannot act alone.
+        policies: the trained primitives; None if they cannot act alone.
         title: title of the plot.
     """
-    surveyed = skills is not None and family.attribute("survey") is not None
-    panels = 1 + (skills.primitives.n if surveyed and skills else int(forced.returns.size > 0))
+    surveyed = policies is not None and family.attribute("survey") is not None
+    panels = 1 + (policies.primitives.n if surveyed and policies else int(forced.returns.size > 0))
     with figure_in(path, width=1.0 + 4.2 * panels, height=4.4, dpi=110) as figure:
         axes = figure.subplots(1, panels, squeeze=False)
         figure.suptitle(title)
         _curve(axes[0, 0], rows)
-        if surveyed and skills:
+        if surveyed and policies:
             for k, axis in enumerate(axes[0, 1:]):
-                _arrows(axis, k, family, skills)
+                _arrows(axis, k, family, policies)
         elif forced.returns.size:
             _matrix(axes[0, 1], forced)
 
@@ -82,13 +87,13 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
         axis.legend(fontsize=8, loc="best")
 
 
-def _arrows(axis: Axes, k: int, family: TaskFamily, skills: Skills) -> None:
+def _arrows(axis: Axes, k: int, family: TaskFamily, policies: PrimitivePolicies) -> None:
     """Draws the mean displacement under primitive k from a grid of positions."""
     survey = family.attribute("survey")(15, seeding.stream(4, "survey"))
-    seen = skills.primitive_view(skills.observe(survey["observations"]))
+    seen = policies.primitive_view(policies.observe(survey["observations"]))
     with torch.no_grad():
-        stacked = torch.from_numpy(seen).expand(skills.primitives.n, -1, -1)
-        probability = torch.softmax(skills.primitives.policy(stacked)[k], -1).numpy()
+        stacked = torch.from_numpy(seen).expand(policies.primitives.n, -1, -1)
+        probability = torch.softmax(policies.primitives.policy(stacked)[k], -1).numpy()
     move = probability @ survey["moves"]
     x, y = survey["positions"].T
     axis.quiver(x, y, *move.T, color=COLOURS[k % len(COLOURS)], angles="xy", scale_units="xy", scale=1.0, width=0.005)

@@ -56,15 +56,15 @@ def summarise(
             "fresh": adaptation.returns[0, here].mean(),
             "adapted": adaptation.returns[-1, here].mean(),
             "adapted_worst": adaptation.returns[-1, here].min(),
-            "unexplored": adaptation.unexplored[-1, here].mean(),
+            "without_exploration": adaptation.returns_without_exploration[-1, here].mean(),
             "entropy": adaptation.entropy[-1, here].mean(),
             "usage": usage[-1],
             "curve": _curve(adaptation.returns[:, here]),
-            "curve_unexplored": _curve(adaptation.unexplored[:, here]),
+            "curve_without_exploration": _curve(adaptation.returns_without_exploration[:, here]),
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
 
-    reached = np.array([task["adapted"] if np.isnan(task["unexplored"]) else task["unexplored"] for task in tasks.values()])
+    reached = np.array([_reached(task) for task in tasks.values()])
     listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
     diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
 
@@ -79,15 +79,21 @@ def summarise(
             "masters": len(labels),
             "curve": adaptation.returns.mean(1),
             "band": _curve(adaptation.returns)["band"],
-            "curve_unexplored": _curve(adaptation.unexplored),
+            "curve_without_exploration": _curve(adaptation.returns_without_exploration),
             "adapted": adaptation.returns[-1].mean(),
-            "unexplored": adaptation.unexplored[-1].mean(),
+            "without_exploration": adaptation.returns_without_exploration[-1].mean(),
             "tasks": tasks,
             "separated": separation(listed),
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
             **_mean_costs(rows),
         }
     )
+
+
+def _reached(task: dict[str, Any]) -> float:
+    """The return on a task after the last update, without exploration if that was measured."""
+    evaluated: float = task["without_exploration"]
+    return task["adapted"] if np.isnan(evaluated) else evaluated
 
 
 def _mean_costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
@@ -195,15 +201,20 @@ def _of_tasks(summary: Any) -> Table:
     title = f"{summary['masters']} {summary['method']}, mean return of an episode"
     table = Table(title=title, title_justify="left")
     after = f"{summary['updates']} update{'s' * (summary['updates'] != 1)}"
-    columns = ("task", "0 updates", after, "(worst)", "exploration off", "entropy", "usage")
+    columns = ("task", "0 updates", after, "(worst)", "without exploration", "entropy", "usage")
     for name in columns:
         table.add_column(name, justify="left" if name == "task" else "right")
     for label, task in summary["tasks"].items():
-        numbers = (task[key] for key in ("fresh", "adapted", "adapted_worst", "unexplored", "entropy"))
+        numbers = (task[key] for key in ("fresh", "adapted", "adapted_worst", "without_exploration", "entropy"))
         table.add_row(label, *map(format_value, numbers), _shares(task["usage"]))
     table.add_section()
     table.add_row(
-        "all", *map(format_value, (summary["curve"][0], summary["adapted"])), "", format_value(summary["unexplored"]), "", ""
+        "all",
+        *map(format_value, (summary["curve"][0], summary["adapted"])),
+        "",
+        format_value(summary["without_exploration"]),
+        "",
+        "",
     )
     return table
 
@@ -224,11 +235,11 @@ def curve_table(summary: Any, width: int = 110) -> str:
     """Return against updates and environment steps, with 95 % bands, as plain text."""
     text = io.StringIO()
     table = Table(title="Mean return of an episode over all tasks, 95 % band of the mean", title_justify="left")
-    for name in ("updates", "environment steps", "exploring", "band", "exploration off", "band"):
+    for name in ("updates", "environment steps", "exploring", "band", "without exploration", "band"):
         table.add_column(name, justify="right")
 
-    quiet = summary["curve_unexplored"]
-    looked = dict(zip(quiet["updates"], zip(quiet["mean"], quiet["band"], strict=True), strict=True))
+    evaluated = summary["curve_without_exploration"]
+    looked = dict(zip(evaluated["updates"], zip(evaluated["mean"], evaluated["band"], strict=True), strict=True))
 
     for update, (mean, (low, high)) in enumerate(zip(summary["curve"], summary["band"], strict=True)):
         cells = [

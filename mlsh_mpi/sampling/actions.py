@@ -31,7 +31,7 @@ class Actions:
     """Whether the environment also takes actions beyond its bounds."""
 
     @classmethod
-    def of(cls, space: gym.Space[Any], unclipped: bool = False) -> Actions:
+    def from_space(cls, space: gym.Space[Any], unclipped: bool = False) -> Actions:
         """The conversion that fits an action space.
 
         Args:

@@ -21,10 +21,10 @@ from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
-from mlsh_mpi.sampling.lanes import STEP, LaneFault, Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.task_family import TaskFamily
-from mlsh_mpi.sampling.trial_episodes import Findings, refuse_unusable, try_episodes
-from mlsh_mpi.sampling.vector_form import INSTEAD
+from mlsh_mpi.sampling.trial_episodes import Findings, check_usable, try_episodes
+from mlsh_mpi.sampling.vector_env import STEP, LaneFault, SequentialVectorEnv, VectorEnv
+from mlsh_mpi.sampling.vector_form import ALTERNATIVE
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,7 +53,7 @@ def checked_family(maker: EnvironmentMaker, job: Job) -> TaskFamily:
     def looked_at() -> tuple[TaskFamily, list[str], Array | None]:
         job.watch.enter(lambda: f"the first reset and step of {maker.name}")
         try:
-            family = TaskFamily.of(maker)
+            family = TaskFamily.from_maker(maker)
             names = task_names(family)
             found = check_environment(maker, family) if job.world.rank == 0 else Findings([], None)
             for note in found.notes:
@@ -93,11 +93,11 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
         _actions(family)
 
         with ExitStack() as opened:
-            _episode(family, Lanes(SequentialVectorEnv([family.env]), family.actions), tasks[0])
+            _episode(family, VectorEnv(SequentialVectorEnv([family.env]), family.actions), tasks[0])
             vector = maker.vector(2)
             if vector is not None:
                 opened.callback(vector.close)
-                _refuse_other_spaces(family, vector)
+                _check_spaces(family, vector)
                 _episode(family, vector, tasks[0])
             found = _called(family, "step", lambda: try_episodes(family, tasks, vector))
 
@@ -170,7 +170,7 @@ def _actions(family: TaskFamily) -> None:
         raise UserError(f"the action space {family.action_space} of {family.name} has no action in its middle: check its bounds")
 
 
-def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> None:
+def _episode(family: TaskFamily, lanes: VectorEnv, task: Any) -> None:
     """Tries two resets and a step.
 
     Raises:
@@ -179,16 +179,16 @@ def _episode(family: TaskFamily, lanes: Lanes, task: Any) -> None:
     count, name = lanes.count, _named(family, task)
     for _ in range(2):
         start = _called(family, "reset", lambda: lanes.reset(np.ones(count, np.bool_), [7] * count, [task] * count))
-        _refuse_changed(family, "reset", name, task)
-    refuse_unusable(family, "observation", start)
+        _check_unchanged(family, "reset", name, task)
+    check_usable(family, "observation", start)
     action = np.repeat(family.actions.middle_as_drawn[None], count, axis=0)
     observation, reward, _ = _called(family, "step", lambda: lanes.step(action))
-    _refuse_changed(family, "step", name, task)
-    refuse_unusable(family, "observation", observation)
-    refuse_unusable(family, "reward", reward)
+    _check_unchanged(family, "step", name, task)
+    check_usable(family, "observation", observation)
+    check_usable(family, "reward", reward)
 
 
-def _refuse_other_spaces(family: TaskFamily, vector: Lanes) -> None:
+def _check_spaces(family: TaskFamily, vector: VectorEnv) -> None:
     """Refuses a vector form whose observations or actions are not those of the single one."""
     observation, action = vector.spaces
     for what, single, other in (
@@ -198,11 +198,11 @@ def _refuse_other_spaces(family: TaskFamily, vector: Lanes) -> None:
         if single.shape != other.shape or (what == "actions" and single != other):
             raise UserError(
                 f"the vector form of {family.name} must have the {what} of the single one, but has {other} instead of {single}: "
-                f"{INSTEAD}"
+                f"{ALTERNATIVE}"
             )
 
 
-def _refuse_changed(family: TaskFamily, method: str, name: str, task: Any) -> None:
+def _check_unchanged(family: TaskFamily, method: str, name: str, task: Any) -> None:
     if _named(family, task) != name:
         raise UserError(
             f"{method} of {family.name} must leave its task as it is, but changed {name} to {_named(family, task)}: every lane "
@@ -240,7 +240,7 @@ def _called(family: TaskFamily, method: str, call: Callable[[], T]) -> T:
         raise UserError(f"{method} of {family.name} raised {as_words(error)}") from error
 
 
-def refuse_too_much_memory(workers: int, steps: int, family: TaskFamily, job: Job) -> None:
+def check_memory(workers: int, steps: int, family: TaskFamily, job: Job) -> None:
     """Refuses an iteration whose data would not fit into this rank's share of its host's memory.
 
     Args:

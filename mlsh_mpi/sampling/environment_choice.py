@@ -36,7 +36,7 @@ class EnvironmentChoice:
     trust: bool = False
     """Whether the file that the configuration comes from is trusted."""
 
-    def refuse_setting(self, name: str, value: Any) -> None:
+    def check_setting(self, name: str, value: Any) -> None:
         """Refuses a setting that a file should not give.
 
         Raises:
@@ -48,7 +48,7 @@ class EnvironmentChoice:
                 "--env-settings if you mean it, or add --trust (in Python trust=True) if you trust the file"
             )
 
-    def refuse_code(self, env: str) -> None:
+    def check_code(self, env: str) -> None:
         """Refuses to follow the name of a module in a configuration.
 
         Args:
@@ -70,7 +70,7 @@ class EnvironmentChoice:
             )
 
 
-def refuse_other_than_environments(env: str, found: object) -> None:
+def check_is_environment(env: str, found: object) -> None:
     """Refuses to call what a trusted file names, unless it is an environment's class.
 
     Raises:

@@ -20,8 +20,8 @@ from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import mujoco_warnings
 from mlsh_mpi.sampling.actions import Actions
-from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, refuse_other_than_environments
-from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
+from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, check_is_environment
+from mlsh_mpi.sampling.vector_env import SequentialVectorEnv, VectorEnv
 from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
 
 LONGEST = 2000
@@ -59,7 +59,7 @@ class EnvironmentMaker:
         """(observation,) that lanes subtract from observations: see :attr:`Interface.offset`."""
 
     @classmethod
-    def of(cls, config: EnvironmentConfig, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
+    def from_config(cls, config: EnvironmentConfig, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
         """From a run's configuration, which may come from a file of somebody else.
 
         Args:
@@ -71,13 +71,13 @@ class EnvironmentMaker:
         """
         choice = choice or EnvironmentChoice()
         for setting in config.env_settings:
-            choice.refuse_setting(*_setting(setting))
+            choice.check_setting(*_setting(setting))
         env = choice.env
         if env is None:
-            choice.refuse_code(config.env)
+            choice.check_code(config.env)
             env = _resolve(config.env)
             if ":" in config.env:
-                refuse_other_than_environments(config.env, env)
+                check_is_environment(config.env, env)
         return cls(env, config.episode_length, config.primitive_columns, config.env_settings)
 
     def mention(self, fault: str) -> None:
@@ -137,7 +137,7 @@ class EnvironmentMaker:
             return f"--env-settings: {self.name} has no settings, so it does not take {given}"
         return f"{self.name} does not take --env-settings {given}: {said}"
 
-    def vector(self, count: int) -> Lanes | None:
+    def vector(self, count: int) -> VectorEnv | None:
         """`count` lanes stepped as arrays; None if the environment has no vector form that can be used.
 
         Raises:
@@ -151,12 +151,12 @@ class EnvironmentMaker:
             self.left_aside = f"{self.name} is stepped one episode after another, because its vector form {reason}"
             return None
 
-    def lanes(self, count: int) -> Lanes:
+    def lanes(self, count: int) -> VectorEnv:
         """`count` lanes, stepped as arrays if the environment has a vector form, else one after another."""
         lanes = self.vector(count)
         if lanes is None:
             envs = [self.single() for _ in range(count)]
-            lanes = Lanes(SequentialVectorEnv(envs), actions_of(envs[0]), self.episode_length or registered_length(envs[0]))
+            lanes = VectorEnv(SequentialVectorEnv(envs), actions_of(envs[0]), self.episode_length or registered_length(envs[0]))
         lanes.offset = self.offset
         return lanes
 
@@ -187,7 +187,7 @@ def registered_length(env: gym.Env[Any, Any]) -> int | None:
 
 def actions_of(env: gym.Env[Any, Any]) -> Actions:
     """The conversion from policies' actions to those of a single environment."""
-    return Actions.of(env.action_space, bool(outermost(env, "unclipped_actions", False)))
+    return Actions.from_space(env.action_space, bool(outermost(env, "unclipped_actions", False)))
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, as_words
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.sampling import seeding
-from mlsh_mpi.sampling.lanes import LaneFault, Lanes
+from mlsh_mpi.sampling.vector_env import LaneFault, VectorEnv
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
@@ -55,13 +55,13 @@ class Streams:
 class Episodes:
     """The episodes of all lanes, with their tasks and `seeds`; `seconds` is the time spent in environments."""
 
-    def __init__(self, lanes: Lanes, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watchdog) -> None:
+    def __init__(self, lanes: VectorEnv, tasks: Sequence[Any], first_seeds: Array, streams: Streams, watch: Watchdog) -> None:
         self._lanes, self._tasks, self._first, self._streams, self._watch = lanes, tasks, first_seeds, streams, watch
         self.seeds: list[int] = first_seeds.tolist()
         self._count = np.zeros(lanes.count, np.int64)
         self.seconds = 0.0
 
-    def begin(self, running: RunningEpisodes) -> Array:
+    def resume(self, running: RunningEpisodes) -> Array:
         """(L, observation) of all lanes, after starting an episode in those that have none under way."""
         fresh = ~running.started
         started = self.start(fresh) if fresh.any() else running.observation
@@ -86,7 +86,7 @@ class Episodes:
     @property
     def truncated(self) -> Array:
         """(L,) bool: whether only the time limit ended the episode with the last step."""
-        return self._lanes.cut
+        return self._lanes.truncated
 
     def numbers(self, lanes: Array) -> list[dict[str, float]]:
         """The plain numbers of the environment's `info` with the last step, for each of these lanes, (n,)."""
@@ -96,7 +96,7 @@ class Episodes:
         """Steps every lane."""
         return self._timed("a step", self._lanes.step, action)
 
-    def refuse(self, reward: Array, observation: Array | None = None) -> None:
+    def check_finite(self, reward: Array, observation: Array | None = None) -> None:
         """Refuses numbers that cannot be learned from.
 
         Args:
@@ -120,7 +120,7 @@ class Episodes:
 
     def _timed(self, what: str, act: Callable[..., T], *arguments: Any) -> T:
         entered = time.perf_counter()
-        self._watch.enter(lambda: f"{what} of {self._place(self._lanes.at_work)}")
+        self._watch.enter(lambda: f"{what} of {self._place(self._lanes.active_index)}")
         try:
             return act(*arguments)
         except LaneFault as fault:
@@ -128,7 +128,7 @@ class Episodes:
         except Interrupted:
             raise
         except BaseException as error:
-            raise EnvironmentFault(f"{self._place(self._lanes.at_work)} raised {as_words(error)}") from error
+            raise EnvironmentFault(f"{self._place(self._lanes.active_index)} raised {as_words(error)}") from error
         finally:
             self._watch.leave()
             self.seconds += time.perf_counter() - entered
@@ -165,7 +165,7 @@ class RunningEpisodes:
     """Actions of each lane since its episode began: (steps, ...) as policies sampled them."""
 
     @classmethod
-    def none(cls, lanes: int, observation_size: int) -> RunningEpisodes:
+    def empty(cls, lanes: int, observation_size: int) -> RunningEpisodes:
         """No episode is under way in any lane."""
         observation, seeds = np.zeros((lanes, observation_size), np.float32), np.zeros(lanes, np.int64)
         clock, primitive, explored = (np.zeros(lanes, kind) for kind in (np.int64, np.int64, np.bool_))
@@ -173,12 +173,12 @@ class RunningEpisodes:
         return cls(np.zeros(lanes, np.bool_), observation, 0, clock, primitive, explored, seeds, none, list(none))
 
     @property
-    def earlier(self) -> tuple[Array, Array]:
+    def carried_over(self) -> tuple[Array, Array]:
         """(L,) summed reward so far of the episodes under way, and (L,) their steps so far; 0 where there is none."""
-        paid = np.array([rewards.sum(dtype=np.float64) for rewards in self.rewards])
-        return paid * self.started, np.array([len(rewards) for rewards in self.rewards]) * self.started
+        initial_return = np.array([rewards.sum(dtype=np.float64) for rewards in self.rewards])
+        return initial_return * self.started, np.array([len(rewards) for rewards in self.rewards]) * self.started
 
-    def take(self, steps: Step, last: Array, seeds: Sequence[int], macro_length: int, clock: Array) -> None:
+    def update(self, steps: Step, last: Array, seeds: Sequence[int], macro_length: int, clock: Array) -> None:
         """Updates the episodes after a collection.
 
         Args:
@@ -198,8 +198,7 @@ class RunningEpisodes:
                 kept[lane] = np.concatenate((kept[lane], new)) if goes_on else new[ends[-1] + 1 if len(ends) else 0 :].copy()
         self.started = ~steps.end[-1]
 
-    @property
-    def of_lanes(self) -> list[dict[str, Any]]:
+    def lane_states(self) -> list[dict[str, Any]]:
         """What a resume needs of each lane, as tensors and plain values: its seed and actions determine an episode."""
         return [
             {
@@ -213,15 +212,15 @@ class RunningEpisodes:
             for lane in range(len(self.started))
         ]
 
-    def restore(self, of_lanes: Sequence[Mapping[str, Any]]) -> None:
-        """Restores what `of_lanes` returned."""
-        for lane, kept in enumerate(of_lanes):
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Restores what :meth:`lane_states` returned."""
+        for lane, kept in enumerate(states):
             self.started[lane], self.seeds[lane] = kept["started"], kept["seed"]
             self.observation[lane] = kept["observation"].numpy()
             self.macro_length, self.clock[lane], self.primitive[lane], self.explored[lane] = kept["macro_action"]
             self.rewards[lane], self.actions[lane] = kept["rewards"].numpy(), kept["actions"].numpy()
 
-    def run_again(self, lanes: Lanes, tasks: Sequence[Any], watch: Watchdog) -> int:
+    def replay_actions(self, lanes: VectorEnv, tasks: Sequence[Any], watch: Watchdog) -> int:
         """Brings lanes to where their episodes were, by repeating the actions taken since their reset.
 
         Args:
@@ -247,19 +246,19 @@ class RunningEpisodes:
             if start.any():
                 episodes.start_again(start)
             acting = begins <= t
-            taken = np.zeros((lanes.count, *example.shape[1:]), example.dtype)
+            action = np.zeros((lanes.count, *example.shape[1:]), example.dtype)
             for lane in np.flatnonzero(acting).tolist():
-                taken[lane] = self.actions[lane][t - begins[lane]]
-            last, rewards[t], end = episodes.step(taken)
+                action[lane] = self.actions[lane][t - begins[lane]]
+            last, rewards[t], end = episodes.step(action)
             start = (begins == t + 1) | (end & ~acting)
 
-        odd = [
+        diverged = [
             lane
             for lane in np.flatnonzero(self.started).tolist()
             if not self._is_at(lane, last[lane], rewards[begins[lane] :, lane])
         ]
-        self.started[odd] = False
-        return len(odd)
+        self.started[diverged] = False
+        return len(diverged)
 
     def _is_at(self, lane: int, observation: Array, rewards: Array) -> bool:
         return np.array_equal(observation, self.observation[lane]) and np.array_equal(rewards, self.rewards[lane])

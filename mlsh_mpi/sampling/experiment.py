@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job
-from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import VectorEnv
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Experiment:
     job: Job
     family: TaskFamily
 
-    def close(self, lanes: Lanes) -> None:
+    def close(self, lanes: VectorEnv) -> None:
         """Closes lanes that are no longer needed. Every rank must call it. What goes wrong on any of them ends nothing, but is
         mentioned once."""
         self.job.watch.enter(lambda: f"{self.family.name} to close")

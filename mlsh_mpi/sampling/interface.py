@@ -69,7 +69,7 @@ class Interface:
             size, columns = int(values["observation_size"]), np.array(values["primitive_columns"], np.int64)
             if not (0 < size <= LARGEST and columns.ndim == 1 and len(columns) and 0 <= columns.min() <= columns.max() < size):
                 raise ValueError(f"{size} numbers, of which primitives see {columns.tolist()}")
-            actions, offset = Actions.of(space, bool(values["unclipped_actions"])), values.get("offset")
+            actions, offset = Actions.from_space(space, bool(values["unclipped_actions"])), values.get("offset")
             if offset is not None:
                 offset = np.array(offset, np.float64).reshape(size)
                 if not np.isfinite(offset).all():

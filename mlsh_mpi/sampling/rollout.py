@@ -14,10 +14,10 @@ from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Array, StackedActorCritic
 from mlsh_mpi.networks.distributions import Exploring, Head, uniform
-from mlsh_mpi.networks.inference import Act, Skills, outputs_of
+from mlsh_mpi.networks.inference import Act, PrimitivePolicies, outputs_of
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import Episodes, RunningEpisodes, Step, Streams
-from mlsh_mpi.sampling.lanes import Lanes
+from mlsh_mpi.sampling.vector_env import VectorEnv
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Rollout:
     """(L, observation) after the last step, filtered; where the episode did not end there, the collection cut it."""
     streams: Streams
     """The workers and their random streams."""
-    skills: Skills | None
+    policies: PrimitivePolicies | None
     """The primitives that acted; None for tabular methods."""
     macro_length: int
     """N, steps from one decision to the next."""
     limits: tuple[TimeLimit, ...]
     """Ends of episodes that only the time limit caused, in order of time."""
-    earlier: tuple[Array, Array]
+    carried_over: tuple[Array, Array]
     """(L,) summed reward, and (L,) steps, before this collection of the episodes that were under way at its beginning."""
     environment_seconds: float
     policy_seconds: float
@@ -50,13 +50,13 @@ class Rollout:
 
     def primitive_view(self, observation: Array) -> Array:
         """(..., observation) -> (..., the part of it that the primitives see)."""
-        return observation if self.skills is None else self.skills.primitive_view(observation)
+        return observation if self.policies is None else self.policies.primitive_view(observation)
 
     @cached_property
-    def taken(self) -> Array:
+    def steps_taken(self) -> Array:
         """(T + 1, L) steps that the episode of a lane had taken before each step of the rollout, and after the last."""
         begins = np.full((len(self.steps.end) + 1, self.steps.end.shape[1]), np.iinfo(np.int64).min)
-        begins[0] = -self.earlier[1]
+        begins[0] = -self.carried_over[1]
         t, lane = np.nonzero(self.steps.end)
         begins[t + 1, lane] = t + 1
         return np.arange(len(begins))[:, None] - np.maximum.accumulate(begins)
@@ -118,9 +118,9 @@ def one_per_block(n: int, lanes_each: int) -> Master:
 
 
 def collect(
-    lanes: Lanes,
+    lanes: VectorEnv,
     master: Master,
-    skills: Skills,
+    policies: PrimitivePolicies,
     tasks: Sequence[Any],
     streams: Streams,
     *,
@@ -134,7 +134,7 @@ def collect(
     Args:
         lanes: the same number of lanes for each worker of `streams`.
         master: decides which primitive runs next.
-        skills: the primitives and the observation filter.
+        policies: the primitives and the observation filter.
         tasks: one task for each worker.
         streams: names the random streams of each worker.
         steps: number of steps of each lane; T for a whole episode.
@@ -147,16 +147,16 @@ def collect(
     """
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
-    noise, decision_noise, seeds = _draw(skills.head, streams, steps, lanes_each)
+    noise, decision_noise, seeds = _draw(policies.head, streams, steps, lanes_each)
 
     episodes = Episodes(lanes, [task for task in tasks for _ in range(lanes_each)], seeds, streams, watch)
-    before = running or RunningEpisodes.none(lanes.count, 0)
-    recording = _Recording.allocate(steps, episodes.begin(before), skills)
+    before = running or RunningEpisodes.empty(lanes.count, 0)
+    recording = _Recording.allocate(steps, episodes.resume(before), policies)
     at, seen = recording.steps, recording.seen
 
     # Steps since the decision of each lane; a macro-action under way goes on if N is still the same.
     clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
-    primitive, explored, t, act = before.primitive, before.explored, 0, skills.acting(before.primitive)
+    primitive, explored, t, act = before.primitive, before.explored, 0, policies.acting(before.primitive)
 
     while t < steps:  # from one decision of any lane to the next
         at.decides[t] = decides = clock == 0
@@ -164,26 +164,26 @@ def collect(
         chosen = np.where(decides, decisions.primitive, primitive)
         explored = np.where(decides, decisions.explored, explored)
         if not np.array_equal(chosen, primitive):
-            primitive, act = chosen, skills.acting(chosen)
+            primitive, act = chosen, policies.acting(chosen)
 
         begin, until = t, min(steps, t + macro_length - int(clock.max()))
         at.primitive[t:until], at.explored[t:until] = primitive, explored
-        t = 1 + recording.steps_until_an_end(range(begin, until), act, noise, episodes, skills)
+        t = 1 + recording.steps_until_an_end(range(begin, until), act, noise, episodes, policies)
         clock = np.where(at.end[t - 1], 0, (clock + t - begin) % macro_length)
 
-    episodes.refuse(at.reward, recording.raw)
-    at, earlier = at._replace(action=np.stack(recording.actions), reward=at.reward.astype(np.float32)), before.earlier
+    episodes.check_finite(at.reward, recording.raw)
+    at, carried_over = at._replace(action=np.stack(recording.actions), reward=at.reward.astype(np.float32)), before.carried_over
     if running is not None:
-        running.take(at, recording.raw[-1], episodes.seeds, macro_length, clock)
+        running.update(at, recording.raw[-1], episodes.seeds, macro_length, clock)
 
     return Rollout(
         steps=at,
         final_observation=seen[-1],
         streams=streams,
-        skills=skills,
+        policies=policies,
         macro_length=macro_length,
         limits=tuple(recording.limits),
-        earlier=earlier,
+        carried_over=carried_over,
         environment_seconds=episodes.seconds,
         policy_seconds=time.perf_counter() - started - episodes.seconds,
         tasks=tuple(tasks),
@@ -206,14 +206,14 @@ class _Recording:
     info: list[tuple[int, dict[str, float]]]
 
     @classmethod
-    def allocate(cls, length: int, first: Array, skills: Skills) -> _Recording:
+    def allocate(cls, length: int, first: Array, policies: PrimitivePolicies) -> _Recording:
         """Buffers for `length` steps, the first of which starts from the observation `first`, (L, observation)."""
         lanes = len(first)
         raw = np.empty((length + 1, *first.shape), first.dtype)
         raw[0] = first
 
-        seen = raw if skills.observation_filter is None else np.empty(raw.shape, np.float32)
-        seen[0] = skills.observe(first)
+        seen = raw if policies.observation_filter is None else np.empty(raw.shape, np.float32)
+        seen[0] = policies.observe(first)
 
         steps = Step(
             raw_observation=raw[:-1],
@@ -228,21 +228,21 @@ class _Recording:
 
         return cls(steps, raw, seen, [], [], [])
 
-    def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, skills: Skills) -> int:
+    def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, policies: PrimitivePolicies) -> int:
         """Takes the wanted steps, but none after one with which an episode has ended; returns the number of the last."""
         for t in wanted:
-            if self.step(t, act(skills.primitive_view(self.seen[t]), noise[t]), episodes, skills):
+            if self.step(t, act(policies.primitive_view(self.seen[t]), noise[t]), episodes, policies):
                 break
         return t
 
-    def step(self, t: int, action: Array, episodes: Episodes, skills: Skills) -> bool:
+    def step(self, t: int, action: Array, episodes: Episodes, policies: PrimitivePolicies) -> bool:
         """Steps every lane, and starts the next episode where one ended. Returns whether any did."""
         self.actions.append(action)
 
         try:
             following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
         except EnvironmentFault:
-            episodes.refuse(self.steps.reward[:t], self.raw[: t + 1])  # what it observed before may be the first cause
+            episodes.check_finite(self.steps.reward[:t], self.raw[: t + 1])  # what it observed before may be the first cause
             raise
 
         end = self.steps.end[t]
@@ -251,14 +251,14 @@ class _Recording:
         if ended:
             limited = np.flatnonzero(end & episodes.truncated)
             if len(limited):
-                self.limits.append(TimeLimit(t, limited, skills.observe(following)[limited]))
+                self.limits.append(TimeLimit(t, limited, policies.observe(following)[limited]))
             lanes = np.flatnonzero(end)
             told = zip(lanes.tolist(), episodes.numbers(lanes), strict=False)  # a vector environment may tell nothing at all
             self.info.extend((lane, numbers) for lane, numbers in told if numbers)
 
         # What follows an end is the first observation of the next episode.
         self.raw[t + 1] = episodes.start(end) if ended and t + 1 < len(self.steps.end) else following
-        self.seen[t + 1] = skills.observe(self.raw[t + 1])
+        self.seen[t + 1] = policies.observe(self.raw[t + 1])
         return ended
 
 

@@ -34,7 +34,7 @@ class TaskFamily(Interface):
     """Makes lanes and single environments of the family."""
 
     @classmethod
-    def of(cls, maker: EnvironmentMaker) -> TaskFamily:
+    def from_maker(cls, maker: EnvironmentMaker) -> TaskFamily:
         """Makes one instance and reads what the trainer must know of it.
 
         Raises:

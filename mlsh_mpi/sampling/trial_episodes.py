@@ -13,8 +13,8 @@ import numpy as np
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.episodes import LARGEST
-from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import SequentialVectorEnv, VectorEnv
 
 Array = np.ndarray[Any, np.dtype[Any]]
 STEPS = 32
@@ -109,7 +109,7 @@ class Findings:
     """(observation,) to be subtracted from observations before they are float32; None if they are precise enough as they are."""
 
 
-def try_episodes(family: TaskFamily, tasks: Sequence[Any], vector: Lanes | None) -> Findings:
+def try_episodes(family: TaskFamily, tasks: Sequence[Any], vector: VectorEnv | None) -> Findings:
     """Compares episodes of one or two tasks from the same seeds, by the same actions.
 
     Args:
@@ -132,7 +132,7 @@ def try_episodes(family: TaskFamily, tasks: Sequence[Any], vector: Lanes | None)
         differ = bool(before.differs_from(other))
 
         if len(tasks) > 1 and not trial.read and (changed or not differ):
-            notes += _refuse_unread(family, tasks, certain=not changed)
+            notes += _check_readable(family, tasks, certain=not changed)
         if vector is not None and not changed:
             notes += _compare(family, tasks, trial.run(vector, (first, last), seed), (before, other))
 
@@ -166,20 +166,20 @@ class _Trial:
         """An episode of the single form."""
         options = NotedOptions(task)
         env = SequentialVectorEnv([self._family.env], lambda _: options)
-        (episode,) = self.run(Lanes(env, self._family.actions), (task,), seed)
+        (episode,) = self.run(VectorEnv(env, self._family.actions), (task,), seed)
         self.read |= options.read
         self.seen.append(episode.observation)
         return episode
 
-    def run(self, lanes: Lanes, tasks: Sequence[Any], seed: int) -> list[Episode]:
+    def run(self, lanes: VectorEnv, tasks: Sequence[Any], seed: int) -> list[Episode]:
         """An episode in each lane, all from the same seed and by the same actions, until the first of them is over."""
         count, lanes.kind = lanes.count, np.float64
         observations = [lanes.reset(np.ones(count, np.bool_), [seed] * count, list(tasks))]
         rewards = []
         for action in self._actions:
             observation, reward, end = lanes.step(np.repeat(action[None], count, axis=0))
-            refuse_unusable(self._family, "observation", observation)
-            refuse_unusable(self._family, "reward", reward)
+            check_usable(self._family, "observation", observation)
+            check_usable(self._family, "reward", reward)
             observations.append(observation)
             rewards.append(reward)
             if end.any() or self.is_over:
@@ -187,7 +187,7 @@ class _Trial:
         return [Episode(np.stack(observations)[:, lane], np.stack(rewards)[:, lane]) for lane in range(count)]
 
 
-def refuse_unusable(family: TaskFamily, what: str, values: Array) -> None:
+def check_usable(family: TaskFamily, what: str, values: Array) -> None:
     """Refuses numbers that are not finite or too large to learn from.
 
     Raises:
@@ -221,7 +221,7 @@ def _not_repeated(family: TaskFamily, what: str) -> str:
     return f"{found}; draw from self.np_random after super().reset(seed=seed), and keep nothing from one episode to the next"
 
 
-def _refuse_unread(family: TaskFamily, tasks: Sequence[Any], *, certain: bool) -> list[str]:
+def _check_readable(family: TaskFamily, tasks: Sequence[Any], *, certain: bool) -> list[str]:
     """Refuses an environment that never reads its task; or returns a note, where an effect of the task could not be seen."""
     one, other = map(family.label, tasks)
     sentence = (

@@ -11,16 +11,16 @@ from gymnasium.vector import AutoresetMode
 
 from mlsh_mpi.errors import Interrupted, UserError, as_words
 from mlsh_mpi.sampling.actions import Actions
-from mlsh_mpi.sampling.lanes import Lanes
+from mlsh_mpi.sampling.vector_env import VectorEnv
 
-INSTEAD = "mend it, or register the environment without vector_entry_point"
+ALTERNATIVE = "mend it, or register the environment without vector_entry_point"
 
 
 class NotUsed(Exception):  # noqa: N818  (nothing is wrong)
     """The vector form is left aside; the message completes the sentence "its vector form ..."."""
 
 
-def vector_lanes(env: str, count: int, episode_length: int | None, settings: Mapping[str, Any]) -> Lanes:
+def vector_lanes(env: str, count: int, episode_length: int | None, settings: Mapping[str, Any]) -> VectorEnv:
     """Lanes that are stepped as arrays.
 
     Args:
@@ -42,16 +42,16 @@ def vector_lanes(env: str, count: int, episode_length: int | None, settings: Map
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*(autoreset_mode|AutoresetMode)")  # said below, and once
             vector = gym.make_vec(env, count, vectorization_mode="vector_entry_point", **limit, **settings)
-        actions = Actions.of(vector.single_action_space, bool(getattr(vector.unwrapped, "unclipped_actions", False)))
-        lanes = Lanes(vector, actions, episode_length or spec.max_episode_steps)
+        actions = Actions.from_space(vector.single_action_space, bool(getattr(vector.unwrapped, "unclipped_actions", False)))
+        lanes = VectorEnv(vector, actions, episode_length or spec.max_episode_steps)
         mode = vector.metadata.get("autoreset_mode")
     except Interrupted:
         raise
     except BaseException as error:
-        raise UserError(f"the vector form of {env} could not be made: it raised {as_words(error)}; {INSTEAD}") from error
+        raise UserError(f"the vector form of {env} could not be made: it raised {as_words(error)}; {ALTERNATIVE}") from error
 
     if lanes.count != count:
-        raise UserError(f"the vector form of {env} was asked for {count} episodes, but has {lanes.count}; {INSTEAD}")
+        raise UserError(f"the vector form of {env} was asked for {count} episodes, but has {lanes.count}; {ALTERNATIVE}")
     if mode is not AutoresetMode.DISABLED:
         raise NotUsed('resets by itself, as its metadata lack {"autoreset_mode": AutoresetMode.DISABLED}')
     if not hasattr(vector.unwrapped, "sample_task"):

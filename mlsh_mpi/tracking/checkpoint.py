@@ -36,7 +36,7 @@ class Resumable(Protocol):
         """What must be bitwise the same on every rank."""
         ...
 
-    def gathered(self, world: Ranks) -> dict[str, Any] | None:
+    def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """Everything that a resume needs, as tensors and plain values, on rank 0; None on the others. Every rank must call it."""
         ...
 
@@ -48,7 +48,7 @@ class Checkpoint:
     iteration: int
     """Number of finished iterations."""
     state: Mapping[str, Any]
-    """The result of :meth:`Resumable.gathered`, which only the class that gathered it understands."""
+    """The result of :meth:`Resumable.gather_state_dict`, which only the class that gathered it understands."""
     config: Mapping[str, Any]
     """The run's configuration, as plain values."""
     identity: Mapping[str, Any]

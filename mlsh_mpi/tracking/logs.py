@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
@@ -16,14 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from mlsh_mpi import files
-from mlsh_mpi.mpi import launchers
 from mlsh_mpi.output import format_value, plain, say, warn
 from mlsh_mpi.tracking.metrics_file import METRICS, line_of, read_rows
 
 COLUMNS = {
     "return": "return/mean",
     "adapted": "return/adapted",
-    "exploration off": "return/unexplored",
+    "without exploration": "return/without_exploration",
     "entropy": "master/entropy",
     "evaluated": "evaluation/return",
 }
@@ -62,7 +60,7 @@ class Log:
         self._started = time.perf_counter()
 
     def settings(self, config: Mapping[str, Any]) -> None:
-        """Shows the resolved configuration, {concern: {setting: value}}, as a table in TensorBoard, under Text."""
+        """Shows the resolved configuration, {section: {setting: value}}, as a table in TensorBoard, under Text."""
         rows = {f"{name}.{key}": item for name, part in config.items() if isinstance(part, dict) for key, item in part.items()}
         lines = [f"| {name} | {_as_code(value)} |" for name, value in rows.items()]
         self._events.add_text("settings", "\n".join(("| setting | value |", "|---|---|", *lines)), self._first * self._steps)
@@ -150,25 +148,26 @@ def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
 
 
 class Bar:
-    """Progress of something long: a bar on a terminal, else a line for each step, or at most `lines`, on standard output."""
+    """Progress of something long: a bar if standard output is a terminal, else a line for each step, or at most `lines`.
+
+    A launcher gives its ranks a pipe, so under mpirun there are lines.
+    """
 
     def __init__(self, title: str, total: int, done: int = 0, lines: int | None = None) -> None:
         self._title, self._total, self._done = title, total, done
         self._every = 1 if lines is None else max(1, -(-total // lines))
         self._bar: Progress | None = None
 
-        terminal = _terminal()
-        if terminal is not None:
-            with terminal.open(encoding="utf-8") as device:
-                width = os.get_terminal_size(device.fileno()).columns
+        console = Console()
+        if console.is_terminal:
             columns = (
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24 if width >= WIDE else 8),
+                BarColumn(bar_width=24 if console.width >= WIDE else 8),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(compact=True),
                 TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             )
-            self._bar = Progress(*columns, console=Console(force_terminal=True, width=width or None), expand=True)
+            self._bar = Progress(*columns, console=console, expand=True)
             self._task = self._bar.add_task(title, total=total, completed=done, note="")
             self._bar.start()
 
@@ -189,22 +188,6 @@ class Bar:
         """Stops updating the bar, which stays on the terminal."""
         if self._bar is not None:
             self._bar.stop()
-
-
-def _terminal() -> Path | None:
-    """The terminal that standard output finally reaches, if any.
-
-    Under mpirun a rank writes to a pipe or a pseudo-terminal of the launcher, and the launcher writes to the user's terminal. Our
-    launch scripts put another process between these two, and name the terminal.
-    """
-    if "MLSH_TERMINAL" in os.environ:
-        return Path(os.environ["MLSH_TERMINAL"])
-    outermost = [Path("/proc/self"), *launchers.above()][-1]
-    with contextlib.suppress(OSError):
-        output = (outermost / "fd/1").readlink()
-        if str(output).startswith(("/dev/pts/", "/dev/tty")):
-            return output
-    return None
 
 
 def _clock(seconds: float) -> str:

@@ -25,7 +25,7 @@ class Kind:
     """Name of the option that extends a finished run."""
     leaves: Sequence[str]
     """Files that a finished run leaves; a run that lacks one is not finished."""
-    refuse_unfit: Callable[[Checkpoint], None]
+    check_resumable: Callable[[Checkpoint], None]
     """Raises an exception if the job that starts could not go on from a checkpoint."""
 
 
@@ -39,7 +39,7 @@ class OpenRun:
     tables: str | None
 
     @classmethod
-    def at(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool, kind: Kind) -> OpenRun:
+    def in_folder(cls, path: Path, config: Config, identity: Mapping[str, Any], fresh: bool, kind: Kind) -> OpenRun:
         """Opens a run folder.
 
         Raises:
@@ -47,7 +47,7 @@ class OpenRun:
         """
         with files.writing(f"the run folder {path}"):
             folder = RunFolder(path, fresh=fresh)
-            saved = folder.continued(config, identity, lambda note: warn(f"mlsh_mpi: {note}"), kind.more, kind.refuse_unfit)
+            saved = folder.continued(config, identity, lambda note: warn(f"mlsh_mpi: {note}"), kind.more, kind.check_resumable)
             return cls(folder, identity, saved, folder.finished(config, saved, kind.leaves))
 
 
@@ -68,9 +68,9 @@ def open_on_all_ranks(
         The open run, on rank 0; the newest checkpoint; and whether the run is finished, in which case its tables have been shown.
     """
     world = current.world
-    opened = world.agreed(lambda: OpenRun.at(path, config, identity(), fresh, kind) if world.rank == 0 else None)
+    opened = world.agreed(lambda: OpenRun.in_folder(path, config, identity(), fresh, kind) if world.rank == 0 else None)
     if len(current.hosts) > 1:
-        _refuse_unshared(current, path, opened)
+        _check_shared(current, path, opened)
     saved, done = world.bcast((opened.saved, opened.tables is not None) if opened else (None, False))
     if opened and done:
         say(f"{path} holds this run, finished. More {kind.more} extend it, --fresh starts over.\n\n{opened.tables}")
@@ -89,7 +89,7 @@ def _note_job(current: Job, opened: OpenRun) -> None:
         opened.folder.note_job(opened.saved.iteration if opened.saved else 0, hosts, current.library)
 
 
-def _refuse_unshared(current: Job, path: Path, opened: OpenRun | None) -> None:
+def _check_shared(current: Job, path: Path, opened: OpenRun | None) -> None:
     """Refuses a folder that a SLURM job's hosts do not share: the first rank of a requeued job may be on another host, where it
     would start over. Without SLURM it warns."""
     token = path / current.world.bcast(opened.folder.token() if opened else "")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlsh_mpi import files
+from mlsh_mpi.config.earlier_names import present_settings
 from mlsh_mpi.config.overrides import FIRST
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
@@ -25,10 +26,10 @@ from mlsh_mpi.tracking.run_names import experiment_name, with_present_environmen
 from mlsh_mpi.tracking.same_run import (
     as_it_began,
     changed_settings,
+    check_same_environment,
+    check_same_settings,
     offset_of,
     other_environment,
-    refuse_another_environment,
-    refuse_other_settings,
 )
 
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.txt"
@@ -55,10 +56,10 @@ class RunFolder:
             if fresh and place.exists():
                 if place.resolve() in (Path.cwd(), *Path.cwd().parents):
                     raise UserError(f"--fresh cannot move {path}, because you are in it: choose another with --folder")
-                _refuse_if_locked(place)
+                _check_not_locked(place)
                 place.rename(_free_name(place))
             place.mkdir(parents=True, exist_ok=True)
-            _refuse_links(place)
+            _check_links(place)
             self._lock = _lock(path)
             files.remove_unfinished(path)
             self.path, self.checkpoints = path, path / "checkpoints"
@@ -71,7 +72,7 @@ class RunFolder:
         identity: Mapping[str, Any],
         tell: Callable[[str], None],
         more: str = "--iterations",
-        refuse_unfit: Callable[[Checkpoint], None] = lambda _: None,
+        check_resumable: Callable[[Checkpoint], None] = lambda _: None,
     ) -> Checkpoint | None:
         """The newest whole checkpoint, from which the run resumes; None if there is none. Also writes the configuration.
 
@@ -80,7 +81,7 @@ class RunFolder:
             identity: what :func:`mlsh_mpi.tracking.same_run.identity` returns for it.
             tell: called with a sentence on each checkpoint that cannot be used, on changed code, and on settings that are kept.
             more: name of the option that extends the run.
-            refuse_unfit: raises an exception if the job that starts could not go on from a checkpoint.
+            check_resumable: raises an exception if the job that starts could not go on from a checkpoint.
 
         Raises:
             UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
@@ -91,7 +92,7 @@ class RunFolder:
             before = with_present_environment(found.config, found.identity, config, identity)
             offset_of(found.identity)  # raises an exception if it is none
             if not changed_settings(before, config) and not other_environment(found.identity, identity):
-                refuse_unfit(found)
+                check_resumable(found)
             return found
 
         try:
@@ -99,9 +100,9 @@ class RunFolder:
             earlier = saved.config if saved else self._earlier_config()
             if earlier is not None:
                 before = saved.identity if saved else None
-                refuse_other_settings(self.path, with_present_environment(earlier, before, config, identity), config)
+                check_same_settings(self.path, with_present_environment(earlier, before, config, identity), config)
             if saved is not None:
-                refuse_another_environment(self.path, saved.identity, identity, tell)
+                check_same_environment(self.path, saved.identity, identity, tell)
                 config = self._as_it_began(saved, config, tell)
                 if saved.iteration > config.run.iterations:
                     raise UserError(
@@ -171,7 +172,7 @@ class RunFolder:
 
     def _earlier_config(self) -> Any:
         try:
-            return files.read_json(self.path / "config.json")
+            return present_settings(files.read_json(self.path / "config.json"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -184,8 +185,8 @@ class RunFolder:
         for name in FIRST:
             length, now = getattr(kept.hierarchy, name), getattr(config.hierarchy, name)
             if length != now and before != config.run.iterations:
-                words = name.replace("_", " ")
-                tell(f"the run goes on with the {length} {words} that it began with; a new one would have {now}")
+                option = name.replace("_", "-")
+                tell(f"the run continues with the --{option} {length} that it began with; a new one would have {now}")
         return kept
 
     def _put_aside(self, name: str) -> None:
@@ -198,7 +199,7 @@ def default_folder(config: Config) -> Path:
     return Path(config.run.folder or f"runs/{experiment_name(config)}-seed{config.run.seed}")
 
 
-def _refuse_links(folder: Path) -> None:
+def _check_links(folder: Path) -> None:
     """Refuses a run folder with links out of it: in one of somebody else they could have other files overwritten.
 
     Raises:
@@ -239,7 +240,7 @@ def requeues() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
-def _refuse_if_locked(path: Path) -> None:
+def _check_not_locked(path: Path) -> None:
     if (path / "lock").exists():
         _lock(path).close()
 

@@ -53,7 +53,7 @@ def changed_settings(earlier: Any, config: Config) -> list[str]:
     return phrases
 
 
-def refuse_other_settings(path: Path, earlier: Any, config: Config) -> None:
+def check_same_settings(path: Path, earlier: Any, config: Config) -> None:
     """Refuses to continue a run with other settings.
 
     Raises:
@@ -68,7 +68,7 @@ def refuse_other_settings(path: Path, earlier: Any, config: Config) -> None:
 
 
 def as_it_began(path: Path, earlier: Mapping[str, Any], config: Config) -> Config:
-    """The configuration of the job that starts, but with as many forming and uniform iterations as the run began with.
+    """The configuration of the job that starts, but with as many first iterations of each kind as the run began with.
 
     They follow the number of iterations, which may be another now; what has been trained does not change any more.
 
@@ -85,7 +85,7 @@ def as_it_began(path: Path, earlier: Mapping[str, Any], config: Config) -> Confi
     for name, length in lengths.items():
         if length != getattr(config.hierarchy, name) and length >= config.run.iterations:
             raise UserError(
-                f"{path} holds a run that began with {length} {name.replace('_', ' ')}, which would be all of --iterations "
+                f"{path} holds a run that began with --{name.replace('_', '-')} {length}, which would be all of --iterations "
                 f"{config.run.iterations}: ask for {length + 1} or more, or add --fresh to move it aside and start over"
             )
     return with_first_iterations(config, lengths, {name: first_iterations(plain, name) for name in FIRST})
@@ -125,9 +125,7 @@ def other_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict
     return {name: f"{name} was {value} and is now {is_now.get(name)}" for name, value in was.items() if is_now.get(name) != value}
 
 
-def refuse_another_environment(
-    path: Path, before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]
-) -> None:
+def check_same_environment(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]) -> None:
     """Refuses to continue a run in another environment, and mentions other software.
 
     Raises:

@@ -25,7 +25,7 @@ from mlsh_mpi.tracking.opening import OpenRun
 from mlsh_mpi.tracking.run_folder import SUMMARY, SUMMARY_TEXT
 
 T = TypeVar("T")
-PICTURE = "picture.png"
+PICTURE = "plot.png"
 """The plot of a finished run."""
 
 
@@ -199,7 +199,7 @@ class IterationHook:
         last = reached or iteration == run.iterations
         late = run.time_limit is not None and now - self._job.started + 2 * self._longest > 60 * run.time_limit
         due = now - self._written >= 60 * run.checkpoint_minutes or iteration % (run.checkpoint_interval or iteration + 1) == 0
-        leaving, due = world.any([bool(self._job.asked_to_leave) or late, due])
+        leaving, due = world.any([bool(self._job.exit_requested) or late, due])
 
         if leaving or due or last:
             self._keep(iteration, state, reached)
@@ -222,6 +222,6 @@ class IterationHook:
             ) from error
 
     def _keep(self, iteration: int, state: Resumable, reached: bool) -> None:
-        gathered = state.gathered(self._job.world)
+        gathered = state.gather_state_dict(self._job.world)
         self._job.world.agreed(lambda: self._reporter.keep(iteration, gathered, reached) if self._reporter and gathered else None)
         self._written = time.monotonic()

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-OPTIONS = "--groups 6 --steps 500 --forming-iterations 30 --test-masters 2 --checkpoint-interval 1".split()
+OPTIONS = "--groups 6 --steps 500 --whole-episode-iterations 30 --test-masters 2 --checkpoint-interval 1".split()
 OF_TIME = ("time/", "speed/", "seconds", "communication/milliseconds", "evaluation/seconds", "check")
 """How the names of metrics begin that differ between equal runs; a line's checksum is over them, too."""
 VICTIMS = ("a rank", "mpirun", "everything", "everything in a write")

@@ -94,7 +94,7 @@ def train_program(setting: Figures) -> None:
     seconds, rows = [], []
     with job() as current:
         config = with_options(PRESETS[preset].config, {"workers": 1, "groups": current.world.size, **setting})
-        maker = EnvironmentMaker.of(config.environment)
+        maker = EnvironmentMaker.from_config(config.environment)
 
         def on_iteration(metrics: dict[str, float], _: object) -> bool:
             seconds.append(time.perf_counter())
@@ -102,7 +102,7 @@ def train_program(setting: Figures) -> None:
             return until < inf and adapted(rows) >= until  # else its time would count
 
         wall, cpu = time.perf_counter(), time.process_time()
-        train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
+        train(Experiment(config, current, TaskFamily.from_maker(maker)), None, on_iteration)
         used = current.world.allgather((time.process_time() - cpu) / (time.perf_counter() - wall))
         in_all = sum(current.world.allgather(time.process_time()))
         if current.world.rank == 0:

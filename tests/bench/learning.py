@@ -50,8 +50,8 @@ from mlsh_mpi.mpi.job import job
 from mlsh_mpi.reporting.statistics import interquartile_band
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
-from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import VectorEnv
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ AT_STEPS = (300_000, 700_000, 1_000_000, 1_400_000, 2_000_000, 2_700_000)
 LEVELS = (1000, 3000, 5000)
 
 
-class Counted(Lanes):
+class Counted(VectorEnv):
     """Lanes that keep the returns of episodes that end."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: VectorEnv) -> None:
         super().__init__(lanes._vector, lanes._actions)
         self.ended: list[float] = []
         self._returns = np.zeros(self.count)
@@ -109,7 +109,7 @@ class Counted(Lanes):
 class CountingMaker(EnvironmentMaker):
     """Makes one :class:`Counted`."""
 
-    def lanes(self, count: int) -> Lanes:
+    def lanes(self, count: int) -> VectorEnv:
         self.counted = Counted(super().lanes(count))
         return self.counted
 
@@ -128,7 +128,7 @@ def run_mlsh_mpi(seed: int, steps: int, lam: float, write: Write) -> None:
     with job() as current:
         options = OURS | {"seed": seed, "iterations": -(-steps // each), "primitive_lam": lam}
         config = with_options(Config(), options)
-        train(Experiment(config, current, TaskFamily.of(maker)), None, after_iteration)
+        train(Experiment(config, current, TaskFamily.from_maker(maker)), None, after_iteration)
 
 
 @dataclass(frozen=True)

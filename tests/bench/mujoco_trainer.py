@@ -30,8 +30,8 @@ from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
-from mlsh_mpi.sampling.lanes import Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import VectorEnv
 
 GOALS = {
     "ant-mazes": 0.85,
@@ -42,10 +42,10 @@ GOALS = {
 }
 
 
-class Recorder(Lanes):
+class Recorder(VectorEnv):
     """Lanes that keep what a bare loop needs to do the same: for each lane's episodes, the first state and the actions."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: VectorEnv) -> None:
         super().__init__(lanes._vector, lanes._actions)
         self.world = lanes._vector.world
         self.episodes: list[tuple[mujoco.MjModel, np.ndarray, list[np.ndarray]]] = []
@@ -80,7 +80,7 @@ class Recorder(Lanes):
 class RecordingMaker(EnvironmentMaker):
     """Makes one :class:`Recorder`."""
 
-    def lanes(self, count: int) -> Lanes:
+    def lanes(self, count: int) -> VectorEnv:
         self.recorder = Recorder(super().lanes(count))
         return self.recorder
 
@@ -96,8 +96,8 @@ def main() -> None:
         preset = PRESETS[given.preset].config
         iterations = given.iterations or preset.hierarchy.warmup + preset.hierarchy.joint
         one = {"groups": 1, "workers": 1} if given.preset.endswith("-paper") else {}
-        config = with_options(preset, {"iterations": iterations, "forming_iterations": 0, **one})
-        maker = RecordingMaker.of(config.environment)
+        config = with_options(preset, {"iterations": iterations, "whole_episode_iterations": 0, **one})
+        maker = RecordingMaker.from_config(config.environment)
         rows, bare, replaying = [], [], 0.0
 
         def on_iteration(metrics: dict[str, float], _: object) -> bool:
@@ -109,7 +109,7 @@ def main() -> None:
             return False
 
         entered = time.perf_counter()
-        train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
+        train(Experiment(config, current, TaskFamily.from_maker(maker)), None, on_iteration)
         measured = time.perf_counter() - entered - replaying
         recording = maker.recorder.recording
         whole = measured - recording

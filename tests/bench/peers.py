@@ -170,7 +170,7 @@ def run_mlsh_mpi(steps: int, worlds: bool = True) -> None:
     with job() as current:
         setting = {"groups": 1, "workers": 1, "warmup": 1, "joint": 1000, "iterations": steps // D, "macro_length": 200}
         config = with_options(PRESETS["ant-twowalk-paper"].config, setting)
-        train(Experiment(config, current, TaskFamily.of(maker)), None, next_iteration)
+        train(Experiment(config, current, TaskFamily.from_maker(maker)), None, next_iteration)
         watch.print(steps, maker.recorder.replay if worlds else None)
 
 

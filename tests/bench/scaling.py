@@ -37,7 +37,7 @@ from jobs import Figures, Job, begun, figures, figures_of_running, mpirun_path, 
 
 CORES = len(os.sched_getaffinity(0))
 ANT: Figures = {"preset": "ant-twowalk-paper"}
-BANDITS: Figures = {"preset": "moving-bandits", "forming_iterations": 0}
+BANDITS: Figures = {"preset": "moving-bandits", "whole_episode_iterations": 0}
 CROWD = (2, 8, 16, 64)
 SEVERAL = 5
 """Groups a rank, as the preset has them on two ranks."""

@@ -128,7 +128,7 @@ class OneTask(TaskFamily):
 
 def configured(preset: str, seed: int, changes: Mapping[str, Any]) -> Config:
     """One policy, learning in every iteration: a preset's settings with changes, as on the command line."""
-    config = with_options(preset_config(preset), {"primitives": 1, "warmup": 0, "forming_iterations": 0, "seed": seed})
+    config = with_options(preset_config(preset), {"primitives": 1, "warmup": 0, "whole_episode_iterations": 0, "seed": seed})
     mine = {name.removeprefix("primitive."): value for name, value in changes.items() if name.startswith("primitive.")}
     config = with_options(config, {name: value for name, value in changes.items() if not name.startswith("primitive.")})
     return replace(config, primitive=replace(config.primitive, **mine))
@@ -139,8 +139,8 @@ def run(current: Job, goal: Goal, path: Path, seed: int, steps: int, changes: Ma
     config = configured(goal.preset, seed, {**SMALL_UPDATES, **goal.changes, **changes})
     if goal.env is not None:
         config = replace(config, environment=EnvironmentConfig(goal.env, episode_length=1000))
-    maker = EnvironmentMaker.of(config.environment)
-    family = TaskFamily.of(maker) if goal.task is None else OneTask.within(TaskFamily.of(maker), goal.task)
+    maker = EnvironmentMaker.from_config(config.environment)
+    family = TaskFamily.from_maker(maker) if goal.task is None else OneTask.within(TaskFamily.from_maker(maker), goal.task)
     lanes, stretch = config.sampling.shape(family.episode_length)
     an_iteration = config.sampling.groups * config.sampling.workers * lanes * stretch
     alone = {"joint": 10**6, "macro_length": family.episode_length, "exploration": 0.0}

@@ -145,7 +145,7 @@ def foretell(console: Console, name: str, repeats: int) -> None:
 
 def _joint(preset: str, ranks: int, workers: int, seed: int) -> Figures:
     """A run whose groups, of one worker each, learn jointly at the same time in three iterations of four."""
-    phases = {"in_step": True, "warmup": 1, "joint": 3, "iterations": 8, "forming_iterations": 0}
+    phases = {"in_step": True, "warmup": 1, "joint": 3, "iterations": 8, "whole_episode_iterations": 0}
     setting = {"preset": preset, "seed": seed, "groups": workers, "workers": 1, **phases}
     return figures(begun(__file__, "train", setting, "-np", str(ranks)))
 
@@ -157,7 +157,7 @@ def _seconds(run: Figures) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("skills", nargs="*", default=[], help=f"of {', '.join(SKILLS)}; bandits by default")
+    parser.add_argument("policies", nargs="*", default=[], help=f"of {', '.join(SKILLS)}; bandits by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--level", type=float, help="return to wait for; by default the skill's")
@@ -167,14 +167,14 @@ def main() -> None:
     parser.add_argument("--foretell", action="store_true", help="many ranks by a model, in place of the measurement")
     parser.add_argument("--quick", action="store_true", help="few iterations: to try it out")
     given = parser.parse_args()
-    if unknown := set(given.skills) - set(SKILLS):
+    if unknown := set(given.policies) - set(SKILLS):
         parser.error(f"there is no skill {', '.join(unknown)}: choose from {', '.join(SKILLS)}")
     console = Console(width=140)
-    for name in given.skills or ["bandits"]:
+    for name in given.policies or ["bandits"]:
         if given.foretell:
             foretell(console, name, 1 if given.quick else 3)
         else:
-            few = {"iterations": 12, "forming_iterations": 0, "uniform_iterations": 0} if given.quick else {}
+            few = {"iterations": 12, "whole_episode_iterations": 0, "random_master_iterations": 0} if given.quick else {}
             seeds = range(given.first_seed, given.first_seed + given.seeds)
             measure(console, name, given.level, seeds, given.ranks, few | given.options, given.paper)
 

@@ -28,7 +28,12 @@ CYCLE = 10
 def measure(ranks: int, workers: int, cycles: int) -> tuple[list[float], dict[str, float]]:
     """Steps per CPU-second of each cycle after the first, and time shares."""
     with tempfile.TemporaryDirectory() as folder:
-        options = {"iterations": CYCLE * (cycles + 1), "groups": ranks * workers, "forming-iterations": 0, "test-masters": 1}
+        options = {
+            "iterations": CYCLE * (cycles + 1),
+            "groups": ranks * workers,
+            "whole-episode-iterations": 0,
+            "test-masters": 1,
+        }
         command = ["mpirun", "-np", str(ranks), sys.executable, "-m", "mlsh_mpi.train", "--folder", f"{folder}/run"]
         for name, value in options.items():
             command += [f"--{name}", str(value)]

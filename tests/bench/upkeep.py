@@ -38,7 +38,10 @@ def measure(folder: Path, repeats: int) -> None:
 
     torch.set_num_threads(1)
     with job() as current:
-        world, config = current.world, with_options(PRESETS["moving-bandits"].config, {"iterations": 40, "forming_iterations": 0})
+        world, config = (
+            current.world,
+            with_options(PRESETS["moving-bandits"].config, {"iterations": 40, "whole_episode_iterations": 0}),
+        )
         maker = EnvironmentMaker(config.environment.env, None)
         seconds: dict[str, list[float]] = {"iteration": [], "checkpoints": [], "in-sync checks": [], "diagnostics": []}
         epochs: list[float] = []
@@ -62,7 +65,7 @@ def measure(folder: Path, repeats: int) -> None:
             if metrics["iteration"] == config.run.iterations:
                 for repeat in range(repeats):
                     begun = time.perf_counter()
-                    gathered = state.gathered(world)
+                    gathered = state.gather_state_dict(world)
                     world.agreed(lambda: gathered and checkpoint.save(folder / "checkpoints", repeat, gathered) and None)  # noqa: B023
                     kept = time.perf_counter()
                     world.in_sync(state.primitives.stack.flat.numpy())
@@ -71,7 +74,7 @@ def measure(folder: Path, repeats: int) -> None:
             entered = time.perf_counter()
             return False
 
-        train(Experiment(config, current, TaskFamily.of(maker)), None, on_iteration)
+        train(Experiment(config, current, TaskFamily.from_maker(maker)), None, on_iteration)
         if world.rank == 0:
             (folder / "seconds.json").write_text(json.dumps({name: float(np.median(s[10:])) for name, s in seconds.items()}))
 

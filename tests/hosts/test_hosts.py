@@ -20,7 +20,9 @@ PATIENCE = 5
 CORES = len(os.sched_getaffinity(0))
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3"
 """Instead of hosts.sh's own, a minute: the first that ssh is told counts."""
-SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3 --checkpoint-interval 5".split()
+SMALL = (
+    "moving-bandits --groups 4 --steps 250 --whole-episode-iterations 4 --test-masters 4 --seed 3 --checkpoint-interval 5".split()
+)
 PACED_40 = [*SMALL, *PACED, "--iterations", "40"]
 BOTH = "alpha:2,beta:2"
 RUN = "runs/moving-bandits-seed3"

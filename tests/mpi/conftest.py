@@ -9,7 +9,7 @@ import pytest
 from mpi.launcher import Result, mpirun
 
 ITERATIONS = 12
-ORDINARY = f"--groups 4 --steps 250 --iterations {ITERATIONS} --forming-iterations 4 --test-masters 2 --seed 3".split()
+ORDINARY = f"--groups 4 --steps 250 --iterations {ITERATIONS} --whole-episode-iterations 4 --test-masters 2 --seed 3".split()
 
 
 @dataclass(frozen=True)

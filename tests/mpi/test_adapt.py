@@ -16,7 +16,7 @@ pytestmark = pytest.mark.mpi
 ADAPT = ("-m", "mlsh_mpi", "adapt")
 REPLAY = ("-m", "mlsh_mpi", "replay")
 SMALL = "--steps 250 --updates 3 --test-masters 5 --test-episodes 2 --master.memory 3".split()
-TRAIN = "--groups 2 --steps 100 --iterations 2 --warmup 1 --forming-iterations 0 --test-masters 2 --test-episodes 2".split()
+TRAIN = "--groups 2 --steps 100 --iterations 2 --warmup 1 --whole-episode-iterations 0 --test-masters 2 --test-episodes 2".split()
 BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
 
 
@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
         ("moving-bandits-rl2", ["--trial", "2", "--steps", "200"]),
         ("moving-bandits-maml", ["--inner-rate", "0.3"]),
     ):
-        rest = TRAIN if preset == "moving-bandits" else [o for o in TRAIN if o not in ("--forming-iterations", "0")]
+        rest = TRAIN if preset == "moving-bandits" else [o for o in TRAIN if o not in ("--whole-episode-iterations", "0")]
         commands.append(("-m", "mlsh_mpi.train", preset, *rest, *BRIEF, *more, "--folder", preset))
     for result in mpirun_each(2, *commands, cwd=cwd):
         result.succeeded()
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 
 def curves(folder):
     found = json.loads((folder / "adaptation.json").read_text())
-    return {name: np.array(found[name], float) for name in ("returns", "unexplored", "entropy", "usage")}
+    return {name: np.array(found[name], float) for name in ("returns", "returns_without_exploration", "entropy", "usage")}
 
 
 def rows(folder):
@@ -79,7 +79,7 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "6 learners on 2 tasks: goal=0, goal=1",
         "K = 2, N = 10",
         "95 % band",
-        "exploration off",
+        "without exploration",
         "Each primitive alone on each task",
         "divergence of primitives where they went",
         "what the choice of a primitive tells of the task",
@@ -95,17 +95,17 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "hierarchies",
         "lock",
         "metrics.jsonl",
-        "picture.png",
+        "plot.png",
         "summary.json",
         "summary.txt",
         "jobs.jsonl",
     }
     assert names == files
     assert {path.name for path in (folder / "hierarchies").iterdir()} == {"goal=0.pt", "goal=1.pt"}
-    with PIL.Image.open(folder / "picture.png") as picture:
+    with PIL.Image.open(folder / "plot.png") as picture:
         assert picture.size[0] > 600
     found = json.loads((folder / "adaptation.json").read_text())
-    assert np.array(found["returns"]).shape == np.array(found["unexplored"]).shape == (4, 6)
+    assert np.array(found["returns"]).shape == np.array(found["returns_without_exploration"]).shape == (4, 6)
     assert np.array(found["usage"]).shape == (4, 6, 2)
     assert found["steps"] == 250
 
@@ -210,7 +210,7 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(oth
         (["moving-bandit"], ["there is no run folder and no phi.pt 'moving-bandit'", "did you mean moving-bandits?"]),
         (
             ["four-rooms-blind"],
-            ["four-rooms-blind is a preset, with nothing trained", "shipped primitives (", "--method scratch"],
+            ["four-rooms-blind is a preset, with nothing trained", "pretrained primitives (", "--method scratch"],
         ),
         (["moving-bandits", "--groups", "3"], ["--groups is a matter of training", "--test-masters"]),
         (["moving-bandits", "--held-out", "--task", "goal=1"], ["--held-out and --task both say"]),

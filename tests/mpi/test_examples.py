@@ -16,7 +16,7 @@ BRIEF = {
     "steps": 40,
     "groups": 2,
     "iterations": 2,
-    "forming_iterations": 1,
+    "whole_episode_iterations": 1,
     "warmup": 1,
     "joint": 1,
 }

@@ -12,7 +12,10 @@ from mlsh_mpi.reporting.curves import read_points
 from mpi.launcher import PROGRAMS, Job, mpirun_path, python
 
 pytestmark = pytest.mark.mpi
-RUN = "moving-bandits --groups 2 --steps 100 --forming-iterations 0 --test-masters 2 --test-episodes 1 --checkpoint-minutes 0.01"
+RUN = (
+    "moving-bandits --groups 2 --steps 100 --whole-episode-iterations 0 --test-masters 2 --test-episodes 1 "
+    "--checkpoint-minutes 0.01"
+)
 PATH = {"PATH": f"{Path(mpirun_path()).parent}{os.pathsep}{os.environ['PATH']}"}
 
 

@@ -42,7 +42,7 @@ def test_it_says_one_plain_line_an_iteration(finished_job):
 
 def test_it_ends_with_a_table_of_tasks_and_one_of_primitives(finished_job):
     tables = finished_job.result.stdout.split("testing 14/14")[1]
-    for word in ("goal=0", "goal=1", "primitive 0", "primitive 1", "exploration off", "entropy", "usage"):
+    for word in ("goal=0", "goal=1", "primitive 0", "primitive 1", "without exploration", "entropy", "usage"):
         assert word in tables
     for share in ("environment", "policy", "learning", "communication"):
         assert re.search(rf"{share} \d+%", tables)
@@ -58,7 +58,7 @@ def test_it_leaves_these_files_and_no_others(finished_job):
         "jobs.jsonl",
         "metrics.jsonl",
         "phi.pt",
-        "picture.png",
+        "plot.png",
         "summary.json",
         "summary.txt",
         "lock",
@@ -106,7 +106,7 @@ def test_tensorboard_reads_the_same_numbers(finished_job):
 
 
 def test_the_picture_is_one(finished_job):
-    with PIL.Image.open(finished_job.folder / "picture.png") as picture:
+    with PIL.Image.open(finished_job.folder / "plot.png") as picture:
         assert picture.format == "PNG"
         picture.load()
         assert min(picture.size) >= 300
@@ -119,7 +119,7 @@ def test_the_summary_has_each_task_and_the_separation_matrix(finished_job):
     assert (summary["masters"], summary["updates"], len(summary["curve"])) == (2, 9, 10)
     assert list(summary["tasks"]) == ["goal=0", "goal=1"]
     for task in summary["tasks"].values():
-        assert {"fresh", "adapted", "unexplored", "entropy", "usage", "forced"} <= set(task)
+        assert {"fresh", "adapted", "without_exploration", "entropy", "usage", "forced"} <= set(task)
         assert len(task["forced"]) == len(task["usage"]) == 2
         assert sum(task["usage"]) == pytest.approx(1, abs=1e-3)
 

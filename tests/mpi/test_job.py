@@ -12,7 +12,7 @@ from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_each, mpirun_path
 pytestmark = pytest.mark.mpi
 TRAIN = ("-m", "mlsh_mpi.train")
 BRIEF = "--primitive.epochs 1 --primitive.minibatches 2 --master.epochs 1".split()
-TINY = ["--folder", "run", *"--steps 50 --iterations 3 --forming-iterations 0 --warmup 1 --test-masters 2".split(), *BRIEF]
+TINY = ["--folder", "run", *"--steps 50 --iterations 3 --whole-episode-iterations 0 --warmup 1 --test-masters 2".split(), *BRIEF]
 LASTING = "--groups 2 --iterations 100000 --folder run".split()
 
 
@@ -55,7 +55,9 @@ LAYERS = {"Walk": {"policy.2.bias": (3, 3)}, "Push": {"policy.2.bias": (3, 2), "
 @pytest.fixture(scope="module")
 def own_environments(tmp_path_factory):
     """Runs in environments that are not ours, in folders by their names."""
-    options = "--groups 3 --steps 120 --iterations 4 --forming-iterations 1 --warmup 1 --test-masters 3 --primitives 3".split()
+    options = (
+        "--groups 3 --steps 120 --iterations 4 --whole-episode-iterations 1 --warmup 1 --test-masters 3 --primitives 3".split()
+    )
     lengths = "--episode-length 30 --macro-length 7 --filter-observations".split()
     folder = tmp_path_factory.mktemp("own")
     commands = [(*TRAIN, "--env", f"small_envs:{env}", *options, *lengths, *BRIEF, "--folder", folder / env) for env in LAYERS]
@@ -80,4 +82,4 @@ def test_an_environment_of_ones_own_trains_with_early_ends_and_a_filter(own_envi
     tasks = 3 if env == "Push" else 2  # Walk does not list its two, but draws them
     assert [len(task["forced"]) for task in summary["tasks"].values()] == [3] * tasks
     assert list(summary["info"]) == (["is_success", "is_success/adapted"] if env == "Walk" else [])
-    assert (folder / "picture.png").stat().st_size > 5000
+    assert (folder / "plot.png").stat().st_size > 5000

@@ -76,7 +76,7 @@ def test_commands_in_one_job_say_and_return_what_each_would_alone(tmp_path):
 
 
 def test_a_command_that_ends_its_job_is_told_with_all_that_was_said(tmp_path):
-    train = ["-m", "mlsh_mpi.train", *"--groups 2 --steps 50 --iterations 1 --forming-iterations 0".split()]
+    train = ["-m", "mlsh_mpi.train", *"--groups 2 --steps 50 --iterations 1 --whole-episode-iterations 0".split()]
     train += [*"--env small_envs:FailsEverywhere --episode-length 20 --macro-length 5 --folder".split(), tmp_path / "run"]
     with pytest.raises(AssertionError, match=r"000-000\.out[\s\S]*moving-bandits[\s\S]*001-00[01]\.err[\s\S]*failed"):
         mpirun_each(2, ("-m", "mlsh_mpi.train", "--list"), train, cwd=PROGRAMS)

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 def test_the_default_preset_finds_two_distinct_primitives(tmp_path):
     """A shortened run, 4.2 million steps: collapsed, one column would be low and a fresh master's mean near 23."""
-    options = ["--iterations", "70", "--forming-iterations", "55", "--folder", "run"]
+    options = ["--iterations", "70", "--whole-episode-iterations", "55", "--folder", "run"]
     mpirun(2, "-m", "mlsh_mpi.train", *options, cwd=tmp_path, patience=1200).succeeded()
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     forced = np.array([task["forced"] for task in summary["tasks"].values()])
@@ -35,7 +35,7 @@ def learned(cwd, *arguments):
 def test_one_policy_from_scratch_solves_cartpole(tmp_path):
     """Gymnasium asks for 475 of 500; random actions keep the pole up for 22 steps."""
     options = "--method scratch --env small_envs:CartPole --episode-length 500 --updates 24 --test-masters 4".split()
-    returns = np.array(learned(tmp_path, "mlsh_mpi", "adapt", "moving-bandits", *options)["unexplored"])
+    returns = np.array(learned(tmp_path, "mlsh_mpi", "adapt", "moving-bandits", *options)["returns_without_exploration"])
     assert returns[0].max() < 60
     assert returns.max(0).min() >= 475
 

@@ -12,7 +12,7 @@ from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_path, python
 
 pytestmark = pytest.mark.mpi
 TRAIN = ("-m", "mlsh_mpi.train")
-SMALL = "--groups 3 --steps 50 --iterations 3 --forming-iterations 0 --warmup 1 --test-masters 3".split()
+SMALL = "--groups 3 --steps 50 --iterations 3 --whole-episode-iterations 0 --warmup 1 --test-masters 3".split()
 SHORT = "--episode-length 20 --macro-length 5".split()
 
 
@@ -179,7 +179,7 @@ def spoil(state, iteration):
     if MPI.COMM_WORLD.rank == 2 and iteration == 3:
         state.primitives.stack.flat[0, 5] += 1e-6
 TrainingState.check = spoil
-sizes = {"iterations": 9, "forming_iterations": 0, "warmup": 1, "groups": 3, "steps": 50}
+sizes = {"iterations": 9, "whole_episode_iterations": 0, "warmup": 1, "groups": 3, "steps": 50}
 mlsh_mpi.run(**sizes, sync_interval=2, checkpoint_interval=1, folder="run")
 """
 

@@ -31,9 +31,9 @@ def trained(tmp_path_factory):
     """Where each preset has been trained, what it said until it was stopped, and what the job that continued it said."""
     cwd, commands = tmp_path_factory.mktemp("presets"), []
     for name in NAMES:
-        forming = ("--forming-iterations", "1") if PRESETS[name].config.hierarchy.forming_iterations else ()
+        first = ("--whole-episode-iterations", "1") if PRESETS[name].config.hierarchy.whole_episode_iterations else ()
         more = ("--steps", length_of(name), "--episode-length", length_of(name), "--folder", name)
-        commands.append(("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, *forming, *more))
+        commands.append(("-m", "mlsh_mpi.train", name, *SMALL, *BRIEF, *first, *more))
     stopped = mpirun_each(2, *((*command, "--time-limit", "0.00001") for command in commands), cwd=cwd)
     results = zip(NAMES, stopped, mpirun_each(2, *commands, cwd=cwd), strict=True)
     return {name: (cwd / name, stopped, again) for name, stopped, again in results}
@@ -64,7 +64,7 @@ def test_it_trains_stops_continues_and_finishes(trained, name):
     assert summary["iterations"] == 2
     assert len(summary["tasks"]) >= 1
     assert (folder / "summary.txt").read_text() in again.stdout
-    assert (folder / "picture.png").stat().st_size > 5000
+    assert (folder / "plot.png").stat().st_size > 5000
 
 
 def test_the_presets_are_the_papers_experiments():

@@ -18,11 +18,16 @@ from mpi.launcher import PROGRAMS, Job, mpirun, mpirun_each, mpirun_path
 pytestmark = pytest.mark.mpi
 TRAIN = ("-m", "mlsh_mpi.train")
 BRIEF = "--primitive.epochs 2 --primitive.minibatches 3 --master.epochs 2".split()
-RUN = ["--steps", "100", *"--forming-iterations 3 --warmup 3 --groups 4 --test-masters 2 --checkpoint-interval 1".split(), *BRIEF]
+RUN = [
+    "--steps",
+    "100",
+    *"--whole-episode-iterations 3 --warmup 3 --groups 4 --test-masters 2 --checkpoint-interval 1".split(),
+    *BRIEF,
+]
 LASTING = [*RUN, "--folder", "run", "--iterations", "100000"]
 CONTINUE = 75
 ADAPTIVE = "--primitive.adaptive-kl 0.01 --primitive.standardise-values --primitive.max-gradient-norm 0.5".split()
-SHORT = [*"--steps 13 --master.memory 3 --master.target-kl 0.001 --master.standardise-values --deal-tasks".split(), *ADAPTIVE]
+SHORT = [*"--steps 13 --master.memory 3 --master.target-kl 0.001 --master.standardise-values --stratify-tasks".split(), *ADAPTIVE]
 """Episodes and macro-actions go on over iterations."""
 
 

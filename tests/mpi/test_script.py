@@ -11,7 +11,7 @@ from mpi.launcher import Job, mpirun, mpirun_path, python
 
 pytestmark = pytest.mark.mpi
 README = Path(__file__).resolve().parents[2] / "README.md"
-SMALL = 'steps=100, groups=3, iterations=3, warmup=1, forming_iterations=0, test_masters=3, folder="out"'
+SMALL = 'steps=100, groups=3, iterations=3, warmup=1, whole_episode_iterations=0, test_masters=3, folder="out"'
 
 
 def readme_lines():

@@ -18,7 +18,7 @@ from mpi.pace import PACED, hurry, slowly
 # Daemons, namespaces and MPI of a whole cluster share two cores here: what fails is tried once more, and the summary counts it.
 pytestmark = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.flaky(reruns=1)]
 BATCH = ROOT / "launch" / "slurm"
-SMALL = "moving-bandits --groups 4 --steps 250 --forming-iterations 4 --test-masters 4 --seed 3".split()
+SMALL = "moving-bandits --groups 4 --steps 250 --whole-episode-iterations 4 --test-masters 4 --seed 3".split()
 ITERATIONS, NAP = 48, 0.3
 """More than a minute, in which SLURM looks at time limits twice."""
 LONG = [*SMALL, *PACED, "--iterations", str(ITERATIONS)]
@@ -260,7 +260,7 @@ def test_the_doctor_finds_a_good_job_well(cluster, environment, tmp_path):
     job = Submitted(cluster, environment, tmp_path, TWO, ["doctor"])
     job.finished()
     verdicts = dict(line.split()[:2][::-1] for line in job.output.splitlines() if line.split(" ")[0] in ("ok", "note", "WRONG"))
-    assert verdicts.keys() == {*"launcher hosts shm binding versions clocks network filesystem pictures SLURM".split()}
+    assert verdicts.keys() == {*"start hosts shm binding network filesystem pictures SLURM".split()}
     # Pictures may be impossible here; the nodes are one host with all their ranks on its cores; and tests have killed jobs here.
     assert {name for name, level in verdicts.items() if level != "ok"} <= {"pictures", "network", "hosts", "shm"}
     assert f"job {job.number}, nodes n[1-2], 4 tasks; the job can requeue itself" in job.output

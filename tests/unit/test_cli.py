@@ -19,7 +19,7 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.hierarchy import Hierarchy
 from mlsh_mpi.policies.phi_file import save_phi
 from mlsh_mpi.policies.primitives import load
@@ -50,7 +50,7 @@ def test_the_first_word_is_the_preset(name):
         ("--seed 3", {"seed": 3}),
         ("moving-bandits --seed=3 --groups 7", {"seed": 3, "groups": 7}),
         ("--macro_length 5 --episode-length None", {"macro_length": 5, "episode_length": None}),
-        ("--forming-iterations 25", {"forming_iterations": 25}),
+        ("--whole-episode-iterations 25", {"whole_episode_iterations": 25}),
         ("--hidden 32 16", {"hidden": (32, 16)}),
         ("--learn-from-explored", {"learn_from_explored": True}),
         ("--no-learn-from-explored --filter-observations", {"learn_from_explored": False, "filter_observations": True}),
@@ -233,12 +233,12 @@ def test_a_baselines_name_goes_behind_a_presets():
 def phi(tmp_path):
     """Of a preset with other settings than the default's."""
     family, config = (
-        TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)),
+        TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None)),
         with_options(BASE, {"seed": 7, "warmup": 4, "folder": "elsewhere"}),
     )
     save_phi(
         tmp_path / "phi.pt",
-        Skills(StackedActorCritic(2, Network(6, Categorical(5), (64, 64))), np.arange(6), None),
+        PrimitivePolicies(StackedActorCritic(2, Network(6, Categorical(5), (64, 64))), np.arange(6), None),
         config,
         family,
     )
@@ -250,7 +250,7 @@ def test_a_test_takes_over_the_settings_of_the_training_but_not_its_folder(phi):
     assert (config.run.seed, config.hierarchy.macro_length, config.run.folder, fresh) == (7, 5, None, False)
     assert config.run.iterations == 4 + 1
     assert config.test.task == ("goal=1",)
-    assert config.hierarchy.forming_iterations == 0
+    assert config.hierarchy.whole_episode_iterations == 0
 
 
 def test_updates_can_be_asked_for(phi):
@@ -334,7 +334,7 @@ def test_help_of_a_test_leaves_out_what_only_training_asks_for(capsys):
         parse_adapt_args(["--help"])
     shown = capsys.readouterr().out
     assert {"--updates", "--task", "--macro-length", "--master.learning-rate"} <= set(shown.split())
-    assert not {"--groups", "--forming-iterations", "--iterations", "--stop-when"} & set(shown.split())
+    assert not {"--groups", "--whole-episode-iterations", "--iterations", "--stop-when"} & set(shown.split())
 
 
 def test_shipped_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_path):

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from mlsh_mpi.tracking import logs
-
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = "bash cat cksum cp dirname env flock ln mkdir mv nproc readlink rm sleep".split()
 
@@ -319,21 +317,6 @@ def test_a_closed_terminal_asks_the_ranks_to_leave_and_does_not_end_mpirun(insta
     stdout, stderr = process.communicate(timeout=20)
     assert (process.returncode, stdout, stderr) == (0, "line\n" * 6, "line\n" * 6)
     assert signals_of(installed) == ["TERM", "finished"]
-
-
-def test_on_a_terminal_the_ranks_know_its_name_for_their_progress_bar(installed, monkeypatch):
-    (installed.venv / "bin" / "mpirun").write_text('#!/usr/bin/env bash\necho "$MLSH_TERMINAL" >"$LOG.terminal"\n')
-    ours, its = os.openpty()
-    system = {"PATH": str(installed.bin), "LOG": str(installed.log)}
-    assert (
-        subprocess.run([installed.root / "launch" / "local.sh"], env=system, stdout=its, check=True, timeout=20).returncode == 0
-    )
-    name = installed.log.with_name("log.terminal").read_text().strip()
-    assert name == os.ttyname(its)
-    monkeypatch.setenv("MLSH_TERMINAL", name)
-    assert logs._terminal() == Path(name)
-    for end in (ours, its):
-        os.close(end)
 
 
 def test_output_into_a_file_is_there_when_mpirun_has_ended(installed, tmp_path):

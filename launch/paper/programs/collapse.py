@@ -39,13 +39,13 @@ from mlsh_mpi.figures import final_tests, style
 OWN, OTHER = 33.0, 10.0
 ITERATIONS, FORMING = 100, 72
 SETTINGS: dict[str, dict[str, Any]] = {
-    "N = 10 from the start": {"forming_iterations": 0},
+    "N = 10 from the start": {"whole_episode_iterations": 0},
     "explored decisions": {"learn_from_explored": True},
     "the paper's rate": {"primitive_learning_rate": 3e-4, "primitive_decay": 0.0},
     "ten groups": {"groups": 10, "workers": 3},
     "W - 1, U + 1": {"warmup": 8, "joint": 2},
     "observation filter": {"filter_observations": True},
-    "48 forming iterations": {"forming_iterations": 48},
+    "48 forming iterations": {"whole_episode_iterations": 48},
     "one worker": {"workers": 1, "iterations": 300},
     "W = 19, U = 1": {"warmup": 19, "joint": 1},
     "W = U = 9": {"warmup": 9, "joint": 9},
@@ -103,8 +103,8 @@ def staged(lengths: Callable[[int, float], int]) -> Callable[[], None]:
     def change() -> None:
         from mlsh_mpi.algorithm import schedule
 
-        def of(iteration: int, forming_iterations: int, _: int, settled: int) -> int:
-            return lengths(iteration, iteration / forming_iterations) if iteration < forming_iterations else settled
+        def of(iteration: int, whole_episode_iterations: int, _: int, settled: int) -> int:
+            return lengths(iteration, iteration / whole_episode_iterations) if iteration < whole_episode_iterations else settled
 
         schedule.staged = of  # type: ignore[assignment]
 
@@ -144,7 +144,7 @@ class Variant:
         """Makes one run, in this process."""
         import mlsh_mpi
 
-        options: dict[str, Any] = {"iterations": ITERATIONS, "forming_iterations": FORMING}
+        options: dict[str, Any] = {"iterations": ITERATIONS, "whole_episode_iterations": FORMING}
         for change in self.changes:
             if change in SETTINGS:
                 options |= SETTINGS[change]
@@ -202,7 +202,7 @@ def draw(results: dict[Variant, list[dict[str, Any]]], file: Path) -> None:
                 left.plot(column, row, "o", color="0.2" if change in variant.changes else none, markersize=8)
             for shift, summary in zip(np.linspace(-0.25, 0.25, len(summaries)), summaries, strict=True):
                 inside = colour if has_separated(summary) else "white"
-                right.plot(summary["unexplored"], row + shift, "o", color=inside, markeredgecolor=colour, markersize=4.5)
+                right.plot(summary["without_exploration"], row + shift, "o", color=inside, markeredgecolor=colour, markersize=4.5)
         left.set_xticks(range(len(changes)), changes, rotation=40, ha="left")
         left.xaxis.tick_top()
         left.set_yticks([])
@@ -210,7 +210,7 @@ def draw(results: dict[Variant, list[dict[str, Any]]], file: Path) -> None:
         left.grid(visible=False)
         left.spines[:].set_visible(False)
         left.invert_yaxis()
-        right.set_xlabel("return of fresh masters, exploration off\nfilled: the two primitives have separated")
+        right.set_xlabel("return of fresh masters, without exploration\nfilled: the two primitives have separated")
         right.grid(visible=True, axis="x")
         figure.savefig(file)
 
@@ -237,12 +237,12 @@ def main() -> None:
         summaries = list(track(made, "runs", len(runs), console=Console(stderr=True)))
     results = {v: summaries[i * arguments.seeds : (i + 1) * arguments.seeds] for i, v in enumerate(chosen)}
     table = Table(title=f"{arguments.study}, {arguments.seeds} seeds")
-    for name in ("changes", "separated", "its own goal", "the other", "fresh masters", "exploration off"):
+    for name in ("changes", "separated", "its own goal", "the other", "fresh masters", "without exploration"):
         table.add_column(name, justify="left" if name == "changes" else "right")
     for variant, found in results.items():
         forced = np.array([alone(summary) for summary in found])
         own, other = forced[:, [0, 1], [0, 1]].min(1), forced[:, [0, 1], [1, 0]].max(1)
-        adapted, quiet = ([summary[name] for summary in found] for name in ("adapted", "unexplored"))
+        adapted, quiet = ([summary[name] for summary in found] for name in ("adapted", "without_exploration"))
         numbers = (f"{values.mean():.1f}" for values in map(np.array, (own, other, adapted, quiet)))
         table.add_row(variant.name, f"{sum(map(has_separated, found))} of {len(found)}", *numbers)
     Console(width=150).print(table)

@@ -29,7 +29,7 @@ import scripted
 from mlsh_envs.four_rooms import GOALS
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.networks.actor_critic import Array
-from mlsh_mpi.policies.phi_file import Phi
+from mlsh_mpi.policies.phi_file import PhiCheckpoint
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -87,7 +87,7 @@ def by_hand(actions: Array) -> mlsh_mpi.Primitives:
         hierarchy=replace(config.hierarchy, primitives=len(actions)),
         sampling=replace(config.sampling, workers=1),
     )
-    family = TaskFamily.of(EnvironmentMaker.of(config.environment))
+    family = TaskFamily.from_maker(EnvironmentMaker.from_config(config.environment))
     sizes = (CELLS, *config.network.hidden, ACTIONS)
     parameters: dict[str, torch.Tensor] = {}
     for name, outputs in (("policy", ACTIONS), ("value", 1)):
@@ -99,7 +99,7 @@ def by_hand(actions: Array) -> mlsh_mpi.Primitives:
     parameters["policy.0.weight"][..., :ACTIONS] = CERTAIN * (2.0 * chosen - 1)
     for layer in range(1, len(sizes) - 1):
         parameters[f"policy.{layer}.weight"][:, unit, unit] = CERTAIN
-    return mlsh_mpi.Primitives(Phi(config, family.name, parameters, None, family.as_dict()))
+    return mlsh_mpi.Primitives(PhiCheckpoint(config, family.name, parameters, None, family.as_dict()))
 
 
 def learned(primitives: mlsh_mpi.Primitives, masters: int, updates: int, options: Mapping[str, Any]) -> list[float]:

@@ -140,7 +140,7 @@ def main() -> None:
         "maze",
         "at first",
         "learned",
-        "exploration off",
+        "without exploration",
         "worst master",
         "reached",
         "closest, m",

@@ -66,18 +66,18 @@ def main() -> None:
             print(
                 f"seed {seed}, {summary['environment_steps']:,} steps: {'separated' if apart else 'NOT separated'}, "
                 f"primitives {matrix.round(1).tolist()}, fresh masters {summary['curve'][0]:.1f} -> {summary['adapted']:.2f}, "
-                f"exploration off {summary['unexplored']:.2f}, worst master "
+                f"without exploration {summary['without_exploration']:.2f}, worst master "
                 f"{min(task['adapted_worst'] for task in summary['tasks'].values()):.1f}",
                 flush=True,
             )
-        adapted, unexplored = ([s[name] for s in summaries] for name in ("adapted", "unexplored"))
+        adapted, unexplored = ([s[name] for s in summaries] for name in ("adapted", "without_exploration"))
         figures[f"{summaries[0]['environment_steps']:,} steps"] = {
             "separated": f"{sum(separated)} of {seeds}",
             "exploration on": f"mean {np.mean(adapted):.2f}, worst seed {min(adapted):.2f}",
-            "exploration off": f"mean {np.mean(unexplored):.2f}, worst seed {min(unexplored):.2f}",
+            "without exploration": f"mean {np.mean(unexplored):.2f}, worst seed {min(unexplored):.2f}",
         }
-        explored_goal, unexplored_goal = GOALS.get(iterations, (-np.inf, -np.inf))
-        missed |= not all(separated) or np.mean(adapted) < explored_goal or np.mean(unexplored) < unexplored_goal
+        explored_goal, evaluated_goal = GOALS.get(iterations, (-np.inf, -np.inf))
+        missed |= not all(separated) or np.mean(adapted) < explored_goal or np.mean(unexplored) < evaluated_goal
     print(json.dumps(figures))
     sys.exit(1 if arguments.check and missed else 0)
 

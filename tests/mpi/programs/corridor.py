@@ -31,5 +31,5 @@ class Corridor(gym.Env):
 
 
 if __name__ == "__main__":
-    brief = {"steps": 400, "iterations": 10, "forming_iterations": 4, "warmup": 1, "test_masters": 2}
+    brief = {"steps": 400, "iterations": 10, "whole_episode_iterations": 4, "warmup": 1, "test_masters": 2}
     mlsh_mpi.run(env=Corridor, episode_length=20, macro_length=5, folder=sys.argv[1], **brief)

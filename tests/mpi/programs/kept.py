@@ -68,9 +68,9 @@ class Leaves(Named):
 
 def said(call):
     """What a call says on standard error."""
-    with contextlib.redirect_stderr(io.StringIO()) as heard:
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
         call()
-    return heard.getvalue()
+    return stderr.getvalue()
 
 
 def newest(folder):
@@ -95,14 +95,14 @@ def altered(folder, change):
 
 
 def longer():
-    """A run that is made longer equals one in one go with the forming iterations with which it began."""
+    """A run that is made longer equals one in one go with the whole-episode iterations with which it began."""
     sizes = SIZES | {"primitive_decay": 2.0}
     mlsh_mpi.run(**sizes | {"iterations": 7}, folder="cut")
     note = said(lambda: mlsh_mpi.run(**sizes | {"iterations": 12}, folder="cut"))
-    assert "goes on with the 5 forming iterations that it began with; a new one would have 8" in note, note
+    assert "continues with the --whole-episode-iterations 5 that it began with; a new one would have 8" in note, note
     again = said(lambda: mlsh_mpi.run(**sizes | {"iterations": 12}, folder="cut"))
     assert again == "", again
-    mlsh_mpi.run(**sizes | {"iterations": 12}, forming_iterations=5, folder="whole")
+    mlsh_mpi.run(**sizes | {"iterations": 12}, whole_episode_iterations=5, folder="whole")
     assert same(learned("cut"), learned("whole"))
 
 

@@ -35,7 +35,7 @@ CASES = {
     | {"env": "small_envs:Walk", "episode_length": 30, "macro_length": 4, "steps": 180, "filter_observations": True},
     "short": SHARED
     | {"env": "small_envs:Push", "episode_length": 30, "macro_length": 4, "steps": 17, "filter_observations": True}
-    | {"iterations": 6, "deal_tasks": True, "initial_std": 0.5}
+    | {"iterations": 6, "stratify_tasks": True, "initial_std": 0.5}
     | {
         "master": MasterPPO(epochs=4, minibatch_size=20, memory=3, standardise_values=True, target_kl=0.5),
         "primitive": PrimitivePPO(
@@ -66,8 +66,8 @@ class Spy:
         """Gives the trainer its own functions back."""
         mlsh.collect, mlsh.iteration_metrics = self._collect, self._metrics
 
-    def watch(self, lanes, master, skills, tasks, streams, **lengths):
-        rollout = self._collect(lanes, master, skills, tasks, streams, **lengths)
+    def watch(self, lanes, master, policies, tasks, streams, **lengths):
+        rollout = self._collect(lanes, master, policies, tasks, streams, **lengths)
         if streams.iteration == 0:
             for worker, *values in zip(
                 streams.workers, *(np.split(v, len(streams.workers), axis=1) for v in rollout.steps), strict=True
@@ -87,12 +87,12 @@ def bits(values):
 def record(current, options):
     """The iterations of one case, as rank 0 sees them after gathering from all."""
     world, config, spy, iterations = current.world, with_options(Config(), options), Spy(), []
-    family = TaskFamily.of(EnvironmentMaker(config.environment.env, config.environment.episode_length))
+    family = TaskFamily.from_maker(EnvironmentMaker(config.environment.env, config.environment.episode_length))
 
     def on_iteration(metrics, state):
         phi = state.primitives.stack.flat.numpy()
         theta = {group: row.numpy().copy() for group, row in zip(state.placement.groups, state.masters.stack.flat, strict=True)}
-        moments = state.skills.observation_filter.moments if state.skills.observation_filter else None
+        moments = state.policies.observation_filter.moments if state.policies.observation_filter else None
         iterations.append(
             {
                 "metrics": metrics,

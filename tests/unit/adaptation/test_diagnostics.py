@@ -7,7 +7,7 @@ import torch
 from mlsh_mpi.adaptation.diagnostics import HierarchyDiagnostics, divergence, mutual_information
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 
 TASKS = ["goal=0", "goal=1"]
 APART = np.array([[0.0, 4.0], [4.0, 0.0]])
@@ -37,7 +37,7 @@ def test_divergence_is_the_mean_of_torchs_both_ways(head):
     stack = StackedActorCritic(3, Network(2, head, (8,)))
     stack.flat.normal_()
     observation = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
-    found = divergence(Skills(stack, np.arange(1, 3), None), observation, 1, 1000)
+    found = divergence(PrimitivePolicies(stack, np.arange(1, 3), None), observation, 1, 1000)
     outputs = stack.policy(torch.from_numpy(observation[..., 1:].reshape(1, -1, 2)).expand(3, -1, -1))
     if isinstance(head, Categorical):
         policies = [torch.distributions.Categorical(logits=of) for of in outputs]
@@ -57,10 +57,10 @@ def test_places_are_spread_over_all_learners_and_lanes():
     stack.parameters[0][0, 0] = torch.tensor([-3.0, 3.0])
     observation = np.zeros((1000, 4, 1), np.float32)
     observation[:, 3] = 1
-    skills = Skills(stack, np.arange(1), None)
-    everywhere = divergence(skills, observation, 2, 10**6)[0, 1]
+    policies = PrimitivePolicies(stack, np.arange(1), None)
+    everywhere = divergence(policies, observation, 2, 10**6)[0, 1]
     assert everywhere > 0
-    assert divergence(skills, observation, 2, 40)[0, 1] == pytest.approx(everywhere)
+    assert divergence(policies, observation, 2, 40)[0, 1] == pytest.approx(everywhere)
 
 
 def test_with_one_task_masters_cannot_choose_alike():
@@ -97,7 +97,12 @@ def test_one_primitive_is_no_hierarchy():
 def test_a_collapse_is_named_with_its_evidence_and_what_to_try():
     told, unserved = HierarchyDiagnostics(APART, EVEN, np.array([[42.8, 2.1], [41.9, 2.4]]), TASKS).verdict()
     assert "no primitive serves goal=1: alone the best earns 2.40 there, and 42.80 elsewhere" in unserved
-    for part in ("primitives 0 and 1 have collapsed onto one another", "42.80 and 41.90", "4.00 nats", "--forming-iterations"):
+    for part in (
+        "primitives 0 and 1 have collapsed onto one another",
+        "42.80 and 41.90",
+        "4.00 nats",
+        "--whole-episode-iterations",
+    ):
         assert part in told
 
 
@@ -164,7 +169,7 @@ def test_a_task_of_another_scale_is_not_left_behind(scale):
 
 
 def test_a_maze_that_is_harder_than_others_is_not_left_behind():
-    """The shipped primitives of the ant's mazes: north, east and south, alone, and what masters reach with them."""
+    """The pretrained primitives of the ant's mazes: north, east and south, alone, and what masters reach with them."""
     north = [254.4, -320.0, 441.2, -26.8, -0.6, 251.4, -8.2, 381.2, -43.5]
     east = [-244.5, -249.1, 94.3, 42.9, 579.9, 448.1, 333.1, 20.8, 55.9]
     south = [-361.1, 189.5, -4.1, 505.9, 74.8, 93.1, 496.8, -67.5, 526.1]
@@ -173,6 +178,6 @@ def test_a_maze_that_is_harder_than_others_is_not_left_behind():
 
 
 def test_where_primitives_alone_reach_no_reward_nothing_is_said_of_who_is_left_behind():
-    """As with the shipped primitives of the Four Rooms, whose goals take several, one after the other."""
+    """As with the pretrained primitives of the Four Rooms, whose goals take several, one after the other."""
     best, second = [0.5, 0.1, 0.0, 0.4, 0.1, 21.3, 20.0], [0.1, 0.1, 0.0, 0.2, 0.1, 19.2, 19.3]
     assert left_behind(np.array([best, second, [0.0] * 7]), np.array([52.8, 59.2, 80.8, 4.9, 4.9, 69.9, 60.7])) == []

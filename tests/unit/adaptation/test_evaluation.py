@@ -18,7 +18,7 @@ from mlsh_mpi.mpi.ranks import Meter
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.phi_file import BEST, load_phi
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
@@ -52,16 +52,16 @@ class State:
 
     shared = np.zeros(1)
 
-    def __init__(self, skills):
-        self.skills = skills
+    def __init__(self, policies):
+        self.policies = policies
 
-    def gathered(self, world):
+    def gather_state_dict(self, world):
         return {"groups": 2}
 
 
 def experiment():
     config = with_options(PRESETS["moving-bandits"].config, OPTIONS)
-    return Experiment(config, Alone(), TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)))
+    return Experiment(config, Alone(), TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None)))
 
 
 def state_of(family, seed):
@@ -69,11 +69,11 @@ def state_of(family, seed):
     stack = StackedActorCritic(2, Network(len(family.primitive_columns), head_for(family.action_space), (64, 64)))
     for row in range(2):
         stack.initialise(row, np.random.default_rng((seed, row)))
-    return State(Skills(stack, family.primitive_columns, None))
+    return State(PrimitivePolicies(stack, family.primitive_columns, None))
 
 
 def evaluator_of(found, kept, saved=None):
-    return Evaluator(found, 2, 1, lambda tasks, skills: make_method("master", tasks, skills), kept.append, saved)
+    return Evaluator(found, 2, 1, lambda tasks, policies: make_method("master", tasks, policies), kept.append, saved)
 
 
 def test_the_best_of_the_evaluations_is_kept_and_survives_a_resume(tmp_path):
@@ -84,7 +84,7 @@ def test_the_best_of_the_evaluations_is_kept_and_survives_a_resume(tmp_path):
         metrics, state = {"iteration": iteration}, states[(iteration - 1) // 3]
         told = evaluator(metrics, state)
         assert isinstance(told, EvaluatedState)
-        assert told.skills is state.skills
+        assert told.policies is state.policies
         assert ("evaluation/return" in metrics) == (iteration % 3 == 0)
         values += [metrics["evaluation/return"]] if iteration % 3 == 0 else []
 
@@ -94,7 +94,7 @@ def test_the_best_of_the_evaluations_is_kept_and_survives_a_resume(tmp_path):
     assert [best.iteration for best in kept] == [3 * i + 3 for i in rising]
     assert [best.value for best in kept] == [values[i] for i in rising]
 
-    torch.save(told.gathered(Alone()), tmp_path / "checkpoint.pt")
+    torch.save(told.gather_state_dict(Alone()), tmp_path / "checkpoint.pt")
     gathered = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     again = []
     resumed = evaluator_of(found, again, Checkpoint(12, gathered, {}, {}, None))
@@ -109,13 +109,13 @@ def test_a_file_of_the_best_is_a_file_of_primitives(tmp_path):
     found, kept = experiment(), []
     evaluator_of(found, kept)({"iteration": 3}, state_of(found.family, 0))
     torch.save({**kept[0].phi, "evaluation": {"iteration": 3, "return": kept[0].value}}, tmp_path / BEST)
-    assert load_phi(tmp_path / BEST).skills(found.family).primitives.n == 2
+    assert load_phi(tmp_path / BEST).policies(found.family).primitives.n == 2
     config = AdaptConfig(**vars(found.config), source=str(tmp_path / BEST))
     assert default_folder(config) == tmp_path / "adapt" / "master-best-seed0"
 
 
 def test_without_evaluations_nothing_is_added_to_a_checkpoint():
-    assert EvaluatedState(State(None), None).gathered(Alone()) == {"groups": 2}
+    assert EvaluatedState(State(None), None).gather_state_dict(Alone()) == {"groups": 2}
     assert Best.in_checkpoint(None) is None
     assert Best.in_checkpoint(Checkpoint(1, {"groups": 2}, {}, {}, None)) is None
 

@@ -14,7 +14,7 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 
-ROOMS, PLACES = (TaskFamily.of(EnvironmentMaker(f"mlsh/{name}-v0", None)) for name in ("FourRooms", "Allwalk"))
+ROOMS, PLACES = (TaskFamily.from_maker(EnvironmentMaker(f"mlsh/{name}-v0", None)) for name in ("FourRooms", "Allwalk"))
 
 
 def config(masters=6, **test):

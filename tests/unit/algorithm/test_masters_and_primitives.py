@@ -16,13 +16,13 @@ from mlsh_mpi.config.overrides import with_options
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.mpi.watchdog import Watchdog
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Streams
 from mlsh_mpi.sampling.rollout import collect, master_policy
 from mlsh_mpi.sampling.task_family import TaskFamily
 
-FAMILY = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None))
+FAMILY = TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None))
 WORKERS = 4
 
 
@@ -50,7 +50,7 @@ def setting(**options):
     rollout = collect(
         lanes,
         master_policy(masters.stack, base.hierarchy.exploration),
-        Skills(primitives.stack, FAMILY.primitive_columns, None),
+        PrimitivePolicies(primitives.stack, FAMILY.primitive_columns, None),
         [FAMILY.tasks[g % 2] for g in placement.groups],
         Streams(0, 0, placement.workers),
         steps=50,
@@ -71,13 +71,13 @@ class Spy:
 def masters_updated(config, masters, rollout, workers=range(WORKERS), iteration=0, memory=None):
     """What an update of masters returns, for workers that know nothing yet."""
     rollout = dataclasses.replace(rollout, streams=Streams(0, iteration, tuple(workers)))
-    return update_masters(masters, rollout, memory or Memory(config.master.memory, len(workers), goes_on=False), config.master)
+    return update_masters(masters, rollout, memory or Memory(config.master.memory, len(workers), continues=False), config.master)
 
 
 def primitives_given(config, primitives, rollout, joint, iteration=0):
     spy = Spy()
     rollout = dataclasses.replace(rollout, streams=Streams(0, iteration, range(WORKERS)))
-    critic = CriticInputs.of(config.primitive, FAMILY)
+    critic = CriticInputs.from_config(config.primitive, FAMILY)
     found = update_primitives(dataclasses.replace(primitives, update=spy), rollout, joint, config, critic)
     return spy, found.samples
 
@@ -131,8 +131,8 @@ def test_a_primitive_with_too_few_samples_sits_the_update_out():
 def test_primitives_step_more_carefully_once_they_have_formed():
     config, primitives, _, rollout = setting()
     settings = dataclasses.replace(config.primitive, learning_rate=0.5, decay=2.0)
-    for forming, rate in ((0, 0.5), (9, 0.5), (4, 0.125)):
-        hierarchy = dataclasses.replace(config.hierarchy, forming_iterations=forming)
+    for first, rate in ((0, 0.5), (9, 0.5), (4, 0.125)):
+        hierarchy = dataclasses.replace(config.hierarchy, whole_episode_iterations=first)
         changed = dataclasses.replace(config, hierarchy=hierarchy, primitive=settings)
         spy, _ = primitives_given(changed, primitives, rollout, [True] * WORKERS, iteration=8)
         assert spy.learning_rate == rate

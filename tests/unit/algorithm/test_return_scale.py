@@ -38,7 +38,7 @@ def test_moments_are_those_of_all_returns_with_older_ones_faded():
     seen, weights = [], []
     for update in range(4):
         returns, rows = rng.normal(100 * update, 3, (50, 1)), np.zeros((50, 1), int)
-        scale.take(pooled(returns, rows))
+        scale.update(pooled(returns, rows))
         weights = [RETURN_DECAY * weight for weight in weights] + [1.0] * 50
         seen += returns[:, 0].tolist()
     mean, deviation = scale.moments
@@ -49,7 +49,7 @@ def test_moments_are_those_of_all_returns_with_older_ones_faded():
 
 
 def test_values_mean_the_same_when_the_scale_moves():
-    learner = StackTrainer.of(stack(), PrimitivePPO(standardise_values=True), Alone())
+    learner = StackTrainer.create(stack(), PrimitivePPO(standardise_values=True), Alone())
     observation = torch.randn(2, 5, 3)
     rows = np.repeat([[0], [1]], 5, axis=1)
 
@@ -68,7 +68,7 @@ def test_values_mean_the_same_when_the_scale_moves():
 
 
 def test_targets_are_standardised_returns():
-    learner = StackTrainer.of(stack(), PrimitivePPO(standardise_values=True), Alone())
+    learner = StackTrainer.create(stack(), PrimitivePPO(standardise_values=True), Alone())
     returns, rows = np.random.default_rng(0).normal([-7, 900], [2, 50], (400, 2)), np.repeat([[0, 1]], 400, axis=0)
     targets = learner.targets(returns, rows, pooled(returns, rows))
     np.testing.assert_allclose(targets.mean(0), 0, atol=1e-3)
@@ -78,7 +78,7 @@ def test_targets_are_standardised_returns():
 
 @pytest.mark.parametrize("value", [0.0, 5.0, -1e6])
 def test_returns_that_are_all_the_same_have_a_scale_too(value):
-    learner = StackTrainer.of(stack(), PrimitivePPO(standardise_values=True), Alone())
+    learner = StackTrainer.create(stack(), PrimitivePPO(standardise_values=True), Alone())
     returns, rows = np.full((9, 1), value, np.float32), np.zeros((9, 1), int)
     for _ in range(3):
         targets = learner.targets(returns, rows, pooled(returns, rows))
@@ -87,11 +87,11 @@ def test_returns_that_are_all_the_same_have_a_scale_too(value):
 
 
 def test_without_standardisation_values_are_returns():
-    learner = StackTrainer.of(stack(), PrimitivePPO(), Alone())
+    learner = StackTrainer.create(stack(), PrimitivePPO(), Alone())
     values, rows = np.random.default_rng(0).normal(size=(3, 2)), np.zeros((3, 2), int)
     assert learner.returns_from(values, rows) is values
     assert learner.targets(values, rows, pooled(values, rows)) is values
-    assert "returns" not in learner.tensors
+    assert "returns" not in learner.state_dict()
 
 
 def test_the_explained_variance_is_that_of_the_returns():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mlsh_mpi.algorithm.saved_state import refuse_nan, refuse_unfit_tensors
+from mlsh_mpi.algorithm.saved_state import check_no_nan, check_tensors
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.tracking.checkpoint import Checkpoint
 
@@ -26,19 +26,19 @@ NAN = float("nan")
 def test_what_lacks_has_another_shape_or_is_nan_is_refused(change, says):
     saved = {name: values for name, values in (FRESH | change).items() if values is not None}
     with pytest.raises(UserError, match=says):
-        refuse_unfit_tensors(saved, FRESH, "x")
+        check_tensors(saved, FRESH, "x")
 
 
 def test_what_fits_is_not_refused_nor_what_earlier_versions_did_not_keep():
-    refuse_unfit_tensors(FRESH, FRESH, "x")
-    refuse_unfit_tensors({name: values for name, values in FRESH.items() if name != "adapted"}, FRESH, "x")
-    refuse_unfit_tensors({"parameters": torch.zeros(6, 5)}, {"parameters": FRESH["parameters"]}, "x", rows=6)
+    check_tensors(FRESH, FRESH, "x")
+    check_tensors({name: values for name, values in FRESH.items() if name != "adapted"}, FRESH, "x")
+    check_tensors({"parameters": torch.zeros(6, 5)}, {"parameters": FRESH["parameters"]}, "x", rows=6)
 
 
 def test_nan_is_found_wherever_it_is():
-    refuse_nan({"a": [torch.zeros(3), {"b": torch.arange(3)}], "c": 1}, "workers")
+    check_no_nan({"a": [torch.zeros(3), {"b": torch.arange(3)}], "c": 1}, "workers")
     with pytest.raises(UserError, match=r"workers.a.1.b is NaN"):
-        refuse_nan({"a": [torch.zeros(3), {"b": torch.tensor([0, NAN])}]}, "workers")
+        check_no_nan({"a": [torch.zeros(3), {"b": torch.tensor([0, NAN])}]}, "workers")
 
 
 @pytest.mark.parametrize("change", [{"config": None}, {"config": 3}, {"identity": None}, {"identity": {"environment": {}}}])

@@ -105,6 +105,6 @@ def test_ranks_share_the_joint_work(groups, warmup, joint, most, ranks):
         assert max(work) - min(work) <= most
 
 
-def test_forming_comes_first_and_what_stays_follows():
-    assert [staged(i, 2, forming=50, settled=10) for i in range(4)] == [50, 50, 10, 10]
-    assert staged(0, 0, forming=50, settled=10) == 10
+def test_the_first_iterations_have_a_value_of_their_own():
+    assert [staged(i, 2, at_first=50, later=10) for i in range(4)] == [50, 50, 10, 10]
+    assert staged(0, 0, at_first=50, later=10) == 10

@@ -11,7 +11,7 @@ from mlsh_mpi.algorithm.metrics import finished
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import RunningEpisodes, Streams
 from mlsh_mpi.sampling.rollout import Decisions, collect
@@ -48,7 +48,7 @@ def stepper():
     stack = StackedActorCritic(2, Network(3, Categorical(2), (2,)))
     biases = dict(zip(stack.network.shapes, stack.parameters, strict=True))["policy.1.bias"]
     biases[:] = torch.tensor([[-99.0, 99.0], [99.0, -99.0]])
-    return Skills(stack, np.arange(3), None)
+    return PrimitivePolicies(stack, np.arange(3), None)
 
 
 def decide(observation, _):
@@ -59,7 +59,7 @@ def decide(observation, _):
 def together(lengths, env=Walk):
     """Rollouts of so many steps each, one going on where the other stopped."""
     lanes = EnvironmentMaker(env, T).lanes(LANES)
-    running = RunningEpisodes.none(LANES, 3)
+    running = RunningEpisodes.empty(LANES, 3)
     found = []
     for iteration, steps in enumerate(lengths):
         streams = Streams(0, iteration, range(LANES))
@@ -87,10 +87,10 @@ def test_episodes_and_macro_actions_go_on_as_if_nothing_had_been_cut(lengths):
 @pytest.mark.parametrize("lengths", [[7, 7, 7, 7, 7], [30, 5], [4] * 9])
 def test_whole_episodes_are_counted_where_they_end(lengths):
     rollouts, running, _ = together(lengths)
-    count, total, steps = np.sum([finished(r.steps.reward, r.steps.end, *r.earlier) for r in rollouts], axis=0)
+    count, total, steps = np.sum([finished(r.steps.reward, r.steps.end, *r.carried_over) for r in rollouts], axis=0)
     reward, end = (np.concatenate([getattr(r.steps, name) for r in rollouts]) for name in ("reward", "end"))
     assert (count, total, steps) == finished(reward, end)
-    paid, taken = running.earlier
+    paid, taken = running.carried_over
     assert total + paid.sum() == reward.sum()
     assert steps + taken.sum() == reward.size
 
@@ -120,7 +120,7 @@ def view_of(rollout, pending):
 
 @pytest.mark.parametrize("lengths", [[7, 7, 7], [1] * 21, [3, 11, 7]])
 def test_a_master_learns_from_each_macro_action_once_wherever_it_was_cut(lengths):
-    memory = Memory(len(lengths), LANES, goes_on=True)
+    memory = Memory(len(lengths), LANES, continues=True)
     for number, rollout in enumerate(together(lengths)[0]):
         new = view_of(rollout, memory.pending)
         asked = np.full(new.choice.shape, -float(number + 1))
@@ -138,7 +138,7 @@ def test_a_master_learns_from_each_macro_action_once_wherever_it_was_cut(lengths
 
 
 def test_what_is_remembered_of_a_task_is_forgotten_with_it_and_bootstraps_where_it_was_cut():
-    memory = Memory(2, LANES, goes_on=False)
+    memory = Memory(2, LANES, continues=False)
     rng = np.random.default_rng(0)
     views = []
     for _ in range(3):
@@ -178,11 +178,11 @@ def test_values_stand_for_what_follows_a_time_limit():
 @pytest.mark.parametrize("steps", [1, 5, 9])
 def test_episodes_are_run_again_to_where_they_were(steps):
     _, running, _ = together([7, steps])
-    kept = running.of_lanes
-    again = RunningEpisodes.none(LANES, 3)
-    again.restore(kept)
+    kept = running.lane_states()
+    again = RunningEpisodes.empty(LANES, 3)
+    again.load_state_dict(kept)
     lanes = EnvironmentMaker(Walk, T).lanes(LANES)
-    assert again.run_again(lanes, [0] * LANES, Watchdog()) == 0
+    assert again.replay_actions(lanes, [0] * LANES, Watchdog()) == 0
     np.testing.assert_array_equal(again.started, running.started)
     on = again.started
     observed = lanes.step(np.ones(LANES, np.int64))[0]
@@ -195,18 +195,18 @@ def test_episodes_of_an_environment_that_does_not_repeat_itself_begin_anew():
     _, running, _ = together([4], env=moody)
     before = running.started.sum()
     assert before
-    assert running.run_again(EnvironmentMaker(moody, T).lanes(LANES), [0] * LANES, Watchdog()) == before
+    assert running.replay_actions(EnvironmentMaker(moody, T).lanes(LANES), [0] * LANES, Watchdog()) == before
     assert not running.started.any()
 
 
 def test_views_of_different_workers_are_joined_on_other_ranks():
     rollouts, _, _ = together([7, 7])
-    memory = Memory(2, LANES, goes_on=True)
+    memory = Memory(2, LANES, continues=True)
     for rollout in rollouts:
         new = view_of(rollout, memory.pending)
         memory.add(new, np.random.default_rng(0).random(new.choice.shape), ~rollout.steps.decides[0])
-    restored = Memory(2, 2, goes_on=True)
-    restored.restore([memory.of_workers[2], memory.of_workers[0]])
+    restored = Memory(2, 2, continues=True)
+    restored.load_state_dict([memory.worker_states()[2], memory.worker_states()[0]])
     for name, values in vars(memory.pending).items():
         np.testing.assert_array_equal(getattr(restored.pending, name), values[[2, 0]])
     for view, other in zip(memory._views, restored._views, strict=True):

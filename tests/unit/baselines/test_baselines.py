@@ -20,9 +20,9 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Categorical, Gaussian
-from mlsh_mpi.networks.inference import Skills, outputs_of
+from mlsh_mpi.networks.inference import PrimitivePolicies, outputs_of
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
-from mlsh_mpi.policies.phi_file import Phi
+from mlsh_mpi.policies.phi_file import PhiCheckpoint
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -47,7 +47,7 @@ class Alone:
 
 def adaptation_set(env, tasks, **options):
     """One learner a task, in this process."""
-    family = TaskFamily.of(EnvironmentMaker(env, None))
+    family = TaskFamily.from_maker(EnvironmentMaker(env, None))
     chosen = tuple(family.known_tasks[i] for i in tasks)
     return AdaptationSet(with_options(PRESETS["moving-bandits"].config, options), Alone(), family, chosen)
 
@@ -74,9 +74,9 @@ def test_the_recurrent_network_is_torchs_gru_and_begins_each_trial_empty(head):
 
 def test_acting_step_by_step_is_what_the_network_says_of_whole_trials():
     stack = recurrent(Gaussian(2))
-    skills = RecurrentSkills.empty(stack, B)
+    policies = RecurrentSkills.empty(stack, B)
     seen = np.random.default_rng(0).normal(size=(T, B, 4)).astype(np.float32)
-    act = skills.acting(np.zeros(B, np.int64))
+    act = policies.acting(np.zeros(B, np.int64))
     means = np.stack([act(seen[t], np.zeros((B, 2), np.float32)) for t in range(T)])
     expected = stack.policy(torch.from_numpy(seen.swapaxes(0, 1).reshape(1, -1, 4)))[0].view(B, T, 2)
     np.testing.assert_allclose(means.swapaxes(0, 1), expected.numpy(), rtol=1e-4, atol=1e-5)
@@ -84,7 +84,7 @@ def test_acting_step_by_step_is_what_the_network_says_of_whole_trials():
 
 def test_remembering_lanes_show_the_last_action_reward_and_end_across_episodes():
     maker = EnvironmentMaker("mlsh/MovingBandits-v0", 2)
-    family = TaskFamily.of(maker)
+    family = TaskFamily.from_maker(maker)
     lanes = RL2Lanes(maker.lanes(2), Categorical(5))
     everyone = np.ones(2, np.bool_)
     first = lanes.reset(everyone, [1, 2], [family.tasks[0]] * 2)
@@ -152,9 +152,9 @@ def test_own_filters_are_as_good_as_one_for_each_learner():
     filters, apart = Filters(2, 3), [ObservationFilter(3), ObservationFilter(3)]
     for _ in range(3):
         seen = rng.normal([1, 2, 3], 2, size=(5, 4, 3)) + np.repeat([0, 10], 2)[:, None]
-        filters.take(seen)
+        filters.update(seen)
         for row, own in enumerate(apart):
-            own.merge(Moments.of(seen[:, 2 * row : 2 * row + 2]))
+            own.merge(Moments.from_batch(seen[:, 2 * row : 2 * row + 2]))
         expected = np.concatenate([own(seen[0, 2 * row : 2 * row + 2]) for row, own in enumerate(apart)])
         np.testing.assert_allclose(filters(seen[0]), expected, rtol=1e-5, atol=1e-5)
 
@@ -162,7 +162,7 @@ def test_own_filters_are_as_good_as_one_for_each_learner():
 def test_one_step_of_option_critic_by_hand():
     """Bacon et al. (2017), Algorithm 1: intra-option Q-learning, then the two policy gradients."""
     learner = option_critic.OptionCritics(adaptation_set("mlsh/FourRooms-v0", [0], steps=100), options=2)
-    tables = {name: values.numpy() for name, values in learner.tensors.items()}
+    tables = {name: values.numpy() for name, values in learner.state_dict().items()}
     tables["option_value"][0, :, 8] = 1.0, 3.0
     tables["option_value"][0, :, 7] = 0.5, 0.0
     tables["action_value"][0, 0, 7, 2] = 0.7
@@ -181,7 +181,7 @@ def test_one_step_of_option_critic_by_hand():
 
 def test_option_critic_learns_nothing_from_what_comes_after_an_end():
     learner = option_critic.OptionCritics(adaptation_set("mlsh/FourRooms-v0", [0], steps=100), options=2)
-    tables = {name: values.numpy() for name, values in learner.tensors.items()}
+    tables = {name: values.numpy() for name, values in learner.state_dict().items()}
     tables["option_value"][0, :, 8] = 50.0
     learner._learn(np.array([0]), np.array([7]), np.array([2]), np.array([1.0]), np.array([True]), np.array([8]))
     assert tables["option_value"][0, 0, 7] == pytest.approx(option_critic.CRITIC)
@@ -207,7 +207,7 @@ def test_option_critic_refuses_what_has_no_table():
 def test_trying_without_exploration_teaches_option_critic_nothing():
     learner = option_critic.OptionCritics(adaptation_set("mlsh/FourRooms-v0", [0], steps=100), options=2)
     learner.collect(0, explore=False)
-    assert not any(values.any() for values in learner.tensors.values())
+    assert not any(values.any() for values in learner.state_dict().values())
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_every_experiment_has_every_baseline(preset, baseline):
         assert config.hierarchy.primitives == 1
     assert methods.default_updates(config) >= 1
     assert (
-        methods.steps_of_a_worker(config, TaskFamily.of(EnvironmentMaker(config.environment.env, None)).episode_length)
+        methods.steps_of_a_worker(config, TaskFamily.from_maker(EnvironmentMaker(config.environment.env, None)).episode_length)
         >= config.sampling.steps // 2
     )
 
@@ -235,7 +235,7 @@ def test_every_experiment_has_every_baseline(preset, baseline):
 @pytest.mark.parametrize("rival", ["rl2", "maml"])
 def test_no_preset_refuses_its_own_rivals(preset, rival):
     config = preset_config(f"{preset}-{rival}")
-    family = TaskFamily.of(EnvironmentMaker(config.environment.env, None))
+    family = TaskFamily.from_maker(EnvironmentMaker(config.environment.env, None))
     config.check(family.episode_length)
     assert methods.steps_of_a_worker(config, family.episode_length) % family.episode_length == 0
 
@@ -245,10 +245,10 @@ def test_one_episode_teaches_maml_too():
     stack = StackedActorCritic(1, Network(6, Categorical(5), (4,)))
     stack.initialise(0, np.random.default_rng(0))
     there = adaptation_set("mlsh/MovingBandits-v0", [0], steps=50)
-    skills = Skills(stack, np.arange(6), None)
-    rollout = maml.MAMLAdaptation(there, skills).collect(0, explore=True)
+    policies = PrimitivePolicies(stack, np.arange(6), None)
+    rollout = maml.MAMLAdaptation(there, policies).collect(0, explore=True)
     rollout.steps.reward[10:] = 1
-    assert maml.Data(rollout, 1, skills, 0.99).advantage.abs().max() > 0.5
+    assert maml.Data(rollout, 1, policies, 0.99).advantage.abs().max() > 0.5
 
 
 def test_a_trial_that_d_does_not_hold_is_refused():
@@ -258,7 +258,7 @@ def test_a_trial_that_d_does_not_hold_is_refused():
 
 
 def test_methods_that_do_not_fit_what_was_trained_are_refused():
-    two = Skills(StackedActorCritic(2, Network(6, Categorical(5), (4,))), np.arange(6), None)
+    two = PrimitivePolicies(StackedActorCritic(2, Network(6, Categorical(5), (4,))), np.arange(6), None)
     with pytest.raises(UserError, match=r"2 primitives .*-shared"):
         make_method("fine-tune", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
     with pytest.raises(UserError, match="--method rl2 does not go with what mlsh has trained"):
@@ -281,7 +281,7 @@ def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_se
     there = adaptation_set("mlsh/MovingBandits-v0", [0, 1], primitive_critic_inputs=("time-left", "task"))  # three numbers
     trained = StackedActorCritic(1, Network(6, Categorical(5), (64, 64), critic_size=critic_size))
     trained.initialise(0, np.random.default_rng(9))
-    learner = make_method("fine-tune", there, Skills(trained, np.arange(6), None))
+    learner = make_method("fine-tune", there, PrimitivePolicies(trained, np.arange(6), None))
     now, before = (stack.named_parameters() for stack in (learner._learner.stack, trained))
     for name, values in now.items():
         same = torch.equal(values, before[name].expand_as(values)) if values.shape[1:] == before[name].shape[1:] else False
@@ -293,18 +293,18 @@ def test_fine_tuning_begins_with_the_trained_policy_and_its_values_where_they_se
 
 
 def test_a_recurrent_policy_of_other_shapes_is_refused():
-    family, config = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None)), preset_config("moving-bandits-rl2")
+    family, config = TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None)), preset_config("moving-bandits-rl2")
     parameters = StackedActorCritic(1, network_for(config, family)).named_parameters()
     damaged = parameters | {"policy.1.bias": torch.zeros(1, 1)}  # would be copied into each of five
-    assert skills_of(Phi(config, family.name, parameters, None), family).primitives.n == 1
+    assert skills_of(PhiCheckpoint(config, family.name, parameters, None), family).primitives.n == 1
     with pytest.raises(UserError, match=r"policy\.1\.bias must be of shape \(1, 5\), but is of shape \(1, 1\)"):
-        skills_of(Phi(config, family.name, damaged, None), family)
+        skills_of(PhiCheckpoint(config, family.name, damaged, None), family)
 
 
 def test_every_row_of_the_table_names_what_is_there():
     for method in methods.METHODS.values():
         assert callable(methods.load_entry_point(method.learner))
     for training in methods.ALGORITHMS.values():
-        named = (training.train, training.refuse_unfit, *([training.skills] if training.skills else []))
+        named = (training.train, training.check_resumable, *([training.policies] if training.policies else []))
         assert all(callable(methods.load_entry_point(entry_point)) for entry_point in named)
     assert set(methods.ALGORITHMS) == {"mlsh", *(name for name, method in methods.METHODS.items() if method.training)}

@@ -76,8 +76,8 @@ def test_the_options_are_those_of_the_command(offered):
     assert offered("adapt x --grou") == []
     assert offered("replay x --vid") == ["--video"]
     assert offered("replay x --fold") == []
-    assert offered("train --deal") == ["--deal-tasks"]
-    assert offered("train --no-deal") == ["--no-deal-tasks"]
+    assert offered("train --strat") == ["--stratify-tasks"]
+    assert offered("train --no-strat") == ["--no-stratify-tasks"]
     assert offered("train --no-fresh") == []
     assert offered("train --preset") == []
     assert "--master.learning-rate" in offered("train moving-bandits --seed 3 ")

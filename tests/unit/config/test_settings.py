@@ -48,7 +48,7 @@ def test_the_papers_preset_is_the_papers():
     assert (sampling.groups, sampling.workers, sampling.steps) == (10, 12, 2000)
     assert (config.master.learning_rate, config.primitive.learning_rate) == (0.01, 3e-4)
     assert (config.network.hidden, hierarchy.exploration, config.master.clip) == ((64, 64), 0.1, 0.2)
-    assert (hierarchy.forming_iterations, hierarchy.learn_from_explored, hierarchy.credit) == (0, True, "episode")
+    assert (hierarchy.whole_episode_iterations, hierarchy.learn_from_explored, hierarchy.credit) == (0, True, "episode")
 
 
 def test_the_figures_schedule_is_the_one_difference_from_the_text():
@@ -70,13 +70,13 @@ def test_the_figures_schedule_is_the_one_difference_from_the_text():
 def test_the_papers_presets_have_the_released_clock_and_ends(name, settings):
     config = PRESETS[f"{name}-paper"].config
     assert config.environment.env_settings == settings
-    TaskFamily.of(EnvironmentMaker.of(config.environment))
+    TaskFamily.from_maker(EnvironmentMaker.from_config(config.environment))
 
 
 def test_the_default_preset_ends_at_the_papers_macro_length():
     config = PRESETS["moving-bandits"].config
     assert config.hierarchy.macro_length == 10
-    assert config.hierarchy.forming_iterations < config.run.iterations
+    assert config.hierarchy.whole_episode_iterations < config.run.iterations
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_the_default_preset_ends_at_the_papers_macro_length():
         ),
         ({"macro_length": 51}, ["fit into an episode", "is 51", "50 steps", "--macro-length 50 or less"]),
         (
-            {"forming_iterations": 125, "iterations": 125},
+            {"whole_episode_iterations": 125, "iterations": 125},
             ["end at N", "--iterations 125", "--iterations 126 or more"],
         ),
         (
-            {"forming_iterations": 0, "uniform_iterations": 125, "iterations": 125},
-            ["end with the choices of masters", "are --uniform-iterations (125)", "--iterations 126 or more"],
+            {"whole_episode_iterations": 0, "random_master_iterations": 125, "iterations": 125},
+            ["end with the choices of masters", "are --random-master-iterations (125)", "--iterations 126 or more"],
         ),
         ({"groups": 0}, ["--groups must be greater than 0", "is 0"]),
         ({"workers": -2}, ["--workers must be greater than 0", "is -2"]),
@@ -131,10 +131,10 @@ def test_accepts_what_just_fits(options):
 
 
 def test_numbers_of_numpy_and_paths_are_taken_as_they_are_meant():
-    options = {"seed": np.int64(3), "exploration": np.float32(0.5), "hidden": [np.int32(8)], "deal_tasks": np.True_}
+    options = {"seed": np.int64(3), "exploration": np.float32(0.5), "hidden": [np.int32(8)], "stratify_tasks": np.True_}
     config = with_options(Config(), options | {"folder": Path("runs/here")})
     assert (config.run.seed, config.hierarchy.exploration, config.network.hidden) == (3, 0.5, (8,))
-    assert config.sampling.deal_tasks is True
+    assert config.sampling.stratify_tasks is True
     assert config.run.folder == "runs/here"
     json.dumps(dataclasses.asdict(config))
 
@@ -156,14 +156,14 @@ def test_settings_that_master_and_primitives_both_have_are_named_by_whose_they_a
     assert (config.master.lam, config.network.hidden) == (Config().master.lam, (8, 8))
 
 
-def test_the_forming_phase_keeps_its_share_of_fewer_iterations():
+def test_the_whole_episode_iterations_keep_their_share_of_fewer_iterations():
     bandits = PRESETS["moving-bandits"].config
-    for asked, forming in ((100, 72), (73, 72), (72, 51), (5, 3), (1, 0)):
-        assert fitted(with_options(bandits, {"iterations": asked}), bandits).hierarchy.forming_iterations == forming
-    own = with_options(bandits, {"iterations": 5, "forming_iterations": 9})
+    for asked, first in ((100, 72), (73, 72), (72, 51), (5, 3), (1, 0)):
+        assert fitted(with_options(bandits, {"iterations": asked}), bandits).hierarchy.whole_episode_iterations == first
+    own = with_options(bandits, {"iterations": 5, "whole_episode_iterations": 9})
     assert fitted(own, bandits) == own  # refused later, in words
     mazes = PRESETS["ant-mazes"].config
-    assert fitted(with_options(mazes, {"iterations": 36}), mazes).hierarchy.uniform_iterations == 8
+    assert fitted(with_options(mazes, {"iterations": 36}), mazes).hierarchy.random_master_iterations == 8
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -198,7 +198,7 @@ configs = st.builds(
             "folder": st.none() | st.text(max_size=5),
             "hidden": st.lists(st.integers(1, 99), max_size=3).map(tuple),
             "exploration": st.floats(0, 1),
-            "forming_iterations": st.integers(0, 50),
+            "whole_episode_iterations": st.integers(0, 50),
             "credit": st.sampled_from(["macro-action", "episode"]),
             "learn_from_explored": st.booleans(),
             "master": st.builds(MasterPPO, learning_rate=st.floats(1e-6, 1), epochs=st.integers(1, 20)),

@@ -178,7 +178,7 @@ def test_a_pdf_is_written_beside_the_picture_on_request(home, tmp_path, monkeypa
 def test_finished_runs_are_not_made_again(home, tmp_path, monkeypatch):
     for seed in (0, 1):
         trained(tmp_path / "runs/some" / f"run-seed{seed}", [1.0] * 5)
-    monkeypatch.setattr(runner, "speed_here", lambda _: pytest.fail("there is nothing to be made"))
+    monkeypatch.setattr(runner, "make", lambda *_: pytest.fail("there is nothing to be made"))
     drawn(monkeypatch, "fig0", "--make")
     assert (home / "fig0/fig0.png").exists()
 

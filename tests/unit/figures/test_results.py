@@ -35,17 +35,19 @@ def finished(folder, tasks):
     return folder
 
 
-def final_test(*alone, seed=0, adapted=40.0, greedy=41.0):
+def final_test(*alone, seed=0, adapted=40.0, without_exploration=41.0):
     """The final test of one run: what each primitive earns alone on each task."""
-    return [FinalTest("some/run", seed, f"goal={task}", adapted, greedy, tuple(row)) for task, row in enumerate(alone)]
+    return [
+        FinalTest("some/run", seed, f"goal={task}", adapted, without_exploration, tuple(row)) for task, row in enumerate(alone)
+    ]
 
 
 def test_a_final_test_is_read_and_kept(tmp_path):
     folder = finished(
         tmp_path / "some/run-seed3",
         {
-            "goal=0": {"adapted": 39.5, "unexplored": None, "forced": [43.0, 2.0]},
-            "goal=1": {"adapted": 38.5, "unexplored": 41.25},
+            "goal=0": {"adapted": 39.5, "without_exploration": None, "forced": [43.0, 2.0]},
+            "goal=1": {"adapted": 38.5, "without_exploration": 41.25},
         },
     )
     found = read_final_test(folder)
@@ -53,7 +55,7 @@ def test_a_final_test_is_read_and_kept(tmp_path):
         ("some/run", 3, "goal=0", 39.5, (43.0, 2.0)),
         ("some/run", 3, "goal=1", 38.5, ()),
     ]
-    assert math.isnan(found[0].greedy)
+    assert math.isnan(found[0].without_exploration)
     write_final_tests(tmp_path / "tests.csv", found[::-1])
     again = read_final_tests(tmp_path / "tests.csv")
     assert again[1] == found[1]
@@ -69,7 +71,7 @@ def test_a_damaged_summary_is_a_sentence(tmp_path, text):
         read_final_test(folder)
 
 
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", "series,seed,task,adapted,greedy,primitives\na,0,t,high,,\n"])
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "series,seed,task,adapted,without_exploration,primitives\na,0,t,high,,\n"])
 def test_a_damaged_file_is_a_sentence(tmp_path, text):
     (tmp_path / "tests.csv").write_text(text)
     with pytest.raises(UserError, match=r"tests.csv cannot be read as final tests"):
@@ -102,7 +104,10 @@ def test_the_table_has_a_row_a_series_and_only_columns_that_say_something():
     ]
     paper = {"MLSH": np.array([[0, 1.0], [1, 2.5], [2, 38.0]])}
     lines = results(FIGURE, curves, tests, paper).splitlines()
-    assert lines[0] == "|  | paper | n | million steps | return in the end | seeds | fresh masters | greedy | separated |"
+    assert (
+        lines[0]
+        == "|  | paper | n | million steps | return in the end | seeds | fresh masters | without exploration | separated |"
+    )
     # The last tenth of twenty points are two: 19.5, 20.5 and 21.5.
     cells = "ours | 38.0 | 3 | 20 | 20.5 (19.5 to 21.5) | 19.5, 20.5, 21.5 | 33.3 (20.0 to 40.0) | 41.0 (41.0 to 41.0) | 2 of 3"
     assert lines[2] == f"| {cells} |"
@@ -128,7 +133,7 @@ def test_runs_bring_their_final_tests_and_the_page_gets_the_table(tmp_path, monk
     (home / "fig0").mkdir()
     page = home / "fig0/README.md"
     page.write_text("# Figure 0\n\n<!-- results: written by `mlsh figures` -->\n<!-- end of results -->\n\nThe end.\n")
-    run = finished(tmp_path / "runs/some/run-seed0", {"goal=0": {"adapted": 39.5, "unexplored": 40.5, "forced": [43.0]}})
+    run = finished(tmp_path / "runs/some/run-seed0", {"goal=0": {"adapted": 39.5, "without_exploration": 40.5, "forced": [43.0]}})
     row = {"iteration": 1, "environment_steps": 1_000_000, "return/adapted": 39.0}
     (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
 

@@ -31,7 +31,12 @@ def adapted(folder, last, quiet=None, tasks=None, steps=3000):
     folder.mkdir(parents=True)
     returns = [[0.0] * len(last), [1.0] * len(last), list(last)]
     unexplored = [[None] * len(last), [2.0] * len(last), quiet or [None] * len(last)]
-    found = {"tasks": tasks or ["there and back"] * len(last), "steps": steps, "returns": returns, "unexplored": unexplored}
+    found = {
+        "tasks": tasks or ["there and back"] * len(last),
+        "steps": steps,
+        "returns": returns,
+        "returns_without_exploration": unexplored,
+    }
     (folder / "adaptation.json").write_text(json.dumps(found))
     (folder / "summary.json").write_text("{}")
     return folder

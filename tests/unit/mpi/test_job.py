@@ -16,12 +16,12 @@ if "nohup" in sys.argv:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with job(script=True) as current:
     os.kill(os.getpid(), int(sys.argv[1]))
-    print(current.asked_to_leave or "goes on")
-    current.asked_to_leave = ""
+    print(current.exit_requested or "goes on")
+    current.exit_requested = ""
     current.watch._lifeline.gone = lambda: "lost" in sys.argv
-    while "lost" in sys.argv and not current.asked_to_leave:
+    while "lost" in sys.argv and not current.exit_requested:
         pass
-    print(current.asked_to_leave)
+    print(current.exit_requested)
 """
 
 

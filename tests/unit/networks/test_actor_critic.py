@@ -169,7 +169,7 @@ def test_the_filter_standardises_by_all_it_has_merged(seen):
     pooled = np.concatenate(seen)
     rows = ObservationFilter(3)
     for batch in seen:
-        rows.merge(Moments.of(batch))
+        rows.merge(Moments.from_batch(batch))
     mean, variance = (pooled.mean(0), pooled.var(0)) if len(pooled) > 1 else (0, np.ones(3))
     expected = (pooled - mean) / np.sqrt(np.maximum(variance, 1e-4))
     np.testing.assert_allclose(rows(pooled), np.clip(expected, -5, 5), atol=1e-4)
@@ -180,8 +180,8 @@ def test_the_filter_standardises_by_all_it_has_merged(seen):
 def test_merging_in_parts_equals_merging_the_pool(seen):
     parts, whole = ObservationFilter(3), ObservationFilter(3)
     for batch in seen:
-        parts.merge(Moments.of(batch))
-    whole.merge(Moments.of(np.concatenate(seen)[:, None]))
+        parts.merge(Moments.from_batch(batch))
+    whole.merge(Moments.from_batch(np.concatenate(seen)[:, None]))
     probe = np.random.default_rng(0).uniform(-50, 50, (20, 3))
     np.testing.assert_allclose(parts(probe), whole(probe), atol=1e-4)
 
@@ -190,6 +190,6 @@ def test_the_filter_keeps_far_away_observations_apart():
     """Sums of squares lose digits far from 0; float64 leaves enough of them."""
     far = np.random.default_rng(0).normal(1e4, 1.0, (5000, 1))
     rows = ObservationFilter(1)
-    rows.merge(Moments.of(far))
+    rows.merge(Moments.from_batch(far))
     assert abs(rows(far).std() - 1) < 1e-3
     assert np.abs(rows(np.array([[1e6], [-1e6]]))).tolist() == [[5], [5]]

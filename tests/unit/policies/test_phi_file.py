@@ -11,7 +11,7 @@ from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.policies.phi_file import load_phi, save_phi
 from mlsh_mpi.policies.primitives import load
@@ -19,7 +19,8 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 TWOWALK, COURSE, BANDITS = (
-    TaskFamily.of(EnvironmentMaker(f"mlsh/{name}-v0", None)) for name in ("AntTwowalk", "AntObstacleCourse", "MovingBandits")
+    TaskFamily.from_maker(EnvironmentMaker(f"mlsh/{name}-v0", None))
+    for name in ("AntTwowalk", "AntObstacleCourse", "MovingBandits")
 )
 CONFIG = preset_config("ant-twowalk")
 
@@ -31,27 +32,27 @@ def trained(family=TWOWALK, config=CONFIG, critic_size=0):
     stack.flat.normal_(generator=torch.Generator().manual_seed(0))
     observation_filter = ObservationFilter(family.observation_size) if config.network.filter_observations else None
     if observation_filter:
-        observation_filter.merge(Moments.of(np.random.default_rng(0).normal(3, 2, size=(50, family.observation_size))))
-    return Skills(stack, family.primitive_columns, observation_filter)
+        observation_filter.merge(Moments.from_batch(np.random.default_rng(0).normal(3, 2, size=(50, family.observation_size))))
+    return PrimitivePolicies(stack, family.primitive_columns, observation_filter)
 
 
 @pytest.fixture
 def phi(tmp_path):
-    skills = trained()
-    save_phi(tmp_path / "phi.pt", skills, CONFIG, TWOWALK)
-    return tmp_path, skills
+    policies = trained()
+    save_phi(tmp_path / "phi.pt", policies, CONFIG, TWOWALK)
+    return tmp_path, policies
 
 
 @pytest.mark.parametrize("name", ["", "phi.pt"])
 def test_what_is_read_is_what_was_written(phi, name):
-    folder, skills = phi
+    folder, policies = phi
     found = load_phi(folder / name)
-    again = found.skills(TWOWALK)
+    again = found.policies(TWOWALK)
     assert found.config == CONFIG
     assert found.environment == TWOWALK.name
-    assert torch.equal(again.primitives.flat, skills.primitives.flat)
+    assert torch.equal(again.primitives.flat, policies.primitives.flat)
     raw = np.random.default_rng(1).normal(size=(4, TWOWALK.observation_size))
-    np.testing.assert_array_equal(again.observe(raw), skills.observe(raw))
+    np.testing.assert_array_equal(again.observe(raw), policies.observe(raw))
 
 
 def test_a_test_decides_whether_they_sample(phi):
@@ -61,20 +62,20 @@ def test_a_test_decides_whether_they_sample(phi):
         config = dataclasses.replace(
             CONFIG, hierarchy=dataclasses.replace(CONFIG.hierarchy, deterministic_primitives=deterministic)
         )
-        act = saved.tested_by(config).skills(TWOWALK).acting(np.array([0, 1]))
+        act = saved.tested_by(config).policies(TWOWALK).acting(np.array([0, 1]))
         once, again, most_likely = act(seen, noise[0]), act(seen, noise[1]), act(seen, 0 * noise[2])
         assert np.array_equal(once, again) == deterministic
         assert np.array_equal(once, most_likely) == deterministic
 
 
 def test_another_environment_of_the_same_body_takes_them(phi):
-    there, seen = load_phi(phi[0]).skills(COURSE), np.zeros((1, 29))
+    there, seen = load_phi(phi[0]).policies(COURSE), np.zeros((1, 29))
     assert there.primitive_view(seen).shape == phi[1].primitive_view(seen).shape
 
 
 def test_another_body_is_refused_with_both_layouts(phi):
     with pytest.raises(UserError) as refused:
-        load_phi(phi[0]).skills(BANDITS)
+        load_phi(phi[0]).policies(BANDITS)
     for part in (
         "mlsh/MovingBandits-v0",
         "trained in mlsh/AntTwowalk-v0 they see 27 numbers of the 29 that are filtered and give 8 continuous actions",
@@ -91,17 +92,17 @@ def test_a_run_that_is_not_over_has_none(tmp_path):
 @pytest.mark.parametrize("kept", ["critic", "policy"])
 def test_value_networks_that_see_more_are_not_needed_to_act(tmp_path, kept):
     """They may see what training knows and an environment does not; a file may also lack them."""
-    skills = trained(critic_size=3)
-    save_phi(tmp_path / "phi.pt", skills, CONFIG, TWOWALK)
+    policies = trained(critic_size=3)
+    save_phi(tmp_path / "phi.pt", policies, CONFIG, TWOWALK)
     if kept == "policy":
         saved = torch.load(tmp_path / "phi.pt", weights_only=True)
         saved["primitives"] = {name: values for name, values in saved["primitives"].items() if not name.startswith("value.")}
         torch.save(saved, tmp_path / "phi.pt")
-    again = load_phi(tmp_path / "phi.pt").skills(COURSE)
+    again = load_phi(tmp_path / "phi.pt").policies(COURSE)
     seen, noise = (np.random.default_rng(seed).normal(size=(2, size)).astype(np.float32) for seed, size in ((0, 27), (1, 8)))
-    found, expected = (which.acting(np.array([0, 1]))(seen, noise) for which in (again, skills))
+    found, expected = (which.acting(np.array([0, 1]))(seen, noise) for which in (again, policies))
     np.testing.assert_array_equal(found, expected)
-    assert torch.equal(again.primitives.flat, skills.primitives.flat) == (kept == "critic")
+    assert torch.equal(again.primitives.flat, policies.primitives.flat) == (kept == "critic")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
@@ -162,17 +163,17 @@ def test_settings_that_came_later_have_their_defaults(phi):
 def test_primitives_of_format_1_act_as_they_did_though_actions_are_now_drawn_in_units_of_the_half_width(tmp_path):
     """A humanoid's motors take +-0.4."""
     config = preset_config("humanoid-walk-crawl-paper")
-    family = TaskFamily.of(EnvironmentMaker.of(config.environment))
-    skills = trained(family, config)
-    save_phi(tmp_path / "phi.pt", skills, config, family)
+    family = TaskFamily.from_maker(EnvironmentMaker.from_config(config.environment))
+    policies = trained(family, config)
+    save_phi(tmp_path / "phi.pt", policies, config, family)
     saved = torch.load(tmp_path / "phi.pt", weights_only=True)
     of_then = {name.replace("log_std", "free"): values for name, values in saved["primitives"].items()}
     torch.save(saved | {"format": 1, "primitives": of_then}, tmp_path / "old.pt")
-    found = load_phi(tmp_path / "old.pt").skills(family)
+    found = load_phi(tmp_path / "old.pt").policies(family)
     rng = np.random.default_rng(2)
     seen, noise = rng.normal(size=(6, len(family.primitive_columns))), rng.normal(size=(6, 17))
     primitive = np.array([0, 1, 0, 1, 0, 1])
-    before = skills.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
+    before = policies.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
     now = found.acting(primitive)(seen.astype(np.float32), noise.astype(np.float32))
     np.testing.assert_allclose(family.actions(now), before, rtol=1e-4, atol=1e-4)  # the humanoid itself cuts them off
     assert (np.abs(before) > 0.4).any()

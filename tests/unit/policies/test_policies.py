@@ -13,7 +13,7 @@ from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.policies.hierarchy import Hierarchy
 from mlsh_mpi.policies.phi_file import save_phi
@@ -33,16 +33,16 @@ def walks():
 
 def made(tmp_path, env="mlsh/HumanoidWalkCrawl-v0", preset="humanoid-walk-crawl-paper"):
     """Random primitives with a filter, saved and loaded again; and what they were saved from."""
-    family, config = TaskFamily.of(EnvironmentMaker(env, None)), preset_config(preset)
+    family, config = TaskFamily.from_maker(EnvironmentMaker(env, None)), preset_config(preset)
     head = head_for(family.action_space, 0.5)
     stack = StackedActorCritic(2, Network(len(family.primitive_columns), head, config.network.hidden))
     for row in range(2):
         stack.initialise(row, np.random.default_rng(row))
     seen = ObservationFilter(family.observation_size)
-    seen.merge(Moments.of(np.random.default_rng(3).normal(size=(50, 1, family.observation_size)).astype(np.float32)))
-    skills = Skills(stack, family.primitive_columns, seen)
-    save_phi(tmp_path / "phi.pt", skills, config, family)
-    return load(tmp_path), skills, family
+    seen.merge(Moments.from_batch(np.random.default_rng(3).normal(size=(50, 1, family.observation_size)).astype(np.float32)))
+    policies = PrimitivePolicies(stack, family.primitive_columns, seen)
+    save_phi(tmp_path / "phi.pt", policies, config, family)
+    return load(tmp_path), policies, family
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_interface_comes_back_from_plain_values(space):
             super().__init__(gym.make("mlsh/MovingBandits-v0"))
             self.action_space = space
 
-    family = TaskFamily.of(EnvironmentMaker(Acts, 50))
+    family = TaskFamily.from_maker(EnvironmentMaker(Acts, 50))
     again = Interface.from_dict(family.as_dict())
     assert (again.action_space, again.observation_size, again.name) == (space, 6, family.name)
     assert again.primitive_columns.tolist() == family.primitive_columns.tolist()
@@ -62,11 +62,11 @@ def test_an_interface_comes_back_from_plain_values(space):
 
 
 def test_loaded_primitives_act_as_in_training(tmp_path):
-    primitives, skills, family = made(tmp_path)
+    primitives, policies, family = made(tmp_path)
     raw = np.random.default_rng(0).normal(size=(5, family.observation_size)).astype(np.float32)
     rows = np.array([0, 1, 1, 0, 1])
-    noise = skills.head.noise(np.random.default_rng(7), (5,))
-    expected = family.actions(skills.acting(rows)(skills.primitive_view(skills.observe(raw)), noise))
+    noise = policies.head.noise(np.random.default_rng(7), (5,))
+    expected = family.actions(policies.acting(rows)(policies.primitive_view(policies.observe(raw)), noise))
     np.testing.assert_array_equal(primitives.act(raw, rows, rng=np.random.default_rng(7)), expected)
     one = primitives.act(raw[1], 1, deterministic=True)
     assert one.shape == (17,)
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_said(walks, tmp_path):
         walks.act(np.zeros(3))
     with pytest.raises(UserError, match="primitives are numbered 0 to 1, but primitive is 2"):
         walks.act(np.zeros(29), 2)
-    with pytest.raises(UserError, match=r"no shipped primitives of that name \(did you mean ant-twowalk\?\)"):
+    with pytest.raises(UserError, match=r"no pretrained primitives of that name \(did you mean ant-twowalk\?\)"):
         load("ant-twowalks")
     with pytest.raises(UserError, match="take an environment of the same body"):
         PrimitiveActions(gym.make("mlsh/MovingBandits-v0"), walks, 200)

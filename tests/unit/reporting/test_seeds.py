@@ -36,7 +36,7 @@ def test_a_run_is_read_with_what_it_has(runs):
 def test_runs_that_differ_in_the_seed_share_a_curve(runs, tmp_path, monkeypatch):
     labels = []
     monkeypatch.setattr("mlsh_mpi.reporting.seeds._mean_and_band", lambda *given: labels.append(given[-1]))
-    draw_seeds(tmp_path / "picture.png", [Run.read(folder) for folder in runs])
+    draw_seeds(tmp_path / "plot.png", [Run.read(folder) for folder in runs])
     assert labels == ["ant, 3 runs", "ant, 2 tested", "bandits, 1 run", "bandits, 1 tested"]
 
 

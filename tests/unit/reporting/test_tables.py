@@ -155,7 +155,7 @@ def adapted(tasks):
 
 def named_summary(names=NAMES):
     """The summary of a test of tasks with these names, whose log is lost."""
-    family = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None))
+    family = TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None))
     return summarise([], TOTALS, adapted(names), None, replace(family, env=Labels(family.env)), PRESETS["moving-bandits"].config)
 
 
@@ -185,18 +185,18 @@ def test_plots_show_text_of_users_as_it_is(tmp_path):
             drawn.append(figure)
 
     with patch("mlsh_mpi.reporting.adaptation_plot.figure_in", seen):
-        draw_adaptation(tmp_path / "picture.png", summary, "$title^$")
+        draw_adaptation(tmp_path / "plot.png", summary, "$title^$")
     texts = [text for text in drawn[0].findobj(Text) if text.get_text()]
     assert not any(text.get_parse_math() for text in texts)
     assert {"$title^$", *NAMES[:4], " _x"} <= {text.get_text() for text in texts}
-    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
 
 
 def test_a_plot_of_a_run_needs_no_log(tmp_path):
-    family = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None))
+    family = TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None))
     forced = ForcedReturns(NAMES[:2], np.eye(2))
-    draw(tmp_path / "picture.png", [], forced, family, None, "title")
-    assert (tmp_path / "picture.png").exists()
+    draw(tmp_path / "plot.png", [], forced, family, None, "title")
+    assert (tmp_path / "plot.png").exists()
 
 
 def test_a_target_may_be_the_return_on_a_task_of_any_name():
@@ -210,13 +210,13 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
     """In a notebook rich would show them by itself, in place of writing where it is told to."""
     monkeypatch.setattr("rich.console._is_jupyter", lambda: notebook)
     maker = EnvironmentMaker("mlsh/MovingBandits-v0", None)
-    family, config = TaskFamily.of(maker), PRESETS["moving-bandits"].config
+    family, config = TaskFamily.from_maker(maker), PRESETS["moving-bandits"].config
     returns = np.array([[10.0, 12.0, 30.0], [40.0, 38.0, 31.0]])
     adaptation = Adaptation(
         tasks=(family.tasks[0], family.tasks[1], family.tasks[1]),
         steps=2000,
         returns=returns,
-        unexplored=np.array([[np.nan, np.nan, np.nan], [41.0, 42.0, 43.0]]),
+        returns_without_exploration=np.array([[np.nan, np.nan, np.nan], [41.0, 42.0, 43.0]]),
         entropy=np.zeros((2, 3)),
         usage=np.array([[[np.nan, np.nan]] * 3, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]]),
         divergence=np.array([[[0.0, np.nan], [np.nan, 0.0]], [[0.0, 3.0], [3.0, 0.0]]]),
@@ -257,7 +257,7 @@ def test_the_tables_hold_every_task_and_primitive(monkeypatch, notebook):
 
 def test_steps_of_an_iteration_count_whole_episodes_of_every_worker():
     config = PRESETS["moving-bandits-paper"].config
-    family = TaskFamily.of(EnvironmentMaker("mlsh/MovingBandits-v0", None))
+    family = TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None))
     assert steps_per_iteration(config, family, groups=10) == 10 * 12 * 2000
 
 
@@ -286,7 +286,9 @@ def all_metrics():
         tally.info.add(group, {"is_success": 1.0})
     phases = [Phase(0, False, True, 9), Phase(1, True, False, 0)] * 2
     labels = ["goal=0", "goal=1", "goal=0", "goal=1"]
-    curves = {name: np.ones((1, 4)) for name in ("returns", "unexplored", "entropy")} | {"usage": np.ones((1, 4, 2))}
+    curves = {name: np.ones((1, 4)) for name in ("returns", "returns_without_exploration", "entropy")} | {
+        "usage": np.ones((1, 4, 2))
+    }
     names = iteration_metrics(tally, phases, labels, min_samples=64) | update_metrics(1, labels, curves, tally, tally)
     of_others = ("environment_steps", "seconds", "schedule/macro_length", "return/before")  # log, mlsh.py, training_loop.py
     return sorted({*names, *of_others})

@@ -14,7 +14,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 def episode(env_id="mlsh/FourRooms-v0", length=12, **changed):
     """What really happened when an environment was stepped at random."""
     maker = EnvironmentMaker(env_id, length)
-    env, family, rng = maker.single(), TaskFamily.of(maker), np.random.default_rng(0)
+    env, family, rng = maker.single(), TaskFamily.from_maker(maker), np.random.default_rng(0)
     env.reset(seed=5, options={"task": family.tasks[0]})
     actions = np.array([rng.integers(env.action_space.n) for _ in range(length)])
     rewards = np.array([env.step(action)[1] for action in actions])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.sampling.environment_check import check_environment, refuse_too_much_memory, task_names
+from mlsh_mpi.sampling.environment_check import check_environment, check_memory, task_names
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.sampling.trial_episodes import Findings
@@ -182,7 +182,7 @@ class SeesTooMuch(Line):
 
 def looked_at(maker):
     """What rank 0 does."""
-    family = TaskFamily.of(maker)
+    family = TaskFamily.from_maker(maker)
     task_names(family)
     return check_environment(maker, family)
 
@@ -260,9 +260,9 @@ def test_one_that_does_not_repeat_itself_is_mentioned():
 
 def test_more_data_than_memory_is_refused_before_anything_is_made():
     job = SimpleNamespace(world=SimpleNamespace(size=2), ranks_here=2)
-    family = TaskFamily.of(EnvironmentMaker(Line, 10))
-    refuse_too_much_memory(120, 2000, family, job)
+    family = TaskFamily.from_maker(EnvironmentMaker(Line, 10))
+    check_memory(120, 2000, family, job)
     with pytest.raises(UserError, match=r"500,000,000 workers of this rank collect 2,000 steps .* GB of memory"):
-        refuse_too_much_memory(10**9, 2000, family, job)
+        check_memory(10**9, 2000, family, job)
     with pytest.raises(UserError, match="GB of memory"):
-        refuse_too_much_memory(10, 10**12, family, job)
+        check_memory(10, 10**12, family, job)

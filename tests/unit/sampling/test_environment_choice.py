@@ -14,7 +14,7 @@ from mlsh_mpi.config.settings import EnvironmentConfig
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.hierarchy import phi_in
-from mlsh_mpi.policies.pretrained import all_shipped
+from mlsh_mpi.policies.pretrained import all_pretrained
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.tracking.run_folder import RunFolder
@@ -46,14 +46,14 @@ def folder(tmp_path, monkeypatch):
 
 def primitives(folder, env, *settings, **other):
     """A phi file that names this environment with these settings."""
-    saved = torch.load(all_shipped()["moving-bandits"], weights_only=True)
+    saved = torch.load(all_pretrained()["moving-bandits"], weights_only=True)
     saved["config"]["environment"] |= {"env": env, "env_settings": settings}
     torch.save(saved | other, folder / "x.pt")
     return str(folder / "x.pt")
 
 
 def made(config, choice):
-    return EnvironmentMaker.of(config.environment, choice)
+    return EnvironmentMaker.from_config(config.environment, choice)
 
 
 @pytest.mark.parametrize("parse", [parse_adapt_args, parse_replay_args])
@@ -112,7 +112,7 @@ def test_a_file_sets_numbers_and_words_only(folder, setting):
 
 @pytest.mark.parametrize("setting", ["integrator=implicitfast", "held_out=[68,70]", "upright_interval=None", "noise=1e-3"])
 def test_numbers_and_words_pass(setting):
-    EnvironmentMaker.of(EnvironmentConfig("mlsh/AntMaze-v0", env_settings=(setting,)), EnvironmentChoice())
+    EnvironmentMaker.from_config(EnvironmentConfig("mlsh/AntMaze-v0", env_settings=(setting,)), EnvironmentChoice())
 
 
 def test_primitives_act_without_their_environment(folder):
@@ -200,7 +200,7 @@ def nested(levels):
     ],
 )
 def test_a_file_made_to_harm_gets_one_sentence(folder, harm):
-    saved = torch.load(all_shipped()["moving-bandits"], weights_only=True)
+    saved = torch.load(all_pretrained()["moving-bandits"], weights_only=True)
     harm(saved)
     torch.save(saved, folder / "x.pt")
     with pytest.raises(UserError) as refused:

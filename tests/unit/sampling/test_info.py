@@ -6,7 +6,7 @@ import pytest
 
 from mlsh_mpi.sampling.environment_maker import actions_of
 from mlsh_mpi.sampling.info import numbers_of, numbers_of_lane
-from mlsh_mpi.sampling.lanes import Lanes, SequentialVectorEnv
+from mlsh_mpi.sampling.vector_env import SequentialVectorEnv, VectorEnv
 
 
 def test_plain_numbers_and_truth_values_are_read_and_nothing_else():
@@ -44,7 +44,7 @@ class Scored(gym.Env):
 
 
 def stepped(vector, steps):
-    lanes = Lanes(vector, actions_of(Scored(0)))
+    lanes = VectorEnv(vector, actions_of(Scored(0)))
     lanes.reset(np.ones(lanes.count, np.bool_), [0] * lanes.count, [None] * lanes.count)
     for _ in range(steps):
         _, _, end = lanes.step(np.zeros(lanes.count, np.int64))

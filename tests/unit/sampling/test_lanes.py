@@ -8,7 +8,7 @@ import pytest
 from mlsh_mpi.errors import Interrupted
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
-from mlsh_mpi.sampling.lanes import fault_of_closing
+from mlsh_mpi.sampling.vector_env import fault_of_closing
 from unit.sampling.test_environment_check import Line
 
 

@@ -8,7 +8,7 @@ from mlsh_mpi.errors import EnvironmentFault
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import head_for
-from mlsh_mpi.networks.inference import Skills
+from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.episodes import Streams
@@ -49,13 +49,13 @@ def collected(space, workers=3, filtered=False, **attributes):
     """A rollout of Counters under primitives of random weights and a master that says the number of its calls."""
     env_type = type("Counting", (Counter,), {"action_space": space, **attributes})
     maker = EnvironmentMaker(env_type, T)
-    family = TaskFamily.of(maker)
+    family = TaskFamily.from_maker(maker)
     stack = StackedActorCritic(2, Network(len(family.primitive_columns), head_for(space), (5,)))
     for row in range(2):
         stack.initialise(row, np.random.default_rng(row))
     observation_filter = ObservationFilter(3) if filtered else None
     if filtered:
-        observation_filter.merge(Moments.of(np.random.default_rng(0).normal(20, 10, (50, 3))))
+        observation_filter.merge(Moments.from_batch(np.random.default_rng(0).normal(20, 10, (50, 3))))
     asked = []
 
     def master(observation, noise):
@@ -63,17 +63,17 @@ def collected(space, workers=3, filtered=False, **attributes):
         primitive = np.full(len(observation), len(asked) % 2)
         return Decisions(primitive, noise[:, 0] < 0.5)
 
-    skills = Skills(stack, family.primitive_columns, observation_filter)
+    policies = PrimitivePolicies(stack, family.primitive_columns, observation_filter)
     lanes = maker.lanes(workers * 2)
     tasks, streams = [0] * workers, Streams(0, 0, range(workers))
-    rollout = collect(lanes, master, skills, tasks, streams, steps=T, macro_length=N, watch=Watchdog())
-    return rollout, asked, skills
+    rollout = collect(lanes, master, policies, tasks, streams, steps=T, macro_length=N, watch=Watchdog())
+    return rollout, asked, policies
 
 
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_every_lane_is_as_walked_through_by_itself(space, filtered):
-    rollout, asked, skills = collected(space, filtered=filtered)
+    rollout, asked, policies = collected(space, filtered=filtered)
     steps, bounds = rollout.steps, (space.low, space.high) if isinstance(space, gym.spaces.Box) else None
     decisions = np.flatnonzero(steps.decides.any(1))
     assert len(decisions) == len(asked)
@@ -95,19 +95,20 @@ def test_every_lane_is_as_walked_through_by_itself(space, filtered):
             if steps.end[t, lane]:
                 clock = macro = 0
     raw = steps.raw_observation
-    np.testing.assert_array_equal(steps.observation, np.stack([skills.observe(seen) for seen in raw]))
+    np.testing.assert_array_equal(steps.observation, np.stack([policies.observe(seen) for seen in raw]))
     assert rollout.final_observation.shape == raw.shape[1:]
 
 
 def test_what_primitives_see_is_a_view_only_where_that_is_one_stretch():
-    _, _, skills = collected(SPACES["discrete"])
+    _, _, policies = collected(SPACES["discrete"])
     observation = np.arange(12.0).reshape(4, 3)
-    assert skills.primitive_view(observation).tolist() == observation[:, [0, 2]].tolist()
-    stretch = Skills(skills.primitives, np.array([1, 2]), None)
+    assert policies.primitive_view(observation).tolist() == observation[:, [0, 2]].tolist()
+    stretch = PrimitivePolicies(policies.primitives, np.array([1, 2]), None)
     assert stretch.primitive_view(observation).tolist() == observation[:, 1:].tolist()
     assert stretch.primitive_view(observation).base is observation.base
     assert (
-        Skills(skills.primitives, np.array([2, 1, 0]), None).primitive_view(observation).tolist() == observation[:, ::-1].tolist()
+        PrimitivePolicies(policies.primitives, np.array([2, 1, 0]), None).primitive_view(observation).tolist()
+        == observation[:, ::-1].tolist()
     )
 
 
@@ -131,7 +132,7 @@ def test_the_filter_in_float32_is_the_exact_one_to_seven_digits():
     rng = np.random.default_rng(0)
     observation = rng.normal([3, -200, 0.01], [1, 40, 0.5], (1000, 3))
     found = ObservationFilter(3)
-    found.merge(Moments.of(observation))
+    found.merge(Moments.from_batch(observation))
     exact = np.clip((observation - observation.mean(0)) / observation.std(0), -5, 5)
     np.testing.assert_allclose(found(observation.astype(np.float32)), exact, atol=2e-6 * 5)
 

@@ -12,8 +12,8 @@ from mlsh_envs import AntMovementTask, MovingBandits, MovingBanditsTask
 from mlsh_mpi.errors import UserError, nearest
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
-from mlsh_mpi.sampling.lanes import LaneFault, Lanes
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import LaneFault, VectorEnv
 from mlsh_mpi.tracking.same_run import environment_source
 
 ID = "mlsh/MovingBandits-v0"
@@ -146,18 +146,18 @@ def test_the_ant_is_charged_for_what_was_drawn():
 
 
 def test_the_family_of_a_registered_environment():
-    family = TaskFamily.of(EnvironmentMaker(ID, None))
+    family = TaskFamily.from_maker(EnvironmentMaker(ID, None))
     assert (family.name, family.observation_size, family.episode_length) == (ID, 6, 50)
     assert family.action_space == gym.spaces.Discrete(5)
     assert family.primitive_columns.tolist() == list(range(6))
     assert family.tasks == (MovingBanditsTask(0), MovingBanditsTask(1))
     assert family.sample_task(np.random.default_rng(0)) in family.tasks
     assert family.label(MovingBanditsTask(1)) == "goal=1"
-    assert TaskFamily.of(EnvironmentMaker(ID, 20)).episode_length == 20
+    assert TaskFamily.from_maker(EnvironmentMaker(ID, 20)).episode_length == 20
 
 
 def test_the_family_of_an_ant_leaves_out_its_place():
-    family = TaskFamily.of(EnvironmentMaker("mlsh/AntMaze-v0", None))
+    family = TaskFamily.from_maker(EnvironmentMaker("mlsh/AntMaze-v0", None))
     assert (family.observation_size, family.episode_length, len(family.tasks)) == (29, 1000, 9)
     assert family.primitive_columns.tolist() == list(range(2, 29))
     assert family.label(family.tasks[2]) == "maze=enn"
@@ -165,7 +165,7 @@ def test_the_family_of_an_ant_leaves_out_its_place():
 
 @pytest.mark.parametrize("env", [f"{HERE}:Walk", Walk, lambda: Walk()], ids=["path", "class", "lambda"])
 def test_the_family_of_a_users_environment(env):
-    family = TaskFamily.of(made(env))
+    family = TaskFamily.from_maker(made(env))
     assert (family.observation_size, family.episode_length, family.tasks) == (4, 10, ())
     assert family.primitive_columns.tolist() == [1, 2]
     assert 0 <= family.sample_task(np.random.default_rng(0)) < 1
@@ -174,7 +174,7 @@ def test_the_family_of_a_users_environment(env):
 
 @pytest.mark.parametrize(("env", "columns"), [(Listed, [3, 0]), (Chosen, [3, 0]), (Plain, [0, 1, 2, 3])])
 def test_primitives_see_the_columns_that_are_named(env, columns):
-    assert TaskFamily.of(made(env)).primitive_columns.tolist() == columns
+    assert TaskFamily.from_maker(made(env)).primitive_columns.tolist() == columns
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,11 @@ def test_primitives_see_the_columns_that_are_named(env, columns):
     ],
 )
 def test_a_label_is_one_line_of_what_can_be_printed(task, label):
-    assert TaskFamily.of(made(Walk)).label(task) == label
+    assert TaskFamily.from_maker(made(Walk)).label(task) == label
 
 
 def test_tasks_are_labelled_by_their_json_form():
-    assert TaskFamily.of(made(Plain)).label(0.5) == "speed=0.5,left=True"
+    assert TaskFamily.from_maker(made(Plain)).label(0.5) == "speed=0.5,left=True"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_tasks_are_labelled_by_their_json_form():
 )
 def test_refuses_what_it_cannot_train_on_in_one_sentence(env, length, says):
     with pytest.raises(UserError) as refusal:
-        TaskFamily.of(EnvironmentMaker(env, length))
+        TaskFamily.from_maker(EnvironmentMaker(env, length))
     assert "\n" not in str(refusal.value)
     for part in says:
         assert part in str(refusal.value)
@@ -237,29 +237,29 @@ def test_nearest_hints_only_at_what_is_like():
 
 
 def test_columns_that_primitives_see_can_be_chosen():
-    assert TaskFamily.of(EnvironmentMaker("mlsh/FourRooms-v0", None, (0, 2))).primitive_columns.tolist() == [0, 1, 2]
+    assert TaskFamily.from_maker(EnvironmentMaker("mlsh/FourRooms-v0", None, (0, 2))).primitive_columns.tolist() == [0, 1, 2]
     assert (
-        len(TaskFamily.of(EnvironmentMaker("mlsh/AntMaze-v0", None, (0, 28))).primitive_columns) == 29
+        len(TaskFamily.from_maker(EnvironmentMaker("mlsh/AntMaze-v0", None, (0, 28))).primitive_columns) == 29
     )  # the environment itself would hide two
 
 
 @pytest.mark.parametrize("columns", [(-1, 3), (3, 2), (0, 104)])
 def test_columns_that_are_not_there_are_refused(columns):
     with pytest.raises(UserError, match="first and last of the numbers that mlsh/FourRooms-v0 observes: 0 to 103"):
-        TaskFamily.of(EnvironmentMaker("mlsh/FourRooms-v0", None, columns))
+        TaskFamily.from_maker(EnvironmentMaker("mlsh/FourRooms-v0", None, columns))
 
 
 def test_settings_of_an_environment_reach_all_of_its_forms():
     maker = EnvironmentMaker("mlsh/AntTwowalk-v0", None, None, ("integrator=implicitfast", "frame_skip=2"))
     arrays = maker.lanes(2)._vector.unwrapped
-    for env in (TaskFamily.of(maker).env.unwrapped, arrays):
+    for env in (TaskFamily.from_maker(maker).env.unwrapped, arrays):
         assert (env.world.stepping.integrator, env.world.frame_skip) == ("implicitfast", 2)
 
 
 @pytest.mark.parametrize(("given", "taken"), [("50", 50), ("null", None), ("None", None)])
 def test_a_setting_is_json_or_python(given, taken):
     maker = EnvironmentMaker("mlsh/AntMaze-v0", None, None, (f"upright_interval={given}",))
-    assert TaskFamily.of(maker).env.unwrapped.world.upright_interval == taken
+    assert TaskFamily.from_maker(maker).env.unwrapped.world.upright_interval == taken
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_setting_is_json_or_python(given, taken):
 )
 def test_settings_that_an_environment_does_not_take_are_refused(env, settings, says):
     with pytest.raises(UserError, match=says):
-        TaskFamily.of(EnvironmentMaker(env, 10, None, settings))
+        TaskFamily.from_maker(EnvironmentMaker(env, 10, None, settings))
 
 
 class Numbers(Walk):
@@ -339,7 +339,7 @@ class Vector:
 @pytest.mark.parametrize("dress", [np.asarray, np.float16, np.ndarray.tolist, torch.from_numpy, lambda x: x[:, None]])
 @pytest.mark.parametrize("observation_type", [np.float64, np.float32, np.int64, np.uint8])
 def test_numbers_of_every_type_are_taken_from_vector_forms(dress, observation_type):
-    lanes = Lanes(Vector(dress, observation_type), Actions.of(Vector.single_action_space))
+    lanes = VectorEnv(Vector(dress, observation_type), Actions.from_space(Vector.single_action_space))
     assert lanes.reset(np.ones(3, bool), [0, 1, 2], [1, 2, 3]).dtype == np.float32
     observation, reward, end = lanes.step(np.zeros(3, np.int64))
     assert (observation.dtype, observation.tolist()) == (np.float32, [[1] * 4] * 3)
@@ -359,7 +359,7 @@ def test_a_vector_form_that_gives_something_else_is_refused(answer, says):
     vector = Vector(np.asarray, np.float32)
     vector.step = lambda _: answer
     with pytest.raises(LaneFault, match=says):
-        Lanes(vector, Actions.of(Vector.single_action_space)).step(np.zeros(3, np.int64))
+        VectorEnv(vector, Actions.from_space(Vector.single_action_space)).step(np.zeros(3, np.int64))
 
 
 class Elsewhere(gym.Env):
@@ -408,13 +408,13 @@ class Louder(gym.Wrapper):
 
 def test_any_observation_is_a_vector_inside_gymnasiums_wrapper():
     maker = EnvironmentMaker(lambda: gym.wrappers.FlattenObservation(Pictures()), 10)
-    family = TaskFamily.of(maker)
+    family = TaskFamily.from_maker(maker)
     assert (family.observation_size, family.sample_task(np.random.default_rng(0)) < 1) == (64, True)
 
 
 def test_tasks_may_stand_in_a_wrapper_and_the_outermost_counts():
     maker = EnvironmentMaker(lambda: Louder(Tasked(Elsewhere())), 10)
-    family = TaskFamily.of(maker)
+    family = TaskFamily.from_maker(maker)
     assert family.tasks == (1, 2)
     assert family.label(2) == "loud=2"
     assert family.sample_task(np.random.default_rng(0)) in (1, 2)
@@ -434,7 +434,7 @@ def test_the_fingerprint_follows_the_wrappers(tmp_path, monkeypatch):
     for number, text in enumerate((base, base + "# changed\n")):
         (tmp_path / f"wrapping{number}.py").write_text(text)
         module = importlib.import_module(f"wrapping{number}")
-        found.append(environment_source(TaskFamily.of(EnvironmentMaker(lambda of=module: of.Wrapped(Elsewhere()), 10))))
+        found.append(environment_source(TaskFamily.from_maker(EnvironmentMaker(lambda of=module: of.Wrapped(Elsewhere()), 10))))
     assert found[0] != found[1]
     assert all(len(fingerprint["the environment"]) == 16 for fingerprint in found)
 
@@ -456,7 +456,7 @@ gym.register("my/Many-v0", "mlsh_envs:MovingBandits", max_episode_steps=20, vect
 
 def test_an_environment_that_a_module_registers_can_be_named_in_gymnasiums_own_way(registering):
     maker = EnvironmentMaker(registering, None)
-    family = TaskFamily.of(maker)
+    family = TaskFamily.from_maker(maker)
     assert (family.name, family.episode_length) == ("my/Many-v0", 20)
     assert maker.vector(3) is not None
     assert maker.lanes(3).reset(np.ones(3, bool), [1, 2, 3], [*family.tasks, family.tasks[0]]).shape == (3, 6)

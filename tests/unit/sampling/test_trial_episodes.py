@@ -87,7 +87,7 @@ def wrapped(how, env=Late):
 def found_in(env, length=50):
     """What trial episodes find."""
     maker = EnvironmentMaker(env, length)
-    return check_environment(maker, TaskFamily.of(maker))
+    return check_environment(maker, TaskFamily.from_maker(maker))
 
 
 @pytest.mark.parametrize("how", PASSED)
@@ -146,7 +146,7 @@ def test_an_environment_that_remembers_earlier_episodes_is_mentioned():
     assert "keep nothing from one episode to the next" in note
 
 
-class Lanes(gym.vector.VectorEnv):
+class VectorEnv(gym.vector.VectorEnv):
     """The same as arrays; `mix` spoils the tasks of the lanes."""
 
     metadata = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}  # noqa: RUF012
@@ -173,7 +173,7 @@ class Lanes(gym.vector.VectorEnv):
 
 def registered(mix):
     """An id with a vector form whose lanes get the tasks that `mix` makes of theirs."""
-    kind = type("Mixed", (Lanes,), {"mix": staticmethod(mix)})
+    kind = type("Mixed", (VectorEnv,), {"mix": staticmethod(mix)})
     gym.register(
         "test/Side-v0",
         lambda: gym.wrappers.TimeLimit(Side(), 50),
@@ -224,7 +224,7 @@ def test_numbers_too_large_for_float32_are_subtracted_before_the_cast():
     assert "5,412,3" in note
 
     maker = EnvironmentMaker(Far, 50)
-    family = TaskFamily.of(maker).subtracting(found.offset)
+    family = TaskFamily.from_maker(maker).subtracting(found.offset)
     lanes = maker.lanes(2)
     before = lanes.reset(np.ones(2, np.bool_), [1, 2], [1, 1])
     after, *_ = lanes.step(np.array([0, 1]))
@@ -236,7 +236,7 @@ def test_numbers_too_large_for_float32_are_subtracted_before_the_cast():
 
 
 def test_what_is_subtracted_is_kept_in_files():
-    family = TaskFamily.of(EnvironmentMaker(Far, 50))
+    family = TaskFamily.from_maker(EnvironmentMaker(Far, 50))
     assert "offset" not in family.as_dict()
     offset = np.array([FAR, 0.0])
     again = Interface.from_dict(family.subtracting(offset).as_dict())

@@ -67,7 +67,7 @@ def registered():
 
 
 def looked_at(maker):
-    return check_environment(maker, TaskFamily.of(maker))
+    return check_environment(maker, TaskFamily.from_maker(maker))
 
 
 def lengths(lanes):
@@ -80,7 +80,7 @@ def lengths(lanes):
         _, _, end = lanes.step(np.zeros(2, int))
         for lane in np.flatnonzero(end & ~np.array(found, bool)):
             found[lane] = step + 1
-            assert lanes.cut[lane]
+            assert lanes.truncated[lane]
     return found
 
 

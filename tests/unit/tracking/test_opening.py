@@ -28,10 +28,10 @@ def test_a_disk_that_is_full_at_the_start_is_a_sentence(tmp_path, monkeypatch, n
 
     monkeypatch.setattr(files, "save_bytes", full)
     with pytest.raises(UserError) as told:
-        OpenRun.at(tmp_path / "run", Config(), IDENTITY, False, KIND)
+        OpenRun.in_folder(tmp_path / "run", Config(), IDENTITY, False, KIND)
     assert f"the run folder {tmp_path}/run cannot be written {says}" in str(told.value)
     monkeypatch.undo()
-    opened = OpenRun.at(tmp_path / "run", Config(), IDENTITY, False, KIND)  # nobody holds its lock
+    opened = OpenRun.in_folder(tmp_path / "run", Config(), IDENTITY, False, KIND)  # nobody holds its lock
     assert (opened.saved, opened.tables) == (None, None)
     opened.folder.close()
 
@@ -39,4 +39,4 @@ def test_a_disk_that_is_full_at_the_start_is_a_sentence(tmp_path, monkeypatch, n
 def test_a_folder_that_is_a_file_is_a_sentence(tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(UserError, match=r"run cannot be written \(File exists\): choose another with --folder"):
-        OpenRun.at(tmp_path / "run", Config(), IDENTITY, False, KIND)
+        OpenRun.in_folder(tmp_path / "run", Config(), IDENTITY, False, KIND)

@@ -78,13 +78,13 @@ def test_a_closed_folder_can_be_taken_again(tmp_path):
     RunFolder(tmp_path / "a" / "run", fresh=False).close()
 
 
-def continued(path, config=CONFIG, told=None, leaves=(), refuse_unfit=lambda _: None, **other):
+def continued(path, config=CONFIG, told=None, leaves=(), check_resumable=lambda _: None, **other):
     """What a job finds that starts in a folder, and the final tables if there is nothing left to do."""
     folder = RunFolder(path, fresh=False)
     told = [] if told is None else told
     now = {"environment": IDENTITY["environment"] | other, "software": IDENTITY["software"]}
     try:
-        saved = folder.continued(config, now, told.append, "--iterations", refuse_unfit)
+        saved = folder.continued(config, now, told.append, "--iterations", check_resumable)
         return saved, folder.finished(config, saved, leaves)
     finally:
         folder.close()
@@ -152,12 +152,12 @@ def test_a_whole_checkpoint_that_will_not_do_is_named_and_passed_over(tmp_path, 
         del saved[change]
         torch.save(saved, newest)
 
-    def refuse_unfit(saved):
+    def check_resumable(saved):
         if change == "unfit" and saved.iteration == 12:
             raise KeyError("primitives")
 
     told = []
-    assert continued(tmp_path / "run", told=told, refuse_unfit=refuse_unfit)[0].iteration == 3
+    assert continued(tmp_path / "run", told=told, check_resumable=check_resumable)[0].iteration == 3
     assert len(told) == 1
     assert f"{newest} cannot be used: " in told[0]
 
@@ -166,9 +166,9 @@ def test_whether_a_checkpoint_fits_is_asked_of_the_same_run_only(tmp_path):
     """With other settings it cannot fit, and those are to be named."""
     kept_run(tmp_path / "run")
     with pytest.raises(UserError, match=r"hierarchy.primitives was 2 and is now 3"):
-        continued(tmp_path / "run", with_options(CONFIG, {"primitives": 3}), refuse_unfit=pytest.fail)
+        continued(tmp_path / "run", with_options(CONFIG, {"primitives": 3}), check_resumable=pytest.fail)
     with pytest.raises(UserError, match=r"observation_size was 6 and is now 9"):
-        continued(tmp_path / "run", refuse_unfit=pytest.fail, observation_size="9")
+        continued(tmp_path / "run", check_resumable=pytest.fail, observation_size="9")
 
 
 def test_a_run_that_reached_its_target_is_finished_for_that_target_alone(tmp_path):

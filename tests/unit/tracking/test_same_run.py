@@ -8,7 +8,7 @@ import pytest
 from mlsh_mpi.config.overrides import fitted, from_dict, with_options
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.tracking.same_run import as_it_began, refuse_other_settings
+from mlsh_mpi.tracking.same_run import as_it_began, check_same_settings
 
 BANDITS = PRESETS["moving-bandits"].config
 PATH = Path("run")
@@ -29,16 +29,16 @@ def plain(config):
         ({"iterations": 7}, {"iterations": 12}),
         ({"iterations": 7}, {}),
         ({"iterations": 7}, {"iterations": 7}),
-        ({"iterations": 7}, {"iterations": 12, "forming_iterations": 5}),
+        ({"iterations": 7}, {"iterations": 12, "whole_episode_iterations": 5}),
         ({}, {"iterations": 80}),
     ],
 )
-def test_a_longer_run_keeps_the_forming_iterations_that_it_began_with(before, now):
+def test_a_longer_run_keeps_the_whole_episode_iterations_that_it_began_with(before, now):
     before, now = asked(**before), asked(**now)
     for _ in range(2):  # once more, as it has gone on
-        refuse_other_settings(PATH, plain(before), now)
+        check_same_settings(PATH, plain(before), now)
         kept = as_it_began(PATH, plain(before), now)
-        assert kept.hierarchy.forming_iterations == before.hierarchy.forming_iterations
+        assert kept.hierarchy.whole_episode_iterations == before.hierarchy.whole_episode_iterations
         assert kept.run == now.run
         before = kept
     assert from_dict(plain(kept), "config.json") == kept
@@ -47,32 +47,42 @@ def test_a_longer_run_keeps_the_forming_iterations_that_it_began_with(before, no
 @pytest.mark.parametrize(
     ("before", "now", "says"),
     [
-        ({"iterations": 7}, {"iterations": 12, "forming_iterations": 6}, "hierarchy.forming_iterations was 5 and is now 6"),
-        ({"forming_iterations": 0}, {}, "hierarchy.forming_iterations was 0 and is now 72"),
-        ({}, {"iterations": 70}, "began with 72 forming iterations, which would be all of --iterations 70: ask for 73 or more"),
+        (
+            {"iterations": 7},
+            {"iterations": 12, "whole_episode_iterations": 6},
+            "hierarchy.whole_episode_iterations was 5 and is now 6",
+        ),
+        ({"whole_episode_iterations": 0}, {}, "hierarchy.whole_episode_iterations was 0 and is now 72"),
+        (
+            {},
+            {"iterations": 70},
+            "began with --whole-episode-iterations 72, which would be all of --iterations 70: ask for 73 or more",
+        ),
     ],
 )
 def test_what_was_set_by_hand_or_would_take_all_is_told_truly(before, now, says):
     earlier, config = plain(asked(**before)), asked(**now)
-    refuse = as_it_began if "began" in says else refuse_other_settings
+    refuse = as_it_began if "began" in says else check_same_settings
     with pytest.raises(UserError, match=says):
         refuse(PATH, earlier, config)
 
 
 def test_a_run_of_a_version_that_did_not_keep_what_was_asked_for_is_told_what_to_add():
     earlier = plain(dataclasses.replace(asked(iterations=7), shortened=()))
-    refuse_other_settings(PATH, earlier, asked(iterations=7))
-    with pytest.raises(UserError, match=r"was 5 and is now 8, because --iterations shortens it: add --forming-iterations 5"):
-        refuse_other_settings(PATH, earlier, asked(iterations=12))
-    refuse_other_settings(PATH, earlier, asked(iterations=12, forming_iterations=5))
+    check_same_settings(PATH, earlier, asked(iterations=7))
+    with pytest.raises(
+        UserError, match=r"was 5 and is now 8, because --iterations shortens it: add --whole-episode-iterations 5"
+    ):
+        check_same_settings(PATH, earlier, asked(iterations=12))
+    check_same_settings(PATH, earlier, asked(iterations=12, whole_episode_iterations=5))
 
 
 def test_what_was_asked_for_outlives_a_configuration_file():
     """A run's config.json as the base of another command line."""
     short = asked(iterations=7)
-    assert short.shortened == ("forming_iterations=72",)
+    assert short.shortened == ("whole_episode_iterations=72",)
     again = fitted(with_options(short, {"iterations": 12}), short)
-    assert (again.hierarchy.forming_iterations, again.shortened) == (5, ("forming_iterations=72",))
-    refuse_other_settings(PATH, plain(short), again)
-    by_hand = fitted(with_options(short, {"iterations": 12, "forming_iterations": 8}), short)
+    assert (again.hierarchy.whole_episode_iterations, again.shortened) == (5, ("whole_episode_iterations=72",))
+    check_same_settings(PATH, plain(short), again)
+    by_hand = fitted(with_options(short, {"iterations": 12, "whole_episode_iterations": 8}), short)
     assert by_hand.shortened == ()

@@ -26,7 +26,7 @@ class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
         self.lane = lane
 
 
-class Lanes:
+class VectorEnv:
     """Episodes in lock-step; the caller restarts those that end.
 
     Args:
@@ -40,7 +40,7 @@ class Lanes:
         self.count: int = vector.num_envs
         self._shape: tuple[int, ...] = (self.count, *vector.single_observation_space.shape)
         self._taken = np.zeros(self.count, np.int64)  # steps of each lane since its reset
-        self.cut = np.zeros(self.count, np.bool_)
+        self.truncated = np.zeros(self.count, np.bool_)
         """(L,) bool: whether only the time limit ended the episode with the last step."""
         self.offset: Array | None = None
         """(observation,) subtracted from observations in their own precision; None subtracts nothing."""
@@ -87,7 +87,7 @@ class Lanes:
         self._taken += 1
         if self._episode_length is not None:
             truncated = truncated | (self._taken >= self._episode_length)
-        self.cut = truncated & ~terminated
+        self.truncated = truncated & ~terminated
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
 
     def numbers(self, lanes: Array) -> list[dict[str, float]]:
@@ -106,7 +106,7 @@ class Lanes:
         return self._vector.single_observation_space, self._actions.space
 
     @property
-    def at_work(self) -> int | None:
+    def active_index(self) -> int | None:
         """The lane that is being stepped or reset; None if all are stepped as one array."""
         return getattr(self._vector, "lane", None)
 

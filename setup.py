@@ -1,4 +1,4 @@
-"""Packaging: the trainer as `mlsh_mpi`, the environments of envs/ as `mlsh_envs`, and nothing else."""
+"""Packaging: the trainer as `mlsh_mpi`, the environments as `mlsh_envs`, and nothing else."""
 
 from pathlib import Path
 
@@ -30,14 +30,12 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.10",
-    # The import name mlsh_envs keeps a user's own ./envs from shadowing ours.
     # The paper's curves and the trained primitives travel as data of a package of their own.
-    package_dir={"mlsh_envs": "envs", "mlsh_mpi.paper": "launch/paper"},
+    package_dir={"mlsh_envs": "envs/mlsh_envs", "mlsh_mpi.paper": "launch/paper"},
     packages=[
         *find_packages(include=["mlsh_mpi", "mlsh_mpi.*"]),
         "mlsh_mpi.paper",
         "mlsh_envs",
-        *(f"mlsh_envs.{name}" for name in find_packages("envs")),
     ],
     package_data={
         "mlsh_mpi": ["py.typed"],

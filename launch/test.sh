@@ -45,10 +45,6 @@ elif (($# > 0)); then
     exec python -m pytest "$@"
 fi
 
-# mypy cannot map a folder to another import name.
-mkdir -p .mypy_cache/path
-ln -sfn ../../envs .mypy_cache/path/mlsh_envs
-
 # The quick checks all have their say before the long one starts.
 failed=()
 check() {

@@ -49,7 +49,7 @@ def frame_steps(length: int) -> range:
     return range((length - 1) % stride, length, stride)
 
 
-def pictures(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
+def render_frames(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
     """Runs the episode again and yields the frames that are shown, with captions: (height, width, 3).
 
     Raises:

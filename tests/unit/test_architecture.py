@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {
     f"{package}/{path.relative_to(folder).as_posix()}": path
-    for package, folder in (("mlsh_mpi", ROOT / "mlsh_mpi"), ("mlsh_envs", ROOT / "envs"))
+    for package, folder in (("mlsh_mpi", ROOT / "mlsh_mpi"), ("mlsh_envs", ROOT / "envs/mlsh_envs"))
     for path in sorted(folder.rglob("*.py"))
 }
 ENVIRONMENTS = [name for name in MODULES if name.startswith("mlsh_envs/")]

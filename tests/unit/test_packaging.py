@@ -33,12 +33,12 @@ def test_only_the_two_packages_are_shipped(wheel):
     assert {"mlsh_mpi/py.typed", "mlsh_envs/py.typed"} <= set(names)
 
 
-@pytest.mark.parametrize("folder", ["mlsh_mpi", "envs"])
+@pytest.mark.parametrize("folder", ["mlsh_mpi", "envs/mlsh_envs"])
 def test_every_module_is_shipped(wheel, folder):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if name.endswith(".py")}
     modules = {path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob("*.py")}
-    assert modules == {name.partition("/")[2] for name in shipped if name.startswith(f"{folder.replace('envs', 'mlsh_envs')}/")}
+    assert modules == {name.partition("/")[2] for name in shipped if name.startswith(f"{Path(folder).name}/")}
 
 
 @pytest.mark.parametrize("installed_as", ["wheel", "checkout"])
@@ -48,7 +48,7 @@ def test_a_users_own_envs_folder_shadows_nothing(wheel, tmp_path, installed_as):
     path = [str(wheel)] if installed_as == "wheel" else []
     program = f"import sys; sys.path[1:1] = {path!r}; import envs, mlsh_envs; assert envs.mine; print(mlsh_envs.__file__)"
     result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    expected = wheel / "mlsh_envs" if installed_as == "wheel" else ROOT / "envs"
+    expected = wheel / "mlsh_envs" if installed_as == "wheel" else ROOT / "envs/mlsh_envs"
     assert Path(result.stdout.strip()).parent == expected
 
 

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.reporting.video import STRIP, Episode, frame_steps, pictures, side_by_side, write
+from mlsh_mpi.reporting.video import STRIP, Episode, frame_steps, render_frames, side_by_side, write
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 
@@ -24,9 +24,9 @@ def episode(env_id="mlsh/FourRooms-v0", length=12, **changed):
 
 def test_a_film_is_the_episode_again_with_the_primitive_as_colour():
     env, seen = episode()
-    frames = list(pictures(env, seen))
+    frames = list(render_frames(env, seen))
     assert len(frames) == 12
-    plain = list(pictures(*episode(primitive=None)))
+    plain = list(render_frames(*episode(primitive=None)))
     changed = [(a[STRIP:] != b[STRIP:]).any() for a, b in zip(frames, plain, strict=True)]
     assert all(changed)
     env.reset(seed=5, options={"task": seen.task})
@@ -38,13 +38,13 @@ def test_a_film_is_the_episode_again_with_the_primitive_as_colour():
 def test_an_environment_that_does_not_repeat_itself_is_refused():
     env, seen = episode()
     with pytest.raises(UserError, match="did not repeat itself: step 1 "):
-        list(pictures(env, Episode(**vars(seen) | {"reward": seen.reward + 1})))
+        list(render_frames(env, Episode(**vars(seen) | {"reward": seen.reward + 1})))
 
 
 def test_long_episodes_are_shown_in_few_pictures_up_to_their_end(monkeypatch):
     monkeypatch.setattr("mlsh_mpi.reporting.video.LONGEST", 5)
     env, seen = episode()
-    frames = list(pictures(env, seen))
+    frames = list(render_frames(env, seen))
     assert len(frames) == len(frame_steps(12)) == 4
     np.testing.assert_array_equal(frames[-1][STRIP:], env.render())
 
@@ -75,7 +75,7 @@ def test_an_environment_without_pictures_is_refused():
 
     seen = Episode("here", 0, 0, np.zeros(3, int), np.zeros(3), None)
     with pytest.raises(UserError, match="draws no pictures"):
-        list(pictures(EnvironmentMaker(Blind, 3).single(render=True), seen))
+        list(render_frames(EnvironmentMaker(Blind, 3).single(render=True), seen))
 
 
 @pytest.mark.parametrize(("name", "told"), [("film.mov", "must end in"), ("a-file/film.mp4", "cannot be written")])

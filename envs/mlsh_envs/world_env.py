@@ -64,7 +64,7 @@ class World(ABC):
         """(L, observation) float32, in an array that later steps do not change."""
 
     @abstractmethod
-    def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
+    def render_frame(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
         """Renders a lane as (height, width, 3).
 
         Args:
@@ -76,7 +76,7 @@ class World(ABC):
         """Shows a lane in a window, at `render_fps`."""
         if self._window is None:
             self._window = Window(type(self).__name__, self.render_fps)
-        self._window.show(self.picture(lane, primitive))
+        self._window.show(self.render_frame(lane, primitive))
 
     def close(self) -> None:
         """Frees renderer and window."""
@@ -146,7 +146,7 @@ class WorldEnv(WorldBase, Tasks[Any], gym.Env[Array, Any]):
         elif self.render_mode == "human":
             self.world.show(0, self.active_primitive)
         else:
-            return self.world.picture(0, self.active_primitive)
+            return self.world.render_frame(0, self.active_primitive)
         return None
 
     def close(self) -> None:
@@ -257,7 +257,7 @@ class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
             gym.logger.warn('render() draws nothing: make the environment with render_mode="rgb_array"')
             return None
         primitives = self.active_primitives or [None] * self.num_envs
-        return tuple(self.world.picture(lane, primitives[lane]) for lane in range(self.num_envs))
+        return tuple(self.world.render_frame(lane, primitives[lane]) for lane in range(self.num_envs))
 
     def close_extras(self, **_: Any) -> None:
         if hasattr(self, "world"):  # Gymnasium 1.2 also closes what could not be made

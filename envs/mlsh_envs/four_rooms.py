@@ -119,7 +119,7 @@ class FourRoomsWorld(World):
     def observe(self) -> Array:
         return np.equal.outer(self.cell, np.arange(len(PLACES))).astype(np.float32)
 
-    def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
+    def render_frame(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
         """The rooms from above, with a red goal; the agent is a square in the primitive's colour, or black."""
         side = 24
         image = np.where(FREE[..., None], np.uint8(255), np.uint8(110)).repeat(3, axis=-1)

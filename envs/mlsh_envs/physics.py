@@ -205,7 +205,7 @@ class PhysicsWorld(World):
         """Frames per second at which a window shows real time."""
         return round(1 / self.dt)
 
-    def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
+    def render_frame(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
         return np.ascontiguousarray(self._drawn(lane, primitive, "rgb_array"))
 
     def show(self, lane: int, primitive: int | None) -> None:

@@ -85,7 +85,7 @@ class PointWorld(World):
     def places(self, lane: int) -> list[Place]:
         """What to draw in a lane beside the agent."""
 
-    def picture(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
+    def render_frame(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
         """The scene from above, y up, with a margin around the square because the agent may leave it."""
         low, high = -0.25 * SIZE, 1.25 * SIZE
         ticks = low + (np.arange(PIXELS) + 0.5) * (high - low) / PIXELS

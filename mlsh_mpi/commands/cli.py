@@ -82,6 +82,9 @@ class ReplayCommandLine:
     trust: Trust = False
 
 
+MOST_NEEDED = tuple("env seed iterations folder groups workers steps primitives macro_length warmup joint fresh".split())
+"""Options that `mlsh train -h` shows."""
+ON_ONE_SCREEN = "Trains the preset (moving-bandits by default). --list shows all presets, baselines and environments, --help all options."
 Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
@@ -116,7 +119,10 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         base = read_config(start.config, trust="--trust" in rest)
     if "--smoke" in rest:
         base = smoke(base)
-    command = _parsed(CommandLine(base), rest, "mlsh train [PRESET]", listing())
+    command = CommandLine(base)
+    if "-h" in rest:
+        _parsed(_most_needed(command), ["--help"], "mlsh train [PRESET]", ON_ONE_SCREEN)
+    command = _parsed(command, rest, "mlsh train [PRESET]", listing())
     return dataclasses.replace(command, settings=fitted(command.settings, base))
 
 
@@ -156,6 +162,18 @@ def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
     given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
     named = command.settings.environment.env if "--env" in given else None
     return EnvironmentChoice(named, settings="--env-settings" in given, trust=command.trust)
+
+
+def _most_needed(command: CommandLine) -> CommandLine:
+    """The same with no options but those that most users need."""
+    settings = command.settings
+    shown = {
+        name: _suppressing(section, {option: value for option, value in vars(section).items() if option not in MOST_NEEDED})
+        for name, section in vars(settings).items()
+        if dataclasses.is_dataclass(section)
+    }
+    others = {name: value for name, value in vars(command).items() if name not in ("settings", *MOST_NEEDED)}
+    return _suppressing(command, others, settings=_suppressing(settings, {}, **shown))
 
 
 def _about(summary: str, default: AdaptConfig, name: str) -> str:

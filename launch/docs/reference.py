@@ -151,7 +151,8 @@ def python_page() -> str:
         "# Python",
         MADE,
         "Everything that `import mlsh_mpi` offers. `run` and `adapt` train; the rest acts with what was trained and needs "
-        "neither MPI nor the environment of the training. [The environments](../../envs/README.md#environments) have their own pages.",
+        "neither MPI nor the environment of the training. [The environments](../../envs/README.md#environments) have pages of "
+        "their own.",
     ]
     for name in sorted(mlsh_mpi.__all__, key=lambda name: (not name.islower(), name)):
         lines += described(getattr(mlsh_mpi, name))

@@ -144,7 +144,7 @@ class Adapted:
     returns: Array
     """(updates + 1, M) mean return of an episode after 0, 1, ... updates, with exploration."""
     returns_without_exploration: Array
-    """(updates + 1, M) the same, without exploration."""
+    """(updates + 1, M) the same with epsilon = 0: no choice of a primitive is replaced by a random one; masters still sample."""
     hierarchies: tuple[Hierarchy, ...]
     """(M,) each master after its last update, with the primitives."""
 

@@ -156,7 +156,8 @@ class Adaptation:
     returns: Array
     """(U + 1, M) mean return of an episode, with exploration."""
     returns_without_exploration: Array
-    """(U + 1, M) mean return of an episode, without exploration."""
+    """(U + 1, M) mean return of an episode with epsilon = 0: masters still sample, and so do primitives unless they are set to be
+    deterministic. The same as `returns` for methods that have no exploration to switch off."""
     entropy: Array
     """(U + 1, M) entropy in nats of the choice between behaviours, without exploration."""
     usage: Array

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlsh_mpi import files
+from mlsh_mpi.config.earlier_names import present_settings
 from mlsh_mpi.errors import UserError, as_words
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.networks.actor_critic import Array
@@ -67,6 +68,7 @@ class Checkpoint:
         parts = (known["config"], known["identity"], *(dict(known["identity"] or {}).get(name) for name in IDENTITY))
         if not all(isinstance(part, dict) for part in parts):
             raise UserError(f"it must name the run's configuration, and its {' and '.join(IDENTITY)}, but does not")
+        known["config"] = present_settings(known["config"])
         return cls(state={name: value for name, value in values.items() if name not in known}, **known)
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from mlsh_mpi.commands.cli import parse
 from mlsh_mpi.config import earlier_names
 from mlsh_mpi.config.overrides import from_dict, with_options
 from mlsh_mpi.config.presets import preset_config
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 BANDITS = preset_config("moving-bandits")
 
@@ -43,6 +44,12 @@ def test_so_is_a_command_line(words, capsys):
         "mlsh_mpi: --forming-iterations is now called --whole-episode-iterations",
         "mlsh_mpi: --deal-tasks is now called --stratify-tasks",
     ]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read():
+    identity = {"environment": {}, "software": {}}
+    values = {"iteration": 3, "config": {"hierarchy": {"forming_iterations": 40}}, "identity": identity, "stopped_by": None}
+    assert Checkpoint.from_dict(values).config == {"hierarchy": {"whole_episode_iterations": 40}}
 
 
 def test_results_of_an_earlier_version_are_read():

@@ -18,6 +18,10 @@ from mlsh_envs.window import primitive_colour
 
 PIXELS = 480
 """Height and width of a picture."""
+FAR = 40.0
+"""Metres above the ground from which a camera hardly sees the agent, so that it gets a disc around it."""
+DISC = 0.018
+"""Radius of the disc, as a share of the camera's height."""
 
 
 class Renderer:
@@ -57,8 +61,23 @@ class Renderer:
         if mode == "human":
             time.sleep(max(0.0, self._due - time.monotonic()))
             self._due = time.monotonic() + 1 / self._fps
+        self._mark(model, data, primitive, mode)
         with _coloured(model, self._root, primitive):
             return self._renderer.render(mode)
+
+    def _mark(self, model: mujoco.MjModel, data: mujoco.MjData, primitive: int | None, mode: str) -> None:
+        """Puts a disc of the primitive's colour under the agent if the camera is far above it."""
+        height = float(model.camera(self._camera).pos[2])
+        if self._camera != "overview" or height < FAR:
+            return
+        x, y, _ = data.xpos[self._root]
+        colour = (0.9, 0.5, 0.1) if primitive is None else np.array(primitive_colour(primitive)) / 255
+        self._renderer._get_viewer(mode).add_marker(
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            pos=np.array([x, y, 0.02]),
+            size=np.array([DISC * height, DISC * height, 0.01]),
+            rgba=np.array([*colour, 0.6]),
+        )
 
     def close(self) -> None:
         """Frees the renderer, and closes its window."""

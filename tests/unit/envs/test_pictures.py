@@ -57,6 +57,15 @@ def test_the_acting_primitive_colours_the_agent_and_nothing_else(id_, request):
     env.close()
 
 
+@needs_drawing
+@pytest.mark.parametrize("id_", ["mlsh/AntMaze-v0", "mlsh/AntBigCourse-v0"])
+def test_from_far_above_the_agent_can_be_seen(id_):
+    env = seen(id_, camera="overview")
+    env.unwrapped.active_primitive = 1
+    assert like(env.render(), primitive_colour(1)) > 200
+    env.close()
+
+
 @pytest.mark.parametrize("id_", PHYSICS)
 @needs_drawing
 def test_looking_changes_nothing(id_):

@@ -109,7 +109,7 @@ def run(
             return replace(config, environment=replace(config.environment, env=name)) if name else config
 
         config = world.bcast(world.agreed(resolved))
-        choice = EnvironmentChoice(env, settings="env_settings" in options, trust="environment" in options)
+        choice = EnvironmentChoice(env, settings=_names_settings(options), trust="environment" in options)
         if world.size > 1:
             world.agreed(lambda: _check_picklable(env) if world.rank == 0 else None)
             choice = world.bcast(choice)
@@ -120,6 +120,11 @@ def run(
 def _name(env: str | EnvFactory | None) -> str | None:
     """What an environment is called in configurations."""
     return env if env is None or isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
+
+
+def _names_settings(options: Mapping[str, Any]) -> bool:
+    """Whether a script gives settings of the environment itself."""
+    return bool({"env_settings", "task_settings"} & set(options))
 
 
 def _check_picklable(env: str | EnvFactory | None) -> None:
@@ -181,7 +186,7 @@ def adapt(
         world = current.world
         found = world.agreed(lambda: primitives if isinstance(primitives, Primitives) else load(primitives))
         config = world.bcast(world.agreed(lambda: _scripted(found, env, updates, masters, options)))
-        choice = EnvironmentChoice(env, settings="env_settings" in options, trust=trust)
+        choice = EnvironmentChoice(env, settings=_names_settings(options), trust=trust)
         if world.size > 1:
             choice = world.bcast(choice)
 

@@ -29,6 +29,7 @@ FAMILIES = {
 """Module and episode length in steps of each family. The vector form and the task are called NameVector and NameTask."""
 
 _HOME = {name + kind: module for name, (module, _) in FAMILIES.items() for kind in ("", "Vector", "Task")}
+_HOME["with_tasks"] = "families"
 __all__ = list(_HOME)
 
 

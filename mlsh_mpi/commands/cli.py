@@ -157,7 +157,7 @@ def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
     """What a command line itself says of the environment, rather than the file that it starts from."""
     given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
     named = command.settings.environment.env if "--env" in given else None
-    return EnvironmentChoice(named, settings="--env-settings" in given, trust=command.trust)
+    return EnvironmentChoice(named, settings=bool({"--env-settings", "--task-settings"} & given), trust=command.trust)
 
 
 def _about(summary: str, default: AdaptConfig, name: str) -> str:

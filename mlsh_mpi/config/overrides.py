@@ -54,7 +54,9 @@ def for_environment(config: Config, env: str | None, **also: Any) -> Config:
     """
     if env in (None, config.environment.env) or str(env).startswith(("mlsh/", "mlsh_envs:")):
         return config
-    return dataclasses.replace(config, environment=dataclasses.replace(config.environment, env_settings=(), **also))
+    return dataclasses.replace(
+        config, environment=dataclasses.replace(config.environment, env_settings=(), task_settings=(), **also)
+    )
 
 
 def fitted(config: Config, default: Config) -> Config:

@@ -45,6 +45,9 @@ class EnvironmentConfig:
     """T, steps of an episode; by default the time limit with which the environment was registered."""
     env_settings: tuple[str, ...] = ()
     """Settings of the environment, such as integrator=implicitfast upright_interval=200; its page lists them."""
+    task_settings: tuple[str, ...] = ()
+    """Makes tasks for an environment that has none: each word is a task, the settings with which its environment is made, as in
+    g=5.0 g=15.0 or, with two settings, g=5.0,l=1.0 g=15.0,l=0.5."""
     primitive_columns: tuple[int, int] | None = None
     """First and last index of the part of an observation that primitives see; by default the part that the environment names,
     else all. Masters see all of it."""

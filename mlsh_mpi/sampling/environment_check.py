@@ -21,6 +21,7 @@ from mlsh_mpi.networks.distributions import head_for
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
+from mlsh_mpi.sampling.flattening import left_out
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.sampling.trial_episodes import Findings, check_usable, try_episodes
 from mlsh_mpi.sampling.vector_env import STEP, LaneFault, SequentialVectorEnv, VectorEnv
@@ -101,7 +102,9 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
                 _episode(family, vector, tasks[0])
             found = _called(family, "step", lambda: try_episodes(family, tasks, vector))
 
-        return replace(found, notes=[*found.notes, *filter(None, [maker.left_aside])])
+        parts = left_out(family.env)
+        without = f"{family.name}: {', '.join(parts)} is left out of observations, because it is not numbers" if parts else ""
+        return replace(found, notes=[*found.notes, *filter(None, [maker.left_aside, without])])
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
         rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""

@@ -7,20 +7,23 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 import mlsh_envs  # noqa: F401  (registers the mlsh/ environments)
+from mlsh_envs.families import Family, with_tasks
 from mlsh_mpi.config.settings import EnvironmentConfig
 from mlsh_mpi.errors import Interrupted, UserError, as_words, nearest
 from mlsh_mpi.output import warn
 from mlsh_mpi.sampling import mujoco_warnings
 from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.environment_choice import EnvFactory, EnvironmentChoice, check_is_environment
+from mlsh_mpi.sampling.flattening import flattened
 from mlsh_mpi.sampling.vector_env import SequentialVectorEnv, VectorEnv
 from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
 
@@ -36,6 +39,7 @@ class EnvironmentMaker:
         episode_length: T, steps of an episode; None takes the environment's registered time limit.
         primitive_columns: first and last index of what primitives see of an observation; None takes what the environment names.
         settings: keyword arguments of the environment, each as name=value; a value is JSON or Python, or else text.
+        task_settings: tasks, each as the keyword arguments that are its own: name=value, or several with commas between them.
 
     Raises:
         UserError: there is no such id, module or attribute, or a setting is not of that form.
@@ -47,10 +51,13 @@ class EnvironmentMaker:
         episode_length: int | None,
         primitive_columns: tuple[int, int] | None = None,
         settings: Sequence[str] = (),
+        task_settings: Sequence[str] = (),
     ) -> None:
         if episode_length is not None and episode_length < 1:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self.episode_length = (_resolve(env) if isinstance(env, str) else env), episode_length
+        if task_settings:
+            self._env = with_tasks(self._env, [dict(_task_settings(text)) for text in task_settings])
         self.left_aside = ""
         """Why a vector form that the environment has is not used, once :meth:`vector` has been called."""
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
@@ -70,15 +77,15 @@ class EnvironmentMaker:
             UserError: as the class; or the configuration names code that the user has not named.
         """
         choice = choice or EnvironmentChoice()
-        for setting in config.env_settings:
-            choice.check_setting(*_setting(setting))
+        for setting in (*map(_setting, config.env_settings), *chain(*map(_task_settings, config.task_settings))):
+            choice.check_setting(*setting)
         env = choice.env
         if env is None:
             choice.check_code(config.env)
             env = _resolve(config.env)
             if ":" in config.env:
                 check_is_environment(config.env, env)
-        return cls(env, config.episode_length, config.primitive_columns, config.env_settings)
+        return cls(env, config.episode_length, config.primitive_columns, config.env_settings, config.task_settings)
 
     def mention(self, fault: str) -> None:
         """Says, once, what went wrong when an environment was closed; nothing if `fault` is empty."""
@@ -104,11 +111,7 @@ class EnvironmentMaker:
         mujoco_warnings.tell_once()  # before and after: its module may be loaded already, or only now
 
         try:
-            if isinstance(self._env, str):
-                return gym.make(
-                    self._env, max_episode_steps=self.episode_length, disable_env_checker=True, **self._settings, **how
-                )
-            env = self._env(**self._settings, **how)
+            env = self._made(how)
         except Interrupted:
             raise
         except BaseException as error:
@@ -122,7 +125,17 @@ class EnvironmentMaker:
 
         if not isinstance(env, gym.Env):
             raise UserError(f"{self.name} must return a gymnasium.Env, but returned {type(env).__name__}")
-        return env if self.episode_length is None else gym.wrappers.TimeLimit(env, self.episode_length)
+        if not isinstance(self._env, str) and self.episode_length is not None:
+            env = gym.wrappers.TimeLimit(env, self.episode_length)
+        return flattened(env, self.name)
+
+    def _made(self, how: Mapping[str, Any]) -> Any:
+        """What Gymnasium or the factory returns."""
+        if isinstance(self._env, str):
+            return gym.make(self._env, max_episode_steps=self.episode_length, disable_env_checker=True, **self._settings, **how)
+        if isinstance(self._env, Family) and isinstance(self._env.env, str) and self.episode_length is not None:
+            how = {"max_episode_steps": self.episode_length, **how}  # in place of the registered limit
+        return self._env(**self._settings, **how)
 
     def _refused_settings(self, error: Exception) -> str:
         """What is wrong with the environment's settings, given what it raised."""
@@ -193,13 +206,18 @@ def actions_of(env: gym.Env[Any, Any]) -> Actions:
 def _setting(text: str) -> tuple[str, Any]:
     name, is_one, value = text.partition("=")
     if not (is_one and name.isidentifier()):
-        raise UserError(f"--env-settings takes name=value, such as integrator=implicitfast, not {text!r}")
+        raise UserError(f"settings of an environment are given as name=value, such as integrator=implicitfast, not {text!r}")
     if len(text) > LONGEST:
         raise UserError(f"--env-settings takes at most {LONGEST} characters, but {name} has {len(text):,}")
     for parsed in (json.loads, ast.literal_eval):
         with suppress(Exception):  # text of another kind can raise anything
             return name, parsed(value)
     return name, value
+
+
+def _task_settings(text: str) -> list[tuple[str, Any]]:
+    """The settings of a task: g=5.0,l=1.0."""
+    return [_setting(part) for part in text.split(",")]
 
 
 def known_environments() -> list[str]:

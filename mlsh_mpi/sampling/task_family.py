@@ -42,15 +42,12 @@ class TaskFamily(Interface):
         """
         env, name = maker.single(), maker.name
         if not callable(outermost(env, "sample_task")):
-            raise UserError(f"{name} has no sample_task(rng, split): a distribution of tasks is what MLSH learns from")
-
-        space = env.observation_space
-        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
             raise UserError(
-                f"observations must be flat vectors (a one-dimensional Box), but {name} has {space}: return "
-                "gymnasium.wrappers.FlattenObservation(env) from a function, and name that"
+                f"{name} has no sample_task(rng, split): a distribution of tasks is what MLSH learns from. If tasks are settings "
+                "of the environment, name them with --task-settings; mlsh_envs.with_tasks makes others"
             )
 
+        space: Any = env.observation_space  # flat: see flattening.py
         length = maker.episode_length or registered_length(env)
         if length is None:
             raise UserError(f"{name} does not say how long an episode lasts: add --episode-length STEPS")

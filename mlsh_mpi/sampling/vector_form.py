@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from mlsh_mpi.errors import Interrupted, UserError, as_words
 from mlsh_mpi.sampling.actions import Actions
+from mlsh_mpi.sampling.flattening import is_flat
 from mlsh_mpi.sampling.vector_env import VectorEnv
 
 ALTERNATIVE = "mend it, or register the environment without vector_entry_point"
@@ -54,6 +55,8 @@ def vector_lanes(env: str, count: int, episode_length: int | None, settings: Map
         raise UserError(f"the vector form of {env} was asked for {count} episodes, but has {lanes.count}; {ALTERNATIVE}")
     if mode is not AutoresetMode.DISABLED:
         raise NotUsed('resets by itself, as its metadata lack {"autoreset_mode": AutoresetMode.DISABLED}')
+    if not is_flat(vector.single_observation_space):
+        raise NotUsed(f"observes {vector.single_observation_space}, not flat vectors")
     if not hasattr(vector.unwrapped, "sample_task"):
         raise NotUsed("has no sample_task")
     return lanes

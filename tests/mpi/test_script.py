@@ -57,6 +57,34 @@ def test_what_a_script_passes_reaches_every_rank(tmp_path, env):
     assert (tmp_path / "out/summary.json").exists()
 
 
+FAMILY = """
+import mlsh_envs, mlsh_mpi
+reward = lambda task, observation, action, info: float(-task * observation[0])
+family = mlsh_envs.with_tasks("CartPole-v1", [1, -1], reward=reward, held_out=[2])
+run = mlsh_mpi.run(env=family, episode_length=20, macro_length=5, %s)
+adapted = mlsh_mpi.adapt(run, env=family, updates=1, held_out=True)
+print(sorted(run.summary["tasks"]), set(adapted.tasks))
+"""
+
+
+def test_a_family_in_a_line_reaches_every_rank(tmp_path):
+    (tmp_path / "script.py").write_text(FAMILY % SMALL)
+    result = mpirun(2, "script.py", cwd=tmp_path).succeeded()
+    assert result.stdout.count("['-1', '1'] {'2'}") == 2
+    assert json.loads((tmp_path / "out/config.json").read_text())["environment"]["env"] == "script:CartPole-v1"
+
+
+def test_tasks_that_are_settings_can_be_named_on_the_command_line(tmp_path):
+    tasks = "--env Pendulum-v1 --task-settings g=5.0 g=15.0 --episode-length 20 --macro-length 5 --folder out".split()
+    sizes = (
+        "--steps 40 --groups 2 --iterations 2 --warmup 1 --whole-episode-iterations 0 --test-masters 2 --test-episodes 1".split()
+    )
+    mpirun(2, "-m", "mlsh_mpi.train", *tasks, *sizes, cwd=tmp_path).succeeded()
+    assert set(json.loads((tmp_path / "out/summary.json").read_text())["tasks"]) == {"g=5.0", "g=15.0"}
+    result = mpirun(1, "-m", "mlsh_mpi", "adapt", "out", "--task", "g=15.0", "--updates", "1", cwd=tmp_path).succeeded()
+    assert "g=15.0" in result.stdout
+
+
 LOOP = """
 import mlsh_mpi
 from mlsh_mpi import run

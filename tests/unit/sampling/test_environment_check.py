@@ -168,7 +168,7 @@ class ListsAnAttribute(Line):
 
 
 class SeveralAtOnce(Line):
-    action_space = gym.spaces.MultiDiscrete([2, 3])
+    action_space = gym.spaces.Tuple((gym.spaces.Discrete(2), gym.spaces.Discrete(3)))
 
 
 class TextReward(Line):
@@ -222,7 +222,7 @@ def said_of(env, length=10):
         (StepChangesItsTask, ["step of StepChangesItsTask must leave its task as it is", "to goal=", "steps=1"]),
         (ListsAnew, ["tasks of ListsAnew must list the same tasks each time"]),
         (ListsAnAttribute, ["tasks of ListsAnAttribute must be a method that takes (split), but it is (0, 1)"]),
-        (SeveralAtOnce, ["primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in MultiDiscrete"]),
+        (SeveralAtOnce, ["primitives act in Discrete (starting at 0) or one-dimensional Box spaces, not in Tuple"]),
         (TextReward, ["TextReward gave the reward '1' where one number belongs"]),
         (Cannot, ["Cannot could not be made", "ArithmeticError: the simulator has no licence (test_environment_check.py, line "]),
         (SeesTooMuch, ["primitive_observation of SeesTooMuch", "2 numbers", "(0, 5)"]),

@@ -110,6 +110,14 @@ def test_a_file_sets_numbers_and_words_only(folder, setting):
         assert made(config, choice).name == "mlsh/MovingBandits-v0"
 
 
+def test_settings_of_tasks_are_held_to_the_same():
+    tasks = EnvironmentConfig("CartPole-v1", task_settings=("render_mode=/etc/passwd", "gain=1.0"))
+    with pytest.raises(UserError, match="a file may set numbers and words of an environment, but this one sets render_mode"):
+        EnvironmentMaker.from_config(tasks, EnvironmentChoice())
+    plain = EnvironmentConfig("Pendulum-v1", task_settings=("g=5.0", "g=15.0"))
+    assert EnvironmentMaker.from_config(plain, EnvironmentChoice()).single().tasks() == [{"g": 5.0}, {"g": 15.0}]
+
+
 @pytest.mark.parametrize("setting", ["integrator=implicitfast", "held_out=[68,70]", "upright_interval=None", "noise=1e-3"])
 def test_numbers_and_words_pass(setting):
     EnvironmentMaker.from_config(EnvironmentConfig("mlsh/AntMaze-v0", env_settings=(setting,)), EnvironmentChoice())

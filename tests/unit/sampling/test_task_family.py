@@ -49,10 +49,6 @@ class Pictures(Walk):
     observation_space = gym.spaces.Box(0, 255, (8, 8), np.uint8)
 
 
-class Symbols(Walk):
-    observation_space = gym.spaces.Discrete(16)
-
-
 class Listed(Walk):
     primitive_observation = [3, 0]  # noqa: RUF012 (a user may well write it so)
 
@@ -212,8 +208,6 @@ def test_tasks_are_labelled_by_their_json_form():
         (":Walk", 10, [":Walk"]),
         (".here:Walk", 10, [".here:Walk"]),
         (Untasked, 10, ["Untasked has no sample_task(rng, split)"]),
-        (Pictures, 10, ["flat vectors", "Pictures has Box", "gymnasium.wrappers.FlattenObservation(env)"]),
-        (Symbols, 10, ["flat vectors", "Symbols has Discrete(16)"]),
         (Walk, None, ["Walk does not say how long an episode lasts", "--episode-length STEPS"]),
         (ID, 0, ["episode-length", "0"]),
         (ID, -1, ["episode-length", "-1"]),

@@ -8,7 +8,7 @@ from mlsh_mpi.config.methods import ALGORITHMS, BASELINES
 from mlsh_mpi.config.overrides import for_environment
 from mlsh_mpi.config.ppo_settings import MasterPPO, PrimitivePPO
 from mlsh_mpi.config.settings import Config, EnvironmentConfig, HierarchyConfig, RunConfig, SamplingConfig
-from mlsh_mpi.config.tuned import HUMANOID, RELEASED_ANT, RELEASED_HUMANOID, SEEING, TUNED, paper, tuned
+from mlsh_mpi.config.tuned import HUMANOID, RELEASED_ANT, RELEASED_HUMANOID, SEEING, SEEING_HUMANOID, TUNED, paper, tuned
 from mlsh_mpi.errors import UserError, nearest
 
 
@@ -147,7 +147,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "humanoid-walk-crawl",
             "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
-            **tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **HUMANOID),
+            **tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **SEEING_HUMANOID),
         ),
         _preset(
             "humanoid-walk-crawl-paper",

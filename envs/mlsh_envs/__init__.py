@@ -27,6 +27,15 @@ FAMILIES = {
     "SwimmerBandits": ("swimmer_bandits", 1000),
 }
 """Module and episode length in steps of each family. The vector form and the task are called NameVector and NameTask."""
+BENCHMARKS = {
+    "HalfCheetahDir": "half_cheetah_dir",
+    "HalfCheetahVel": "half_cheetah_vel",
+    "AntDir": "ant_dir",
+    "AntGoal": "ant_goal",
+    "Walker2dRandParams": "walker2d_rand_params",
+    "HopperRandParams": "hopper_rand_params",
+}
+"""Function of :mod:`mlsh_envs.benchmarks` for each family of the meta-learning literature."""
 
 _HOME = {name + kind: module for name, (module, _) in FAMILIES.items() for kind in ("", "Vector", "Task")}
 _HOME["with_tasks"] = "families"
@@ -57,5 +66,8 @@ def _register(id_: str, name: str, **settings: Any) -> None:
 
 for _name in FAMILIES:
     _register(f"mlsh/{_name}-v0", _name)
+for _name, _function in BENCHMARKS.items():
+    if f"mlsh/{_name}-v0" not in registry:
+        register(id=f"mlsh/{_name}-v0", entry_point=f"{__name__}.benchmarks:{_function}", max_episode_steps=200)
 # Not FourRooms-v1: Gymnasium would warn everyone who makes v0 that it is outdated.
 _register("mlsh/FourRoomsPublished-v0", "FourRooms", noise="published")

@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+import mlsh_envs
 from mlsh_mpi import files
 from mlsh_mpi.config.earlier_names import present_options, present_settings
 from mlsh_mpi.config.settings import PREFIXED, Config
@@ -52,11 +53,17 @@ def for_environment(config: Config, env: str | None, **also: Any) -> Config:
         env: the environment's name; None for that of the configuration.
         also: more fields of its environment to replace in that case.
     """
-    if env in (None, config.environment.env) or str(env).startswith(("mlsh/", "mlsh_envs:")):
+    if env in (None, config.environment.env) or _is_one_of_ours(str(env)):
         return config
     return dataclasses.replace(
         config, environment=dataclasses.replace(config.environment, env_settings=(), task_settings=(), **also)
     )
+
+
+def _is_one_of_ours(env: str) -> bool:
+    """Whether an environment takes the settings that all worlds of this project share, or says which it does not take."""
+    benchmark = env.removeprefix("mlsh/").partition("-")[0] in mlsh_envs.BENCHMARKS
+    return env.startswith(("mlsh/", "mlsh_envs:")) and not benchmark
 
 
 def fitted(config: Config, default: Config) -> Config:

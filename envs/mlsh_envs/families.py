@@ -8,7 +8,7 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-Apply = Literal["arguments", "attributes"] | Callable[[Any, Any], object]
+Apply = Literal["arguments", "attributes", "options"] | Callable[[Any, Any], object]
 Reward = Callable[[Any, Any, Any, dict[str, Any]], float]
 Draw = Callable[[np.random.Generator], Any]
 
@@ -23,7 +23,7 @@ def with_tasks(
 ) -> Family:
     """A family of tasks made of anybody's environment, to be passed as `env` to ``mlsh_mpi.run``.
 
-    Three ways to apply a task::
+    Some ways to apply a task::
 
         with_tasks("Pendulum-v1", [{"g": 5.0}, {"g": 15.0}])  # arguments of the constructor
         with_tasks("CartPole-v1", [{"length": 0.5}, {"length": 2.0}], apply="attributes")  # set at every reset
@@ -33,9 +33,9 @@ def with_tasks(
         env: a Gymnasium id, or what makes the environment: a class or function.
         tasks: the tasks, as values that JSON knows; or a function that draws one from a generator.
         apply: how a task is applied: as the constructor's ``"arguments"``, for which an environment is made once for each task;
-            as ``"attributes"`` of the unwrapped environment, set before every reset; or by a function of the unwrapped
-            environment and the task, called before every reset. By default ``"arguments"`` if tasks are mappings and no reward is
-            given, else not at all.
+            as ``"attributes"`` of the unwrapped environment, set before every reset; as the ``"options"`` of every reset; or by a
+            function of the unwrapped environment and the task, called before every reset. By default ``"arguments"`` if tasks are
+            mappings and no reward is given, else not at all.
         reward: given the task and what a step's observation, action and info are, the reward in place of the environment's own.
         held_out: tasks that training never draws, in the same form.
 
@@ -125,7 +125,7 @@ class TaskWrapper(gym.Wrapper[Any, Any, Any, Any]):
                 setattr(self.env.unwrapped, name, value)
         elif callable(apply):
             apply(self.env.unwrapped, self._task)
-        return self.env.reset(seed=seed)
+        return self.env.reset(seed=seed, options=dict(self._task) if apply == "options" else None)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps the environment; the reward is the family's, if it has one."""

@@ -67,6 +67,17 @@ def test_or_attributes_or_a_function():
         rewards(attributes, {"gian": 1})
 
 
+def test_or_options_of_a_reset():
+    class Placed(Counter):
+        def reset(self, *, seed=None, options=None):
+            self.bias = float(options["cell"])
+            return super().reset(seed=seed)
+
+    env = with_tasks(Placed, [{"cell": 3}, {"cell": 5}], apply="options")()
+    assert rewards(env, {"cell": 5}, 2) == [6, 7]
+    assert rewards(env, {"cell": 3}, 2) == [4, 5]
+
+
 def test_or_a_reward_of_ones_own():
     seen = []
 

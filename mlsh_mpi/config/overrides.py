@@ -33,7 +33,7 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
     sections: dict[str, Any] = {name: value for name, value in vars(config).items() if dataclasses.is_dataclass(value)}
     for name, value in present_options(options).items():
         section, _, rest = name.partition("_")
-        if section in PREFIXED and rest:
+        if section in PREFIXED and rest and not hasattr(config.environment, name):  # not primitive_columns
             sections[section] = _replaced(sections[section], {rest: value}, name)
         elif name in sections and dataclasses.is_dataclass(value):
             sections[name] = value

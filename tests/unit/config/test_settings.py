@@ -271,3 +271,8 @@ def test_a_number_without_a_bound_is_found():
         name: str = ""
 
     assert dict(bounds_of(Careless)) == {"rate": None, "count": None}
+
+
+def test_columns_of_primitives_are_no_setting_of_their_ppo():
+    config = with_options(Config(), {"primitive_columns": (4, 28), "primitive_lam": 0.9})
+    assert (config.environment.primitive_columns, config.primitive.lam) == ((4, 28), 0.9)

@@ -54,8 +54,8 @@ HUMANOID: dict[str, Any] = {
     "deterministic_primitives": True,
 }
 """Humanoids crawl only with a larger standard deviation (tests/bench/learning.md), and some fall over their own sampling."""
-SEEING_HUMANOID = HUMANOID | {"primitive": replace(SEEING, epochs=6, reward_scale=0.02)}
-"""The same with value networks that see the time left and the task: twice the return (tests/bench/critics.md)."""
+SEEING_HUMANOID = HUMANOID | {"primitive": replace(SEEING, epochs=6, standardise_values=True)}
+"""With value networks that see the time left and the task, and standardised values: twice the return (tests/bench/critics.md)."""
 
 
 def tuned(

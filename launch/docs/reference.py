@@ -1,4 +1,4 @@
-"""Writes the reference pages from docstrings: options, Python, and a page for each environment.
+"""Writes the reference pages from docstrings: options, Python, a page for each environment; metrics, files, exit codes.
 
     python launch/docs/reference.py           # after a docstring or an option has changed; a test compares
 
@@ -27,6 +27,7 @@ from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.config.parsing import Option, options_of, takes
 from mlsh_mpi.config.presets import PRESETS
 from mlsh_mpi.config.settings import PREFIXED
+from mlsh_mpi.tracking.explained import EXIT_CODES, FILES, METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = "<!-- made by launch/docs/reference.py: change the docstrings instead -->"
@@ -43,7 +44,8 @@ def pages() -> dict[Path, str]:
         ROOT / "launch/docs/options.md": options_page(),
         ROOT / "launch/docs/python.md": python_page(),
     }
-    return found | {ROOT / f"envs/pages/{name}.md": environment_page(name) for name in mlsh_envs.FAMILIES}
+    found |= {ROOT / f"envs/pages/{name}.md": environment_page(name) for name in mlsh_envs.FAMILIES}
+    return found | {ROOT / name: with_tables(ROOT / name, tables) for name, tables in explained_tables().items()}
 
 
 # Options
@@ -228,6 +230,47 @@ def environment_page(name: str) -> str:
         f"Presets that train in it: {', '.join(f'`{preset}`' for preset in presets)}." if presets else "No preset trains in it."
     )
     return paragraphs([f"# {name}", MADE, f"![{name}](../pictures/{name}.png)", made, trained, prose(text)])
+
+
+# Metrics, files, exit codes: tables on pages that are otherwise written by hand
+
+
+def explained_tables() -> dict[str, dict[str, str]]:
+    """The tables that belong on a page, by their marks."""
+    metrics = {}
+    for section, rows in METRICS.items():
+        lines = [f"| {names_of(names)} | {unit}{unit and ' '}| {pipes(text)} |" for names, (unit, text) in rows.items()]
+        metrics[section.lower().replace(" ", "-")] = "\n".join(["| metric | unit | meaning |", "|---|---|---|", *lines])
+    files = [f"| {names_of(names)} | {text} |" for names, text in FILES.items()]
+    codes = [f"| {code} | {text} |" for code, text in EXIT_CODES.items()]
+    return {
+        "launch/METRICS.md": metrics,
+        "launch/run-folder.md": {"files": "\n".join(["| file | content |", "|---|---|", *files])},
+        "launch/resume.md": {"exit codes": "\n".join(["| code | meaning |", "|---|---|", *codes])},
+    }
+
+
+def with_tables(page: Path, tables: Mapping[str, str]) -> str:
+    """The text of a page with its tables between their marks."""
+    text = page.read_text(encoding="utf-8")
+    for name, rows in tables.items():
+        mark = f"<!-- {name}: made by launch/docs/reference.py -->"
+        before, begin, rest = text.partition(mark)
+        _, end, after = rest.partition("<!-- end -->")
+        if not (begin and end):
+            raise SystemExit(f"{page} has no place for the table {name!r}: write {mark} and <!-- end --> there")
+        text = f"{before}{begin}\n\n{rows}\n\n{end}{after}"
+    return text
+
+
+def names_of(names: str) -> str:
+    """Several names as code."""
+    return ", ".join(f"`{name}`" for name in names.split(", "))
+
+
+def pipes(text: str) -> str:
+    """A text whose pipes do not end a cell."""
+    return text.replace("|", "\\|")
 
 
 # Text

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from metrics_page import unexplained
 from mlsh_mpi.config.overrides import from_dict
+from mlsh_mpi.tracking.explained import FILES
 from mpi.conftest import ITERATIONS, ORDINARY, but_for_time, rows_of
 from mpi.launcher import mpirun
 
@@ -64,6 +65,7 @@ def test_it_leaves_these_files_and_no_others(finished_job):
         "lock",
     }
     assert names - events == files
+    assert files <= {name.strip("/") for each in FILES for name in each.split(", ")}  # explained on the page
     assert len(events) == 2  # the log, and the picture
     assert [path.name for path in finished_job.cwd.iterdir()] == ["runs"]
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mlsh_mpi.mpi.early_interrupt import INTERRUPTED
+from mlsh_mpi.mpi.job import CONTINUE
+from mlsh_mpi.tracking.explained import EXIT_CODES
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "launch" / "docs"
 
@@ -34,6 +38,10 @@ def test_every_option_and_every_public_name_is_on_its_page():
         assert f"| `{option}` |" in options
     for name in ("## run", "## Primitives", "### Hierarchy.load", "## UserError"):
         assert f"\n{name}\n" in names
+
+
+def test_the_exit_codes_are_those_of_the_code():
+    assert {"0", "1", "2", str(CONTINUE), str(INTERRUPTED), "other"} == set(EXIT_CODES)
 
 
 def build(checkout, out):

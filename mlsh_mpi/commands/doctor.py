@@ -160,11 +160,7 @@ def network(current: Job) -> Verdict:
 
     crowded = current.world.any([current.ranks_here > current.cores])[0]
     if current.world.any([seconds[2] > SLOW and not crowded])[0]:
-        return Verdict(
-            NOTE,
-            "network",
-            f"{text}: slow; name the fast network with hosts.sh --interface, or ask for nodes close to one another",
-        )
+        return Verdict(NOTE, "network", f"{text}: slow; name the fast network with hosts.sh --interface, or ask for nearby nodes")
     return Verdict(OK, "network", text)
 
 
@@ -226,11 +222,8 @@ def pictures(current: Job) -> Verdict:
             tried = subprocess.run(
                 [sys.executable, "-c", PICTURE], capture_output=True, env=environment, timeout=PATIENCE, check=False
             )
-            text = (
-                f"MuJoCo draws an ant ({time.perf_counter() - began:.1f} s including its start)"
-                if tried.returncode == 0
-                else None
-            )
+            seconds = time.perf_counter() - began
+            text = f"MuJoCo draws an ant ({seconds:.1f} s including its start)" if tried.returncode == 0 else None
 
     text = current.world.bcast(text)
 

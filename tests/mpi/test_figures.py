@@ -49,7 +49,7 @@ def test_a_figure_is_made_from_nothing_and_continues_where_it_was_left(home, tmp
     assert curves == {("small/run", s, "") for s in range(3)} | {("small/test", 1, f"goal={goal}") for goal in (0, 1)}
     cost = json.loads((home / "fig0/cost.json").read_text())
     assert set(cost) == {"small/run-seed0", "small/run-seed1", "small/run-seed2", "small/test-seed1"}
-    assert all(seconds > 0 and speed > 0 for seconds, speed in cost.values())
+    assert all(seconds > 0 for seconds in cost.values())
     assert python(*command, cwd=tmp_path, **PATH).succeeded().stdout == "drawn: paper/fig0/fig0.png\n"
 
 

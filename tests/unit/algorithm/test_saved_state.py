@@ -45,5 +45,5 @@ def test_nan_is_found_wherever_it_is():
 def test_a_checkpoint_says_of_what_it_is(change):
     values = {"iteration": 1, "config": {}, "identity": {"environment": {}, "software": {}}, "stopped_by": None}
     assert Checkpoint.from_dict(values | {"more": 1}).state == {"more": 1}
-    with pytest.raises(UserError, match="it must name the run's configuration, and its environment and software"):
+    with pytest.raises(UserError, match="it must hold the run's configuration and its environment and software"):
         Checkpoint.from_dict(values | change)

@@ -81,8 +81,8 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "95 % band",
         "without exploration",
         "Each primitive alone on each task",
-        "divergence of primitives where they went",
-        "what the choice of a primitive tells of the task",
+        "divergence of primitives in visited states",
+        "information about the task in the choice of a primitive",
     ):
         assert part in result.stdout, part
     assert re.findall(r"^adapting (\d)/4 ", result.stdout, re.MULTILINE) == list("1234")

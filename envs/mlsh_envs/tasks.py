@@ -133,6 +133,6 @@ class PlaceTasks(Tasks[PlaceTask]):
         return isinstance(value, (int, float, np.number)) and bool(0 <= value <= self.side)
 
 
-def no_split(family: object, split: str, there: list[str]) -> ValueError:
+def no_split(family: object, split: str, splits: list[str]) -> ValueError:
     """The error for a split that a family does not have."""
-    return ValueError(f"{type(family).__name__} has no tasks in split {split!r}; it has: {', '.join(there)}")
+    return ValueError(f"{type(family).__name__} has no tasks in split {split!r}; it has: {', '.join(splits)}")

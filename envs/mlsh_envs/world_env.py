@@ -293,7 +293,7 @@ def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> 
         return values
     if isinstance(space, gym.spaces.Discrete):
         kind = f"from 0 to {space.n - 1}"
-        wanted = f"the action must be an integer {kind}" if one else f"actions must be {lanes} integers {kind}"
+        rule = f"the action must be an integer {kind}" if one else f"actions must be {lanes} integers {kind}"
     else:
-        wanted = f"{'the action' if one else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
-    raise ValueError(f"{wanted}, not {np.array2string(values, threshold=12)} of shape {values.shape}")
+        rule = f"{'the action' if one else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
+    raise ValueError(f"{rule}, not {np.array2string(values, threshold=12)} of shape {values.shape}")

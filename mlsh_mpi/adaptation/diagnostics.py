@@ -226,9 +226,9 @@ class HierarchyDiagnostics:
         return bool(self.forced[k].max() - self.forced.min() >= UNSERVED * np.ptp(self.forced))
 
     def _evidence(self, i: int, j: int) -> str:
-        apart = f"in visited states they are {self.divergence[i, j]:.2f} nats apart"
+        evidence = f"in visited states they are {self.divergence[i, j]:.2f} nats apart"
         if not self.forced.size:
-            return apart
+            return evidence
         task = int(np.abs(self.forced[i] - self.forced[j]).argmax())
         first, second = format_value(self.forced[i, task]), format_value(self.forced[j, task])
-        return f"alone they earn {first} and {second} on the task where they differ most, and {apart}"
+        return f"alone they earn {first} and {second} on the task where they differ most, and {evidence}"

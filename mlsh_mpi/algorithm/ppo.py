@@ -278,8 +278,8 @@ class PPOUpdate:
             return
         for row in np.flatnonzero(~np.isnan(kl)).tolist():
             factor = 1 / 1.5 if kl[row] > 2 * target else 1.5 if kl[row] < target / 2 else 1.0
-            wanted = min(max(rates[row] * factor, RATES[0]), RATES[1])
-            self.optimiser.adapted[row] *= wanted / rates[row]
+            new_rate = min(max(rates[row] * factor, RATES[0]), RATES[1])
+            self.optimiser.adapted[row] *= new_rate / rates[row]
 
 
 def epochs_of(batch: Batch, plan: Plan) -> Iterator[list[list[tuple[int, Minibatch]]]]:

@@ -90,8 +90,8 @@ class OptionCritics(AdaptationMethod):
                 self._learn(option, cell, action, reward[t], end[t], following)
 
             stops = end[t] | (noise[t, :, 1] < self._ends(option, following))
-            again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
-            option, cell = np.where(stops, again, option), following
+            next_option = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
+            option, cell = np.where(stops, next_option, option), following
 
         episodes.check_finite(reward=reward)
         none = np.zeros((length, learners, 0), np.float32)

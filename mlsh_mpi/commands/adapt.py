@@ -46,9 +46,9 @@ FORCED_TASKS = 16
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi adapt``."""
     with job() as current:
-        wanted = parse_on_rank0(current, _parse)
-        if wanted is not None:
-            adapt_job(current, *wanted)
+        parsed = parse_on_rank0(current, _parse)
+        if parsed is not None:
+            adapt_job(current, *parsed)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, bool] | None:

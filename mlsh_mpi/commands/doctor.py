@@ -70,7 +70,7 @@ def start(current: Job) -> Verdict:
     """Launcher, software and clocks. All ranks have the same software, or the job would not have got this far."""
     size, world = current.world.size, current.world
     times = world.allgather(time.time())
-    apart = max(times) - min(times)
+    spread = max(times) - min(times)
 
     versions = software()
     names = ", ".join(f"{name} {versions[name]}" for name in ("Python", *PACKAGES))
@@ -79,8 +79,8 @@ def start(current: Job) -> Verdict:
 
     if size == 1 and promised_ranks(os.environ) is None:
         return Verdict(NOTE, "start", f"{text}; started without a launcher: put mpirun -np N in front")
-    if apart >= 1:
-        return Verdict(NOTE, "start", f"{text}; clocks are {apart:.1f} s apart: set them (NTP)")
+    if spread >= 1:
+        return Verdict(NOTE, "start", f"{text}; clocks are {spread:.1f} s apart: set them (NTP)")
     return Verdict(OK, "start", text)
 
 
@@ -243,8 +243,8 @@ def slurm(current: Job) -> Verdict:
 
 def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], str | None]) -> Verdict:
     if "SLURM_JOB_ID" not in environment:
-        there = "sbatch launch/slurm/train.sbatch doctor checks its nodes" if which("sbatch") else "not installed here"
-        return Verdict(OK, "SLURM", f"this is not a SLURM job; {there}")
+        hint = "sbatch launch/slurm/train.sbatch doctor checks its nodes" if which("sbatch") else "not installed here"
+        return Verdict(OK, "SLURM", f"this is not a SLURM job; {hint}")
     text = f"job {environment['SLURM_JOB_ID']}, nodes {environment.get('SLURM_JOB_NODELIST', '?')}"
     tasks = int(environment.get("MLSH_RANKS", environment.get("SLURM_NTASKS", ranks)))
     if tasks != ranks:

@@ -92,11 +92,11 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
 
     listed = runner.read_commands(home / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
-    wanted = [run for stage in stages for run in stage]
-    missing = [run for run in wanted if not run.finished]
+    requested = [run for stage in stages for run in stage]
+    missing = [run for run in requested if not run.finished]
 
     if not missing:
-        return wanted
+        return requested
 
     cost = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     known = [cost[run.name] for run in missing if run.name in cost]
@@ -109,7 +109,7 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
     with files.writing(file):
         files.save_text(file, f"{{\n{lines}\n}}\n")
-    return wanted
+    return requested
 
 
 def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
@@ -138,11 +138,11 @@ def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
 def _take(home: Path, name: str, folders: Sequence[Path]) -> None:
     """Stores the curves and final tests of those runs that belong to the figure."""
     shown, figure_folder = FIGURES[name], home / name
-    wanted, curves, tests = {series.runs for series in shown.series}, [], []
+    of_figure, curves, tests = {series.runs for series in shown.series}, [], []
     for folder in folders:
         try:
             run_curves = _read(shown, folder)
-            if series_of(run_name(folder))[0] in wanted:
+            if series_of(run_name(folder))[0] in of_figure:
                 curves += run_curves
                 tests += read_final_test(folder)
         except UserError as error:

@@ -47,9 +47,9 @@ def main() -> None:
     with job() as current:
         if current.world.size > 1:
             raise UserError.of_all("a film is made by one process: start it without mpirun, or with mpirun -np 1")
-        wanted = parse_on_rank0(current, parse_replay_args)
-        if wanted is not None:
-            replay(current, *wanted)
+        parsed = parse_on_rank0(current, parse_replay_args)
+        if parsed is not None:
+            replay(current, *parsed)
 
 
 def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: Film) -> None:

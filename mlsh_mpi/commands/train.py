@@ -47,9 +47,9 @@ SOME = 4
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.train``."""
     with job() as current:
-        wanted = parse_on_rank0(current, _parse)
-        if wanted is not None:
-            run_job(current, *wanted)
+        parsed = parse_on_rank0(current, _parse)
+        if parsed is not None:
+            run_job(current, *parsed)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:

@@ -65,26 +65,26 @@ def fitted(config: Config, default: Config) -> Config:
         default: the preset that it was made from.
     """
     iterations, shorter = config.run.iterations, {}
-    asked = {name: first_iterations(dataclasses.asdict(config), name) for name in FIRST}
+    requested = {name: first_iterations(dataclasses.asdict(config), name) for name in FIRST}
     for name in FIRST:
         first = getattr(config.hierarchy, name)
         if first != getattr(default.hierarchy, name):  # set by hand
-            asked[name] = first
+            requested[name] = first
         elif first >= iterations:
             shorter[name] = first * iterations // default.run.iterations
-    return with_first_iterations(config, shorter, asked)
+    return with_first_iterations(config, shorter, requested)
 
 
 def first_iterations(config: Mapping[str, Any], name: str) -> Any:
     """The requested length of one of :data:`FIRST`, before shortening, given a configuration as plain values."""
-    asked = dict(text.split("=", 1) for text in config.get("shortened", ()))
-    return int(asked[name]) if name in asked else config.get("hierarchy", {}).get(name)
+    requested = dict(text.split("=", 1) for text in config.get("shortened", ()))
+    return int(requested[name]) if name in requested else config.get("hierarchy", {}).get(name)
 
 
-def with_first_iterations(config: Config, lengths: Mapping[str, Any], asked: Mapping[str, int]) -> Config:
+def with_first_iterations(config: Config, lengths: Mapping[str, Any], requested: Mapping[str, int]) -> Config:
     """The configuration with other lengths of :data:`FIRST`; `shortened` records the requested ones that differ."""
     hierarchy = dataclasses.replace(config.hierarchy, **lengths)
-    shortened = tuple(f"{name}={asked[name]}" for name in FIRST if getattr(hierarchy, name) != asked[name])
+    shortened = tuple(f"{name}={requested[name]}" for name in FIRST if getattr(hierarchy, name) != requested[name])
     return dataclasses.replace(config, hierarchy=hierarchy, shortened=shortened)
 
 

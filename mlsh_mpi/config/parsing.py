@@ -35,13 +35,13 @@ HIDDEN: Any = tyro.conf.Suppress[str].__metadata__[0]  # type: ignore[attr-defin
 COUNTS = ("no", "one", "two", "three", "four")
 
 
-def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
+def parsed(kind: Callable[..., T], arguments: Sequence[str], **others: Any) -> T:
     """Parses a command line into a dataclass, or calls a function with it.
 
     Args:
         kind: the dataclass that is filled, or the function that is called.
         arguments: the words of the command line.
-        how: other arguments of ``tyro.cli``.
+        others: other arguments of ``tyro.cli``.
 
     Raises:
         UserError: an option or a value is unknown.
@@ -52,7 +52,7 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
     stderr = io.StringIO()
     try:
         with contextlib.nullcontext() if HELP_FLAGS & set(arguments) else contextlib.redirect_stderr(stderr):
-            result: Any = tyro.cli(filled, args=arguments, **how)
+            result: Any = tyro.cli(filled, args=arguments, **others)
     except BrokenPipeError:  # whoever read the help has seen enough
         discard(sys.stdout)
         sys.exit()
@@ -131,11 +131,11 @@ def _one_line_error(box: str, arguments: Sequence[str], options: Mapping[str, An
     if option not in options:
         return f"{text[0].lower()}{text[1:]}: --help lists options and values"
 
-    values, wanted = _values_of(option, arguments), takes(options[option])
+    values, expected = _values_of(option, arguments), takes(options[option])
     if not values:
-        return f"missing value for {option}, which takes {wanted}"
+        return f"missing value for {option}, which takes {expected}"
     hint = nearest(values[0], [str(choice) for choice in choices(options[option])])
-    return f"{option} takes {wanted}, not {' '.join(map(repr, values))}{hint}"
+    return f"{option} takes {expected}, not {' '.join(map(repr, values))}{hint}"
 
 
 def _unknown_option(arguments: Sequence[str], options: Mapping[str, Any]) -> str:

@@ -200,10 +200,10 @@ def _name_at_their_ends(axis: Axes, places: Sequence[tuple[float, float, str]]) 
 
     # Labels keep their order, and are a line apart.
     line = 1.05 * max(text.get_window_extent().height for text in texts)
-    wanted = [float(axis.transData.transform((x, y))[1]) for x, y, _ in places]
-    order = np.argsort(wanted)
-    for at, height in zip(order, apart(np.sort(wanted), line, axis.bbox.y0 + line, axis.bbox.y1 - line / 2), strict=True):
-        texts[at].xyann = (4, (height - wanted[at]) * 72 / axis.figure.dpi)
+    heights = [float(axis.transData.transform((x, y))[1]) for x, y, _ in places]
+    order = np.argsort(heights)
+    for at, height in zip(order, apart(np.sort(heights), line, axis.bbox.y0 + line, axis.bbox.y1 - line / 2), strict=True):
+        texts[at].xyann = (4, (height - heights[at]) * 72 / axis.figure.dpi)
 
 
 def apart(heights: Array, line: float, low: float, high: float) -> list[float]:

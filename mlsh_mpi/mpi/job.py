@@ -168,10 +168,10 @@ class Job:
                 )
 
     def _check_all_ranks_present(self) -> None:
-        wanted, size = os.environ.get("MLSH_RANKS"), self.world.size
-        if self.world.rank == 0 and wanted not in (None, str(size)):  # other hosts need not have the variable
+        expected, size = os.environ.get("MLSH_RANKS"), self.world.size
+        if self.world.rank == 0 and expected not in (None, str(size)):  # other hosts need not have the variable
             raise UserError(
-                f"MLSH_RANKS asks for {wanted} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
+                f"MLSH_RANKS asks for {expected} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
                 "(launch/doctor.sh shows which it uses), or MLSH_RANKS is left over from another job"
             )
 

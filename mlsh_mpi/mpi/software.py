@@ -33,12 +33,12 @@ def fingerprint(package: str) -> str:
     return sources.hexdigest()[:16]
 
 
-def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
+def differences(own: dict[str, str], other: dict[str, str]) -> list[str]:
     """The differences between two hosts, in words."""
     return [
-        f"{name} {there.get(name) or 'none'} instead of {wanted or 'none'}"
-        for name, wanted in here.items()
-        if there.get(name) != wanted
+        f"{name} {other.get(name) or 'none'} instead of {version or 'none'}"
+        for name, version in own.items()
+        if other.get(name) != version
     ]
 
 

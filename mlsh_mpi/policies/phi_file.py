@@ -100,14 +100,14 @@ class PhiCheckpoint:
             UserError: the message names the first of them.
         """
         for name, shape in network.shapes.items():
-            wanted, values = (count, *shape), self.parameters.get(name)
+            expected, values = (count, *shape), self.parameters.get(name)
             if values is None and name.startswith("value."):
                 continue
-            if values is None or values.shape != wanted:
+            if values is None or values.shape != expected:
                 instead = "missing" if values is None else f"of shape {tuple(values.shape)}"
                 raise UserError(
-                    f"these primitives are damaged: {name} must be of shape {wanted}, but is {instead}; take another copy of the "
-                    "file"
+                    f"these primitives are damaged: {name} must be of shape {expected}, but is {instead}; take another copy of "
+                    "the file"
                 )
 
     def tested_by(self, config: Config) -> PhiCheckpoint:

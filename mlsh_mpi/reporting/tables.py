@@ -153,8 +153,8 @@ def tables(summary: Any, width: int = 110) -> str:
 
     diagnostics = summary["diagnostics"]
     if diagnostics is not None and len(diagnostics["divergence"]) > 1:
-        apart = diagnostics["divergence"]
-        pairs = ", ".join(f"{i}-{j} {apart[i][j]:.2f}" for i, j in itertools.combinations(range(len(apart)), 2))
+        divergence = diagnostics["divergence"]
+        pairs = ", ".join(f"{i}-{j} {divergence[i][j]:.2f}" for i, j in itertools.combinations(range(len(divergence)), 2))
         console.print(f"divergence of primitives in visited states (nats): {pairs}")
         nats = f"{diagnostics['information']:.2f} of at most {diagnostics['most_information']:.2f} nats"
         console.print(f"information about the task in the choice of a primitive: {nats}")

@@ -209,11 +209,11 @@ def _check_unchanged(family: TaskFamily, method: str, name: str, task: Any) -> N
         )
 
 
-def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> None:
+def _takes(family: TaskFamily, method: str, expected: str, *arguments: Any) -> None:
     """Refuses a method that does not take the trainer's arguments."""
     attribute = family.attribute(method)
     if not callable(attribute):
-        raise UserError(f"{method} of {family.name} must be a method that takes ({wanted}), but it is {attribute!r}")
+        raise UserError(f"{method} of {family.name} must be a method that takes ({expected}), but it is {attribute!r}")
     try:
         signature = inspect.signature(attribute)
     except ValueError:  # written in C: a mistake will show when it is called
@@ -222,7 +222,7 @@ def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> Non
         signature.bind(*arguments)
     except TypeError as error:
         raise UserError(
-            f'{method} of {family.name} must take ({wanted}), but it is {method}{signature} ({error}): a split is "train" or '
+            f'{method} of {family.name} must take ({expected}), but it is {method}{signature} ({error}): a split is "train" or '
             '"held-out", and an environment without held-out tasks may ignore it'
         ) from None
 

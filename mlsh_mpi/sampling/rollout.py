@@ -228,9 +228,9 @@ class _Recording:
 
         return cls(steps, raw, seen, [], [], [])
 
-    def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, policies: PrimitivePolicies) -> int:
+    def steps_until_an_end(self, steps: range, act: Act, noise: Array, episodes: Episodes, policies: PrimitivePolicies) -> int:
         """Takes these steps, but stops after one with which an episode has ended; returns the number of the last step."""
-        for t in wanted:
+        for t in steps:
             if self.step(t, act(policies.primitive_view(self.seen[t]), noise[t]), episodes, policies):
                 break
         return t

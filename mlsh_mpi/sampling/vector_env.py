@@ -217,12 +217,12 @@ def fault_of_closing(env: Any) -> str:
     return ""
 
 
-def _unpack(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:
+def _unpack(lane: int | None, method: str, answer: Any, expected: tuple[str, ...]) -> tuple[Any, ...]:
     """What an environment's method returned, after checking that it is a tuple of the right length."""
-    if isinstance(answer, tuple) and len(answer) == len(wanted):
+    if isinstance(answer, tuple) and len(answer) == len(expected):
         return answer
     returned = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
-    raise LaneFault(lane, f"returned {returned} from {method}, but Gymnasium since 0.26 requires ({', '.join(wanted)})")
+    raise LaneFault(lane, f"returned {returned} from {method}, but Gymnasium since 0.26 requires ({', '.join(expected)})")
 
 
 def _is_numeric(values: Array) -> bool:

@@ -42,12 +42,12 @@ def changed_settings(earlier: Any, config: Config) -> list[str]:
 
         # A length that only --iterations has shortened is not a change.
         first = name.removeprefix("hierarchy.")
-        asked = first_iterations(plain, first) if first in FIRST else None
-        if asked is not None and isinstance(earlier, dict) and first_iterations(earlier, first) == asked:
+        requested = first_iterations(plain, first) if first in FIRST else None
+        if requested is not None and isinstance(earlier, dict) and first_iterations(earlier, first) == requested:
             continue
 
         phrase = f"{name} was {before.get(name)} and is now {now.get(name)}"
-        if asked not in (None, now.get(name)):
+        if requested not in (None, now.get(name)):
             phrase += f", because --iterations shortens it: add --{first.replace('_', '-')} {before.get(name)}"
         phrases.append(phrase)
     return phrases

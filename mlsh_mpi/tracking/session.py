@@ -29,15 +29,15 @@ PICTURE = "plot.png"
 """The plot of a finished run."""
 
 
-def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
+def parse_on_rank0(current: Job, parse: Callable[[Sequence[str]], T | None]) -> T | None:
     """Parses the command line on rank 0 and broadcasts the result; None if there is nothing to do."""
     given, world = sys.argv[1:], current.world
     if {"-h", "--help"} & set(given):
         if world.rank == 0:
             with suppress(SystemExit):  # tyro exits after showing help
-                asked(given)
+                parse(given)
         return None
-    return world.bcast(world.agreed(lambda: asked(given) if world.rank == 0 else None))
+    return world.bcast(world.agreed(lambda: parse(given) if world.rank == 0 else None))
 
 
 class RunReporter:

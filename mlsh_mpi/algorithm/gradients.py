@@ -113,7 +113,7 @@ class Gradients:
         outputs, policy_inputs = _forward(rows.policy, self._stack.network.policy_part(observation))
         value, value_inputs = _forward(rows.value, observation)
 
-        # Samples beyond the clip range have no policy gradient.
+        # Clipped samples have no policy gradient.
         now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.log_std, action)
         log_ratio = now - log_prob
         ratio = torch.exp(log_ratio)

@@ -60,10 +60,8 @@ class Workers:
         """Restores the episodes of new lanes, and warns of environments that do not repeat themselves."""
         if self.running is None:
             return
-        diverged = np.array(
-            [float(self.running.replay_actions(lanes, tasks, job.watch))]
-        )  # every rank takes part in the allreduce
-        job.world.allreduce(diverged)
+        diverged = np.array([float(self.running.replay_actions(lanes, tasks, job.watch))])
+        job.world.allreduce(diverged)  # every rank takes part
         if diverged[0] and job.world.rank == 0:
             warn(
                 f"mlsh_mpi: {diverged[0]:.0f} of the unfinished episodes diverged when their actions were replayed, so these "

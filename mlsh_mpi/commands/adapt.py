@@ -156,9 +156,8 @@ def ready_to_learn(
         of_training = family.subtracting(trained.offset)
         return AdaptationSet(config, current, of_training, chosen), trained_skills(trained, of_training)
 
-    adaptation_set, policies = world.agreed(
-        prepare
-    )  # all ranks must succeed before any makes learners, which may split the ranks
+    # All ranks must succeed before any makes learners, which may split the ranks.
+    adaptation_set, policies = world.agreed(prepare)
     return adaptation_set, policies, world.agreed(lambda: make_method(method, adaptation_set, policies))
 
 

@@ -33,9 +33,7 @@ def promised_ranks_here(environment: Mapping[str, str]) -> int | None:
     if not environment.keys() & {*RANK_VARIABLES}:
         return 1
     ranks = _first_number(environment, "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
-    if (
-        ranks is None and environment.get("SLURM_STEP_NUM_NODES") == "1"
-    ):  # from srun; mpirun may have inherited it from a batch job
+    if ranks is None and environment.get("SLURM_STEP_NUM_NODES") == "1":  # srun's, which mpirun may inherit from a batch job
         return promised_ranks(environment)
     return ranks
 

@@ -48,7 +48,7 @@ class Ranks:
         communicator: MPI's communicator.
         ranks_per_core: number of ranks on this host for each of its cores.
         one_host: whether all ranks of the job are on one host.
-        watch: the watchdog, which watches waits.
+        watch: the watchdog over this rank's waits.
         parent: the ranks from which these were split.
     """
 

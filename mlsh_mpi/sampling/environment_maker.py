@@ -52,7 +52,7 @@ class EnvironmentMaker:
             raise UserError(f"an episode has at least one step, but --episode-length is {episode_length}")
         self._env, self.episode_length = (_resolve(env) if isinstance(env, str) else env), episode_length
         self.left_aside = ""
-        """Why the environment's vector form is not used, once :meth:`vector` has been called; empty if it is, or has none."""
+        """Why the environment's vector form is not used, once :meth:`vector` has been called; empty if it is used or missing."""
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
         self._mentioned = False
         self.offset: np.ndarray[Any, np.dtype[Any]] | None = None

@@ -72,8 +72,8 @@ class _Family(PlacedFamily, FiniteTasks[AntTwowalkTask]):
 class AntTwowalk(_Family, WorldEnv):
     """
     ## Description
-    An ant is charged for its distance from a target five metres away, which it does not observe: ahead or to its left. Which of
-    the two it is, is the task. Good primitives: walk ahead, walk to the left.
+    An ant is charged for its distance from a target five metres away, which it does not observe: ahead or to its left. The task
+    decides which of the two. Good primitives: walk ahead, walk to the left.
 
     {BODY}
 

@@ -151,7 +151,7 @@ class FourRooms(_Family, WorldEnv):
     """
     ## Description
     Four rooms with a doorway between each two neighbours. One cell, in the lower right room, gives a reward for every step that
-    ends in it; which cell it is, is the task, and is not observed.
+    ends in it; the task decides which cell, and is not observed.
 
     ## Action space
     `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. The setting `noise` says what happens when a move fails:

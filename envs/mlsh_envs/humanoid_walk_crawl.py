@@ -75,7 +75,7 @@ class _Combination(PlacedFamily, FiniteTasks[HumanoidCombinationTask]):
 class HumanoidWalkCrawl(_WalkCrawl, WorldEnv):
     """
     ## Description
-    A humanoid is rewarded for walking ahead, or for crawling back under a slab. Which of the two, is the task. Good primitives:
+    A humanoid is rewarded for walking ahead, or for crawling back under a slab. The task decides which. Good primitives:
     walk, crawl.
 
     ## Action space

@@ -61,7 +61,7 @@ class KeyDoor(_Family, WorldEnv):
     """
     ## Description
     A point in a square observes two goals and a key, whose places change every episode. One of the goals is rewarded, but only
-    once the agent has been at the key. Which goal it is, is the task, and is not observed.
+    once the agent has been at the key. The task decides which goal, and is not observed.
 
     ## Action space
     {ACTIONS}

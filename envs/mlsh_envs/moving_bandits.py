@@ -72,7 +72,7 @@ class MovingBandits(_Family, WorldEnv):
     """
     ## Description
     A point starts in the middle of a square and observes two goals whose places change every episode. One of them is rewarded;
-    which one, is the task, and is not observed. Good primitives: one goes to each goal. Good masters: find out which goal it is.
+    the task decides which, and is not observed. Good primitives: one goes to each goal. Good masters: find out which goal it is.
 
     ## Action space
     {ACTIONS}

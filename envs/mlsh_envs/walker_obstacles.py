@@ -32,8 +32,8 @@ class WalkerObstaclesTask:
 def _model(bars: str, stepping: Stepping) -> mujoco.MjModel:
     spec = asset("walker2d.xml", stepping)
     add_cameras(spec, "torso", distance=4.0, overview=(12, 0, 30))
-    for number, (x, stands) in enumerate(zip(BAR_X, bars, strict=True)):
-        if stands == "1":
+    for number, (x, present) in enumerate(zip(BAR_X, bars, strict=True)):
+        if present == "1":
             add_box(spec, f"bar_{number}", (x, 0, BAR_HEIGHT), BAR_HALF)
     return spec.compile()
 
@@ -71,8 +71,8 @@ class _Family(PhysicsFamily, FiniteTasks[WalkerObstaclesTask]):
 class WalkerObstacles(_Family, WorldEnv):
     """
     ## Description
-    A planar walker is rewarded for its speed ahead and upwards. On its way there are places for four bars; which of them are
-    present, is the task, and is not observed. Good primitives: run, jump.
+    A planar walker is rewarded for its speed ahead and upwards. On its way there are places for four bars; the task decides which
+    of them are present, and is not observed. Good primitives: run, jump.
 
     ## Action space
     `Box(-1, 1, (6,), float32)`, torques in units of 100 Nm. The motors clip larger ones, but the reward counts them in full.

@@ -123,7 +123,7 @@ def finished(
     Args:
         reward: (T, L) rewards.
         end: (T, L) bool, the episode ended with this step.
-        initial_return: (L,) reward that the episode already under way had received before the first step.
+        initial_return: (L,) reward that the episode continued by the first step had received before it.
         initial_length: (L,) steps of that episode before the first step.
     """
     some = end.any(0)

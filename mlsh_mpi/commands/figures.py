@@ -87,7 +87,7 @@ def _home() -> Path:
 
 
 def _made(home: Path, name: str, only: str) -> list[runner.Command]:
-    """Prints what the missing runs cost last time, makes them, and records their cost. Returns all runs asked for."""
+    """Prints what the missing runs cost last time, makes them, and records their cost. Returns all requested runs."""
     file = home / name / "cost.json"
 
     listed = runner.read_commands(home / name)

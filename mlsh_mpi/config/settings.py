@@ -87,7 +87,7 @@ class AlgorithmConfig:
     """What is trained: a shared hierarchy, or one of the baselines (mlsh_mpi/baselines)."""
 
     algorithm: AlgorithmName = "mlsh"
-    """The algorithm; a preset's name followed by a baseline's sets it and what goes with it: moving-bandits-rl2."""
+    """The algorithm; a preset's name followed by a baseline's sets it, and the settings that it needs: moving-bandits-rl2."""
     trial: OptionalPositiveInt = None
     """RL²: episodes of one task over which the policy keeps its hidden state; by default as many as fit into D, up to ten."""
     inner_rate: PositiveFloat = 0.1

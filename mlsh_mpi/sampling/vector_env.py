@@ -167,9 +167,9 @@ class SequentialVectorEnv:
             for lane, env in enumerate(self.envs):
                 self.lane = lane
                 answer = env.step(actions[lane])
-                observation, paid, terminated, truncated, self.infos[lane] = _unpack(lane, "step", answer, STEP)
+                observation, step_reward, terminated, truncated, self.infos[lane] = _unpack(lane, "step", answer, STEP)
                 self._put(observation)
-                reward[lane] = paid if type(paid) is float else self._number("reward", paid)
+                reward[lane] = step_reward if type(step_reward) is float else self._number("reward", step_reward)
                 ends[0, lane] = terminated if type(terminated) is bool else self._number("end", terminated)
                 ends[1, lane] = truncated if type(truncated) is bool else self._number("end", truncated)
         return self._observation.copy(), reward, *ends, {}

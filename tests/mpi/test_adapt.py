@@ -345,7 +345,7 @@ def test_another_name_of_the_same_phi_continues(trained):
     whole, again, fewer = mpirun_each(1, *commands, cwd=trained)
     whole.succeeded()
     assert "holds this run, finished" in again.succeeded().stdout
-    assert "ask for --updates" in fewer.stderr
+    assert "use --updates" in fewer.stderr
 
 
 def test_a_film_is_refused_on_several_ranks(trained):

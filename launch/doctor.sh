@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What would go wrong here, a verdict a line, before a long run finds out. Exits 0 unless one of them is WRONG.
+# Checks what could go wrong here before a long run, with one verdict per line. Exits with 0 unless one of them is WRONG.
 #
-#   launch/doctor.sh [-np N]                 this machine, with N ranks (default: one a core); or the SLURM job it is started in
+#   launch/doctor.sh [-np N]                 this machine, with N ranks (default: one per core); or the SLURM job it runs in
 #   launch/doctor.sh --hosts a:32,b:32       several hosts, named as for launch/hosts.sh
 #   sbatch launch/slurm/train.sbatch doctor  the nodes of a SLURM job
 
@@ -26,7 +26,7 @@ wrong() {
     exit 1
 }
 
-# It looks and installs nothing.
+# The doctor installs nothing.
 export MLSH_NO_INSTALL=1
 environment=${MLSH_VENV:-${here%/launch}/.venv}
 [[ -r $environment/mlsh-setup ]] || wrong environment "there is none in $environment: run launch/setup.sh"
@@ -34,7 +34,7 @@ environment=${MLSH_VENV:-${here%/launch}/.venv}
 source "$here/setup.sh" run
 line ok environment "$venv, MPI=$mpi"
 
-# mpirun and the library that Python loads have to be of one family, or each rank believes it is alone.
+# mpirun and the library that Python loads must be of the same family, or each rank believes it is alone.
 family=$(mpi_family)
 library=$(python -c 'import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())' 2>&1 | tr -d '\0' | head -n 1) || true
 case $library in
@@ -68,5 +68,5 @@ start=(srun -n "$ranks")
 [[ $family != openmpi ]] || start+=(--bind-to none)
 code=0
 timeout --foreground --kill-after=10 300 "${start[@]}" "$venv/bin/python" -m mlsh_mpi doctor || code=$?
-((code != 124)) || wrong start "the ranks did not come to an end within five minutes: a firewall, or a host that does not answer"
+((code != 124)) || wrong start "the ranks did not finish within five minutes: a firewall, or a host that does not answer"
 exit "$code"

@@ -2,15 +2,15 @@
 # The main job on several hosts, which this one reaches by ssh without a password:
 #
 #   launch/hosts.sh --hosts a:32,b:32 [PRESET] [--options of the trainer]
-#   launch/hosts.sh --hostfile FILE adapt RUN [--options]      # or doctor: what would go wrong here
+#   launch/hosts.sh --hostfile FILE adapt RUN [--options]      # or doctor: what could go wrong here
 #   launch/hosts.sh --hosts a,b --check                        # only whether each host is ready
 #
-# a:32 is 32 ranks on a, a one for each of its cores; a hostfile has a host a line, as "a:32", "a slots=32" or "a". Each host needs
-# checkout, environment and the current folder where they are here: on a filesystem that all share, or copied there and
-# set up by launch/setup.sh. The first host has rank 0 and the run folder.
+# a:32 means 32 ranks on a, and a one for each of its cores; a hostfile has one host per line, as "a:32", "a slots=32" or "a". Each
+# host needs the checkout, the environment and the current folder at the same paths as here: on a filesystem that all share, or
+# copied there and set up by launch/setup.sh. The first host has rank 0 and the run folder.
 #
-#   --interface NAME   the network to use, such as eth0 or ib0 (default: MPI's choice; Open MPI's TCP where ssh goes)
-#   MLSH_SSH=...       how a host is reached (default: ssh); options may follow: "ssh -p 2222"
+#   --interface NAME   the network to use, such as eth0 or ib0 (default: MPI's choice; for Open MPI's TCP that of ssh)
+#   MLSH_SSH=...       the command that reaches a host (default: ssh), with its options: "ssh -p 2222"
 
 set -euo pipefail
 
@@ -72,7 +72,7 @@ question="root=$(printf %q "$root") venv=$(printf %q "$venv") here=$(printf %q "
 lacks() { echo "lacks $1"; exit; }
 [[ -d $root/mlsh_mpi ]] || lacks "the checkout $root: copy it there, or work on a filesystem that all hosts share"
 [[ -x $venv/bin/python ]] || lacks "the environment $venv: run $root/launch/setup.sh there"
-cd "$here" 2>/dev/null || lacks "the folder $here: make it there, or start where all hosts have one"
+cd "$here" 2>/dev/null || lacks "the folder $here: create it there, or start in one that all hosts have"
 echo "cores $(env -u OMP_NUM_THREADS nproc)"
 exec "$venv/bin/python" -m mlsh_mpi.mpi.software'
 is_here() { [[ " localhost 127.0.0.1 $(hostname) $(hostname -f 2>/dev/null) $(hostname -I 2>/dev/null) " == *" $1 "* ]]; }
@@ -93,7 +93,7 @@ for i in "${!names[@]}"; do
     elif [[ -e $said.failed ]]; then
         problem="has an environment that does not run: $(tail -n 1 "$said.error")"
     else
-        # What a host's own .bashrc says comes before.
+        # Output of the host's own .bashrc comes before.
         problem=$(sed -n '/^cores /,$p' "$said" | sed 1d | grep -vxFf "$answers/.mine" | paste -sd, | sed 's/,/, /g' || true)
         [[ ! $problem ]] || problem="has another version than here of: $problem"
         grep -q '^cores [0-9]' "$said" || problem="gave no answer: $(tail -n 1 "$said" "$said.error" | tail -n 1)"
@@ -111,8 +111,8 @@ done
 [[ $ready ]] || fail "nothing was started"
 [[ ! $only_check ]] || exit 0
 
-# On hosts with several networks (containers bring their own) Open MPI's TCP would try them all, also those that lead nowhere.
-PATH+=:/usr/sbin:/sbin # where ip is for some
+# On hosts with several networks (containers bring their own) Open MPI's TCP would try all of them, even those that lead nowhere.
+PATH+=:/usr/sbin:/sbin # where some systems have ip
 for name in "${names[@]}"; do
     [[ ! $interface ]] || break
     is_here "$name" && continue
@@ -137,7 +137,7 @@ case $(mpi_family) in
         [[ $(mpi_family) != intel ]] || export I_MPI_HYDRA_BOOTSTRAP=ssh I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS="${ssh[*]:1}"
         start=(mpirun -launcher ssh -launcher-exec "$(command -v "${ssh[0]}")" -hosts "${list#,}" -np "$ranks")
         export HYDRA_LAUNCHER_EXTRA_ARGS="${ssh[*]:1}"
-        if [[ $interface && $interface != */* ]]; then # not the one found above: it may have faster ones than TCP
+        if [[ $interface && $interface != */* ]]; then # not the one found above: MPI may have a faster one than TCP
             start+=(-iface "$interface")
             export UCX_NET_DEVICES=$interface FI_TCP_IFACE=$interface
         fi

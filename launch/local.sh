@@ -6,7 +6,7 @@
 #   launch/local.sh replay RUN [--options]              # a film of it
 #   launch/local.sh figures FIGURE [--make]             # a figure of the paper; --make starts all of its runs
 #
-# N is the number of ranks, by default one a core. Everything after it goes to the trainer; runs/ is made where you are.
+# N is the number of ranks, by default one per core. Everything after it goes to the trainer; runs/ is in the current folder.
 
 set -euo pipefail
 
@@ -37,7 +37,7 @@ if [[ $module == figures ]]; then # which starts mpirun itself
     exec "$venv/bin/python" -m mlsh_mpi figures "$@"
 fi
 
-# nproc knows the cores this process may use; but it would also obey the thread count meant for one rank.
+# nproc counts the cores this process may use, but would also obey the thread count that is meant for one rank.
 : "${ranks:=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)}"
 for argument in "$@"; do
     if [[ $argument == -h || $argument == --help ]]; then

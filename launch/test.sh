@@ -7,11 +7,11 @@
 #   launch/test.sh tests/unit/algorithm/test_ppo.py -k clip
 #                             all other arguments go to pytest, which then runs alone
 #   launch/test.sh --lowest   the unit tests and a few jobs with the lowest versions that setup.py allows, in .venv-lowest; more
-#                             arguments go to pytest. In CI it follows what is run without arguments.
+#                             arguments go to pytest. In CI it follows a run without arguments.
 
 set -euo pipefail
 
-# Old torch comes with all of CUDA: 2.4 GB to fetch, which pip need not keep as well.
+# Old versions of torch come with all of CUDA: 2.4 GB to download, which pip need not cache as well.
 with_lowest_versions() {
     MLSH_VENV=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")/.venv-lowest
     export MLSH_VENV MLSH_CONSTRAINTS=launch/lowest.txt PIP_NO_CACHE_DIR=1
@@ -45,7 +45,7 @@ elif (($# > 0)); then
     exec python -m pytest "$@"
 fi
 
-# The quick checks all have their say before the long one starts.
+# All quick checks run before the long one starts.
 failed=()
 check() {
     echo "== $*"

@@ -56,6 +56,6 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:  # imports torch, which only those who use this should pay for
+    if name in _MODULES:  # imports torch, so only when it is needed
         return getattr(import_module(f"mlsh_mpi.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,7 +38,7 @@ from mlsh_mpi.tracking.run_folder import SUMMARY
 
 @dataclass(frozen=True)
 class Run:
-    """A run in its folder; its files are read when they are asked for."""
+    """A run in its folder, whose files are read on access."""
 
     folder: Path
 
@@ -55,8 +55,8 @@ class Run:
         Raises:
             FileNotFoundError: the run is not finished.
         """
-        found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
-        return found
+        summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
+        return summary
 
     @property
     def curves(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -75,27 +75,27 @@ def run(
 ) -> Run:
     """Trains, tests and reports, as one MPI job. Call it on every rank; the arguments of rank 0 count.
 
-    A script or notebook may call it any number of times, one run at a time. A signal makes a run leave in an orderly way only if
-    the run is in the main thread.
+    A script or notebook may call it any number of times, one run at a time. A signal stops a run with a checkpoint only if it
+    runs in the main thread.
 
     Args:
         preset: name of a preset, or a configuration; by default the environment's preset, or `moving-bandits` if it has none.
-        env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that returns it,
-            which need not be importable on the other ranks.
+        env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that makes it,
+            which the other ranks need not be able to import.
         fresh: whether to move an earlier run in the same folder aside.
         on_iteration: called on rank 0 after each iteration with its metrics, as in metrics.jsonl, and the state of training
             (``state.policies``); training ends early if it returns True. Only rank 0's function is called.
-        options: options of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``. Those that master and
-            primitives both have are named ``primitive_learning_rate=1e-3`` or ``primitive={"learning_rate": 1e-3}``.
+        options: options of the command line, with underscores: ``iterations=30, groups=8, macro_length=5``. Those that both
+            master and primitives have are written ``primitive_learning_rate=1e-3`` or ``primitive={"learning_rate": 1e-3}``.
 
     Returns:
         The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, plot.png, summary.json and
         summary.txt; its ``summary``, and the ``curves`` of all metrics. It can be used as a path.
 
     Raises:
-        UserError: the arguments are mistaken or do not fit; with several ranks it ends the job with exit code 2.
+        UserError: an argument is wrong, or arguments do not fit together; with several ranks it ends the job with exit code 2.
         EnvironmentFault: the environment failed; with several ranks it ends the job with exit code 1.
-        SystemExit: with code 75, because the job was asked to leave early; the same call continues the run.
+        SystemExit: with code 75, because a signal or a time limit stopped the job early; the same call continues the run.
     """
     with job(script=True) as current:
         world = current.world
@@ -118,7 +118,7 @@ def run(
 
 
 def _name(env: str | EnvFactory | None) -> str | None:
-    """What an environment is called in configurations."""
+    """The environment's name in configurations."""
     return env if env is None or isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
 
 
@@ -133,19 +133,19 @@ def _check_picklable(env: str | EnvFactory | None) -> None:
     except Exception as error:
         part = unpicklable_part(env)
         raise UserError(
-            f"the environment travels to the other ranks, but cannot be pickled ({error}) because of {part}: make that inside "
+            f"the environment is sent to the other ranks, but cannot be pickled ({error}) because of {part}: create that inside "
             "the environment's class or function, or name the environment as module:Class"
         ) from None
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """Results of M fresh masters, and the hierarchies that they have become."""
+    """Results of M fresh masters, and the learned hierarchies."""
 
     tasks: tuple[str, ...]
     """(M,) label of each master's task."""
     steps: int
-    """Environment steps of a master from one update to the next."""
+    """Environment steps of a master for each update."""
     returns: Array
     """(updates + 1, M) mean return of an episode after 0, 1, ... updates, with exploration."""
     returns_without_exploration: Array
@@ -169,23 +169,23 @@ def adapt(
 
     Args:
         primitives: the primitives from :func:`load`, or the source that it takes.
-        env: the environment, as in :func:`run`; by default the one that the primitives were trained in.
-        task: the only task to learn; by default the environment's listed tasks in turn, or else drawn ones.
+        env: the environment, as in :func:`run`; by default the one in which the primitives were trained.
+        task: the only task to learn; by default the environment's listed tasks in turn, or else random ones.
         updates: number of updates of each master; by default W of the training run.
         masters: number of masters, at least one for each task; by default one for each task.
-        trust: whether the primitives' file may name code: the class of a module, which is imported to make the environment.
+        trust: whether to trust the primitives' file, so that the module it names is imported to make the environment.
         options: settings as in :func:`run`, including those of a test such as ``held_out=True``.
 
     Returns:
         The results and the hierarchies, the same on every rank.
 
     Raises:
-        UserError: the arguments are mistaken or do not fit.
+        UserError: an argument is wrong, or arguments do not fit together.
     """
     with job(script=True) as current:
         world = current.world
-        found = world.agreed(lambda: primitives if isinstance(primitives, Primitives) else load(primitives))
-        config = world.bcast(world.agreed(lambda: _scripted(found, env, updates, masters, options)))
+        trained = world.agreed(lambda: primitives if isinstance(primitives, Primitives) else load(primitives))
+        config = world.bcast(world.agreed(lambda: _scripted(trained, env, updates, masters, options)))
         choice = EnvironmentChoice(env, settings=_names_settings(options), trust=trust)
         if world.size > 1:
             choice = world.bcast(choice)
@@ -197,7 +197,7 @@ def adapt(
 
         torch.set_num_threads(1)
         current.set_patience(config.run.patience)
-        adaptation_set, _, learners = ready_to_learn(config, choice, current, tasks, found.phi)
+        adaptation_set, _, learners = ready_to_learn(config, choice, current, tasks, trained.phi)
         bar = Bar("adapting", config.run.iterations, lines=4) if world.rank == 0 else None
 
         def advance(metrics: dict[str, float], _: object) -> None:
@@ -208,7 +208,7 @@ def adapt(
         adaptation = learn_all(learners, config.run.iterations - 1, advance, evaluate=lambda _: True)
         if bar is not None:
             bar.close()
-        hierarchies = tuple(learned_hierarchies(learners, adaptation, found.phi, one_a_task=False))
+        hierarchies = tuple(learned_hierarchies(learners, adaptation, trained.phi, one_a_task=False))
         labels = tuple(map(adaptation_set.family.label, adaptation.tasks))
         return Adapted(labels, adaptation.steps, adaptation.returns, adaptation.returns_without_exploration, hierarchies)
 
@@ -216,7 +216,7 @@ def adapt(
 def _scripted(
     primitives: Primitives, env: str | EnvFactory | None, updates: int | None, masters: int | None, options: Mapping[str, Any]
 ) -> AdaptConfig:
-    """The configuration of a test that a script asks for."""
+    """The configuration of a script's test."""
     name = _name(env)
     trained = for_environment(primitives.phi.config, name)
     hierarchy = replace(trained.hierarchy, whole_episode_iterations=0)
@@ -245,4 +245,4 @@ def unpicklable_part(value: Any) -> str:
             cloudpickle.dumps(part)
         except Exception as error:
             return f"{name}, a {type(part).__name__} ({error})"
-    return f"a part of it that is a {type(value).__name__}"
+    return f"something in the {type(value).__name__}"

@@ -13,7 +13,7 @@ from mlsh_mpi.output import warn
 
 
 class UserError(Exception):
-    """A mistake in what the user asked for. The message is one sentence or two: the rule, the values, what to do."""
+    """A mistake of the user's. The message is a sentence or two: the rule, the values, what to do."""
 
     everywhere = False
     """Whether every rank of the job raises it."""
@@ -27,7 +27,7 @@ class UserError(Exception):
 
 
 class EnvironmentFault(Exception):  # noqa: N818  (the faulty thing is the environment)
-    """An environment raised, tried to end the process, or returned what cannot be learned from. The message names it."""
+    """An environment raised an exception, tried to end the process, or returned unusable values. The message names it."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -47,7 +47,7 @@ def as_words(error: BaseException) -> str:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """For a command that is no MPI job: a UserError in the body ends it with the error's message and exit code 2."""
+    """For a command that is not an MPI job: a UserError in the body ends it with the error's message and exit code 2."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Files that are kept: written whole or not at all, and one sentence for what keeps them from being written."""
+"""Files written whole or not at all, and one sentence on why a file cannot be written."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from mlsh_mpi.errors import UserError
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\..+)?")
 """The names under which files are written; a writer that was killed leaves one behind."""
 MOST_PARTS, DEEPEST = 1_000_000, 30
-"""Numbers, texts and tensors that a file may hold, each counted as often as it is named; and how deep they may lie."""
+"""Numbers, strings and tensors that a file may hold, each counted as often as it is referred to; and how deeply nested."""
 REMEDIES = {
     "make room there": {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
     "allow more open files (ulimit -n)": {errno.EMFILE, errno.ENFILE},
     "put the folder back": {errno.ENOENT, errno.ENOTDIR, errno.ESTALE},
     "make it writable": {errno.EACCES, errno.EPERM, errno.EROFS},
-    "see to the disk": {errno.EIO, errno.ENXIO, errno.ENODEV},
+    "check the disk": {errno.EIO, errno.ENXIO, errno.ENODEV},
     "take a shorter name": {errno.ENAMETOOLONG},
     "name a file": {errno.EISDIR},
 }
-"""What helps against each error of the operating system."""
+"""The remedy for each error of the operating system."""
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Gives the body another name to write to, in the same folder and with the same suffix. Afterwards the file is flushed to the
-    disk and renamed, so that `path` holds the new file whole or stays as it was, whatever fails in between.
+    """Yields another name to write to, in the same folder and with the same suffix. Afterwards the file is flushed to disk and
+    renamed, so that `path` holds the whole new file or stays as it was, whatever fails in between.
 
     A device such as /dev/null is written to directly.
 
@@ -92,10 +92,10 @@ def save_tensors(path: Path, value: Any) -> None:
 
 
 def load_tensors(path: Path) -> Any:
-    """Reads what :func:`save_tensors` has written, or something of its kind from anybody.
+    """Reads a file of :func:`save_tensors`, which may come from anybody.
 
-    Nothing in the file is run, and what is read takes no more memory than the file: tensors are plain and as large as what the
-    file holds, and there is a moderate number of dictionaries and lists.
+    No code in the file is run, and the result takes no more memory than the file: tensors are plain and no larger than their
+    data in the file, and the number of dictionaries and lists is limited.
 
     Raises:
         OSError: the file cannot be read.
@@ -104,7 +104,7 @@ def load_tensors(path: Path) -> Any:
     import torch
 
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-        raise ValueError("no regular file")
+        raise ValueError("not a regular file")
     with zipfile.ZipFile(path) as archive:
         if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
             raise ValueError("compressed")
@@ -125,7 +125,7 @@ def load_tensors(path: Path) -> Any:
 
 
 def _check_known_files(tensor: Any) -> None:
-    """Refuses a tensor that is not plain numbers in memory, or that repeats the numbers of the file."""
+    """Refuses a tensor that is not plain numbers in memory, or is larger than its data in the file."""
     import torch
 
     plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided and tensor.device.type == "cpu"
@@ -140,10 +140,10 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, or no regular file.
+        ValueError: it is not JSON, or not a regular file.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("no regular file")
+        raise ValueError("not a regular file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
@@ -151,7 +151,7 @@ def read_json(path: Path) -> Any:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed writers have left in a folder that nobody else writes to."""
+    """Removes unfinished files of killed writers from a folder that nobody else writes to."""
     for path in folder.glob(".*.tmp*"):
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -159,7 +159,7 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextmanager
 def writing(what: object) -> Iterator[None]:
-    """Turns an OSError in the body into a UserError: `what` cannot be written, and why, and what helps.
+    """Turns an OSError in the body into a UserError: `what` cannot be written, why, and the remedy.
 
     Raises:
         UserError: there was an OSError.
@@ -176,8 +176,8 @@ def reason(error: OSError) -> str:
 
 
 def remedy(error: OSError) -> str:
-    """What helps."""
-    return next((words for words, numbers in REMEDIES.items() if error.errno in numbers), "see to that")
+    """What to do about it."""
+    return next((words for words, numbers in REMEDIES.items() if error.errno in numbers), "fix that")
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Output for users while a job runs, and numbers as text. The job does not fail if something cannot be printed."""
+"""Output for users while a job runs, and numbers as text. A job does not fail because something cannot be printed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 PLAIN = str.maketrans("┏┳┓┡╇┩├┼┤└┴┘━─│┃²", "++++++++++++=-||2")
-"""Replacements, in ASCII, for the characters of tables that an encoding may lack."""
+"""ASCII replacements for characters of tables that an encoding may not have."""
 
 
 def say(text: str) -> None:
@@ -17,12 +17,12 @@ def say(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Prints one or more lines to standard error, where users look for what is unusual."""
+    """Prints one or more lines to standard error, where users look for warnings and errors."""
     _write(text, sys.stderr)
 
 
 def printable(text: str) -> str:
-    """A text in which control characters, which a file of somebody else may hold, are escaped; line breaks stay."""
+    """The text with control characters escaped, since somebody else's file may hold some; line breaks and tabs stay."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -50,8 +50,8 @@ def _write(text: str, stream: object) -> None:
 
 
 def discard(stream: object) -> None:
-    """Lets what is still to be printed to a stream vanish, or Python would fail once more when it exits."""
+    """Discards what is still to be printed to a stream, or Python would fail again when it exits."""
     with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())  # type: ignore[attr-defined]
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())  # type: ignore[attr-defined]
+        os.close(null)

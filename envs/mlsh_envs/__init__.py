@@ -1,7 +1,7 @@
-"""Gymnasium environments with task distributions: what the MLSH paper and its released code trained on.
+"""Gymnasium environments with task distributions: those of the MLSH paper and its released code.
 
-Importing this package registers every environment under the ``mlsh/`` namespace. Nothing here knows of torch or MPI, and
-MuJoCo is loaded only by the environments that need it.
+Importing this package registers every environment in the ``mlsh/`` namespace. Nothing here needs torch or MPI, and only the
+environments that need MuJoCo load it.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ for _name in FAMILIES:
 for _name, _function in BENCHMARKS.items():
     if f"mlsh/{_name}-v0" not in registry:
         register(id=f"mlsh/{_name}-v0", entry_point=f"{__name__}.benchmarks:{_function}", max_episode_steps=200)
-# Not FourRooms-v1: Gymnasium would warn everyone who makes v0 that it is outdated.
+# Not FourRooms-v1: Gymnasium would warn everyone who makes v0 that it is out of date.
 _register("mlsh/FourRoomsPublished-v0", "FourRooms", noise="published")

@@ -52,8 +52,8 @@ class _Family(WorldBase, PlaceTasks):
 class Allwalk(_Family, WorldEnv):
     """
     ## Description
-    A point in a square sees only itself. It is charged for its distance from a hidden goal, which is the task: primitives that
-    walk in different directions are all a master needs.
+    A point in a square observes only its own position. It is charged for its distance from a hidden goal, which is the task:
+    primitives that walk in different directions are all a master needs.
 
     ## Action space
     {ACTIONS}
@@ -62,17 +62,17 @@ class Allwalk(_Family, WorldEnv):
     `Box(-inf, inf, (2,), float32)`: x, y of the agent in sides of the square (position / 400); it may leave the square.
 
     ## Reward
-    Each step -(|x - goal x| + |y - goal y|) / 5000 at its end.
+    -(|x - goal x| + |y - goal y|) / 5000 at the end of each step.
 
     ## Start
     The agent at (200, 200).
 
     ## End
-    Never by itself; truncated after 50 steps when made by `gymnasium.make`.
+    Never terminates; truncated after 50 steps when made by `gymnasium.make`.
 
     ## Task
-    `AllwalkTask(x, y)`, drawn uniformly from the square, as `reset(options={"task": task})`; it stays until another is given.
-    Before the first is given it is (300, 100).
+    `AllwalkTask(x, y)`, drawn uniformly from the square, set by `reset(options={"task": task})`; it stays until another is set.
+    Until then it is (300, 100).
 
     ## Version history
     - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018); there the position is observed

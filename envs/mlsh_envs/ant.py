@@ -16,38 +16,39 @@ from mlsh_envs.world_env import Array
 OBSERVATION = 29
 ACTION = 8
 MASS = 40.0
-"""Kilograms. The released ants have 38 to 41, except Twowalk's, which has 0.9 like Gymnasium's. Motors of 150 Nm throw that one
-on its back, where it stays: in 87 % of a fresh policy's observations it lies there (measured by tests/bench/physics.py). An ant
-of 40 kg does not fall over under random actions, and a hand-made gait walks at 1.6 m/s with it (2 m/s with the light one)."""
+"""Kilograms. The released ants weigh 38 to 41, except Twowalk's, which weighs 0.9 like Gymnasium's. Motors of 150 Nm throw that
+one on its back, where it stays: it lies there in 87 % of a fresh policy's observations (measured by tests/bench/physics.py). An
+ant of 40 kg does not fall over under random actions, and walks at 1.6 m/s with a hand-made gait (the light one at 2 m/s)."""
 
 PARTS = {
     "BODY": """
-        The ant is Gymnasium's, without a head, as heavy as most of the released ones: 40 kg. (Twowalk's has 0.9 kg there: motors
-        of 150 Nm throw it on its back.) A step is five of 0.01 s, as released for Twowalk; the others have 0.005 s there.
+        The ant is Gymnasium's, without a head, as heavy as most of the released ones: 40 kg. (The released Twowalk's weighs 0.9
+        kg: motors of 150 Nm throw it on its back.) A step is five physics steps of 0.01 s, as in the released Twowalk; the other
+        released ants have 0.005 s.
         """,
     "END": """
-        Never by itself, but if the physics blows up (MuJoCo then writes MUJOCO_LOG.TXT): that step pays 0.
+        Only if the physics blows up (MuJoCo then writes MUJOCO_LOG.TXT); the reward of that step is 0.
         """,
     "ACTIONS": """
-        `Box(-1, 1, (8,), float32)`, torques in units of 150 Nm. What is beyond the bounds is clipped by the motors, but charged
-        in full where actions cost something.
+        `Box(-1, 1, (8,), float32)`, torques in units of 150 Nm. The motors clip larger ones, but where actions have a cost it
+        counts them in full.
 
         | index | motor |
         |---|---|
-        | 0, 1 | hip and ankle of the leg ahead to the right (hip_4, ankle_4 of the model) |
-        | 2, 3 | hip and ankle of the leg ahead to the left (hip_1, ankle_1) |
-        | 4, 5 | hip and ankle of the leg behind to the left (hip_2, ankle_2) |
-        | 6, 7 | hip and ankle of the leg behind to the right (hip_3, ankle_3) |
+        | 0, 1 | hip and ankle of the front right leg (hip_4, ankle_4 of the model) |
+        | 2, 3 | hip and ankle of the front left leg (hip_1, ankle_1) |
+        | 4, 5 | hip and ankle of the rear left leg (hip_2, ankle_2) |
+        | 6, 7 | hip and ankle of the rear right leg (hip_3, ankle_3) |
         """,
     "OBSERVATIONS": """
         `Box(-inf, inf, (29,), float32)`, the same in every ant environment. Primitives see it from index 2 on
-        (`primitive_observation`): all but where in the world the ant is.
+        (`primitive_observation`): everything but the ant's place in the world.
 
         | index | observation | unit |
         |---|---|---|
         | 0-2 | x, y, z of the torso | m |
         | 3-6 | orientation of the torso, a quaternion w, x, y, z | |
-        | 7-14 | angles of hip and ankle of the legs 1 to 4: ahead left, behind left, behind right, ahead right | rad |
+        | 7-14 | angles of hip and ankle of legs 1 to 4: front left, rear left, rear right, front right | rad |
         | 15-17 | velocity of the torso along x, y, z | m/s |
         | 18-20 | angular velocity of the torso, about its own axes | rad/s |
         | 21-28 | angular velocities of hips and ankles, in the order of the angles | rad/s |
@@ -64,7 +65,7 @@ class AntWorld(PhysicsWorld):
 
     Args:
         lanes: L, number of lanes.
-        upright_interval: every so many steps the ant is set upright where it is; None for never.
+        upright_interval: number of steps after which the ant is set upright where it is; None for never.
         settings: settings of :class:`PhysicsWorld`.
 
     Raises:
@@ -97,7 +98,7 @@ class AntWorld(PhysicsWorld):
         return reward, diverged
 
     def _set_upright(self, lane: int) -> None:
-        """Puts everything but x and y back to the pose of the start, with its noise."""
+        """Resets everything but x and y to the pose of the start, with its noise."""
         rng = self._generators[lane]
         qpos = self.start_pose(rng)
         qpos[:2] = self.qpos[lane, :2]
@@ -109,7 +110,7 @@ class AntWorld(PhysicsWorld):
 
         Args:
             before: (L, 2) x and y of the torso at the beginning of the step.
-            actions: (L, 8) as they were given.
+            actions: (L, 8) unclipped.
         """
 
 

@@ -1,4 +1,4 @@
-"""Two obstacle courses for the ant: walls, an enemy that guards its territory, and a corner that pays."""
+"""Two obstacle courses for the ant: walls, an enemy that guards its territory, and a rewarded corner."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mlsh_envs.tasks import FiniteTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 TERRITORY = 15.0
-"""Metres around its first place within which the enemy chases the ant."""
+"""Distance in metres from the enemy's first place within which it chases the ant."""
 ENEMY_RADIUS = 3.0
 ENEMY_HEIGHT = 1.0
 SOFT, SOFTNESS = (-10.0, -10.0), (0.5, 0.5)
 """Contact with the enemy: acceleration per metre of overlap and per m/s (1/s², 1/s, negative by MuJoCo's convention), and the
-share of it that counts. An enemy that jumps a metre a step and is as hard as everything else threw 15 of 60 ants over the walls,
-at up to 67 m/s; this one threw none, at up to 5 m/s."""
+share of it that is applied. An enemy that moves a metre per step with the usual hard contact threw 15 of 60 ants over the walls,
+at up to 67 m/s; this one threw none, and none was faster than 5 m/s."""
 GOAL_HALF = 1.0
-"""Half the side of the square that pays in the smaller course."""
+"""Half the side of the rewarded square in the smaller course."""
 GOAL_SQUARED = 30.0
-"""Squared distance within which the bigger course pays."""
+"""Squared distance from the goal within which the bigger course gives a reward."""
 ENEMY: Colour = (0.55, 0.16, 0.45, 1)
 DANGER: Colour = (0.55, 0.16, 0.45, 0.25)
 
@@ -182,7 +182,7 @@ class AntObstacleCourse(_Obstacles, WorldEnv):
     """
     ## Description
     From one corner of a walled square the ant must find the opposite one, past an enemy that chases it in its territory and
-    past a box of walls. Nothing is paid on the way: random actions never get there, and the paper's single policy stayed at
+    past a box of walls. There is no reward on the way: random actions never get there, and the paper's single policy stayed at
     0.
 
     {BODY}
@@ -198,13 +198,14 @@ class AntObstacleCourse(_Obstacles, WorldEnv):
 
     ## World
     Walls along x = -3, x = 40, y = -3 and y = 40; a closed box between x = 30 and 40, y = 5 and 25. The enemy, a ball of
-    radius 3 m, stands at (0, 20). In each step in which the ant begins less than 15 m from there it moves 1 m towards the ant
-    along each axis; else it stays where it is. It gives way a little and pushes, so that nobody gets across its territory and
-    nobody is thrown over the walls.
+    radius 3 m, starts at (0, 20). In each step that the ant begins less than 15 m from there, the enemy moves 1 m towards the
+    ant along each axis; otherwise it stays where it is. Its contact is soft, so that it pushes ants out of its territory but
+    throws none over the walls.
 
     ## Start
     The ant at (0, 0), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
-    every velocity N(0, 0.1²). In the same way, every 200 steps, it is set upright where it is. The enemy is at its place.
+    every velocity N(0, 0.1²). In the same way, every 200 steps, it is set upright where it is. The enemy starts at its first
+    place.
 
     ## End
     {END}
@@ -218,13 +219,13 @@ class AntObstacleCourse(_Obstacles, WorldEnv):
 
     ## Arguments
     {SETTINGS}
-    - `upright_interval` (200): steps between two times that the ant is set upright where it is; None for never.
+    - `upright_interval` (200): number of steps after which the ant is set upright where it is; None for never.
 
     ## Version history
     - v0: Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the box of its Figure 8 and the one ant of
-      this package. The released code has 1000 steps, hard contact with the enemy, and another reward; it keeps the sparse one,
-      77.6 < x + y < 122.4, in a comment. An ant whose torso is 1.2 m from both walls is not yet there, so here the goal's square
-      is what counts.
+      this package. The released code has 1000 steps, hard contact with the enemy, and another reward; the sparse one, 77.6 < x +
+      y < 122.4, is in a comment there. An ant whose torso is 1.2 m from both walls does not reach that, so here the reward is
+      for the goal's square.
     """
 
 
@@ -236,8 +237,8 @@ class AntObstacleCourseVector(_Obstacles, WorldVectorEnv):
 class AntBigCourse(_Big, WorldEnv):
     """
     ## Description
-    The obstacle course on four times the ground: out of a room, past an enemy's territory or through a corridor, to a goal 86 m
-    away in the opposite corner. Nothing is paid on the way.
+    The obstacle course on four times the area: out of a room, past an enemy's territory or through a corridor, to a goal 86 m
+    away in the opposite corner. There is no reward on the way.
 
     {BODY}
 
@@ -252,13 +253,14 @@ class AntBigCourse(_Big, WorldEnv):
 
     ## World
     Walls along x and y = -40 and 40; between (-15, 3) and (-15, 37), (-40, 20) and (-30, 20), (-30, -20) and (10, -20), (-30,
-    -30) and (10, -30), (10, -40) and (10, 0). The enemy, a ball of radius 3 m, stands at (25, 30). In each step in which the ant
-    begins less than 15 m from there it moves 1 m towards the ant along each axis; else it stays where it is. It gives way a
-    little and pushes.
+    -30) and (10, -30), (10, -40) and (10, 0). The enemy, a ball of radius 3 m, starts at (25, 30). In each step that the ant
+    begins less than 15 m from there, the enemy moves 1 m towards the ant along each axis; otherwise it stays where it is. Its
+    contact is soft.
 
     ## Start
-    The ant at (-35, 15), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
-    every velocity N(0, 0.1²). In the same way, every 300 steps, it is set upright where it is. The enemy is at its place.
+    The ant at (-35, 15), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added,
+    to every velocity N(0, 0.1²). In the same way, every 300 steps, it is set upright where it is. The enemy starts at its
+    first place.
 
     ## End
     {END}
@@ -269,7 +271,7 @@ class AntBigCourse(_Big, WorldEnv):
 
     ## Arguments
     {SETTINGS}
-    - `upright_interval` (300): steps between two times that the ant is set upright where it is; None for never.
+    - `upright_interval` (300): number of steps after which the ant is set upright where it is; None for never.
 
     ## Version history
     - v0: "AntObstaclesBig" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), with the one

@@ -1,4 +1,4 @@
-"""Ant mazes: find the way to a goal that is not shown, between walls that are not shown."""
+"""Ant mazes: find the way to a goal between walls, none of which is observed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 TRAIN = ("nn", "ss", "enn", "ess", "eee", "eenn", "eess", "nee", "see")
 HELD_OUT = ("neen", "sees", "enee", "esee")
 BLOCK = 7.6
-"""Half the side of a block; a gap of 0.8 m stays between two of them."""
+"""Half the side of a block; there is a gap of 0.8 m between two blocks."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class _Family(PlacedFamily, FiniteTasks[AntMazeTask]):
 class AntMaze(_Family, WorldEnv):
     """
     ## Description
-    An ant in a maze of cells of 16 m is paid for speed towards a goal. It sees neither the goal nor the walls; which maze it is
-    in is the task. Good primitives: walk east, walk north, walk south.
+    An ant in a maze of cells of 16 m is rewarded for speed towards a goal. It observes neither the goal nor the walls; the maze
+    is the task. Good primitives: walk east, walk north, walk south.
 
     {BODY}
 
@@ -104,13 +104,12 @@ class AntMaze(_Family, WorldEnv):
     {OBSERVATIONS}
 
     ## Reward
-    Each step the torso's mean velocity towards the goal along x plus the same along y (m/s), towards being the side on which the
-    goal was before the step, - 0.1 |action|². Nothing is paid for being there.
+    At each step the torso's mean velocity towards the goal along x plus the same along y (m/s), where "towards" is the direction
+    of the goal before the step, - 0.1 |action|². There is no reward for being there.
 
     ## Start
     The ant at (2, 0), its torso at a height of 0.6 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
-    every velocity N(0, 0.1²). In the same way, every 200 steps, it is set upright where it is, so a fallen ant does not stay
-    fallen.
+    every velocity N(0, 0.1²). In the same way, every 200 steps, it is set upright where it is, so a fallen ant gets up again.
 
     ## End
     {END}
@@ -118,8 +117,8 @@ class AntMaze(_Family, WorldEnv):
 
     ## Task
     `AntMazeTask(maze)`: a path through the paper's grid of 3x3 cells, or a map of your own. A path such as "enn" goes from
-    the middle cell of the western column one cell east and one north, and the goal is on the north face there; cells off the
-    path are walls. A map has any size and shape (`#` wall, `.` open, `S` start, `G` goal on the face of this wall, `g` goal
+    the middle cell of the western column one cell east and one north, with the goal on the north face of that cell; cells off
+    the path are walls. A map has any size and shape (`#` wall, `.` open, `S` start, `G` goal on the face of this wall, `g` goal
     in this cell):
 
         AntMazeTask(\"\"\"
@@ -130,11 +129,11 @@ class AntMaze(_Family, WorldEnv):
         \"\"\")
 
     Train (the paper's nine): nn, ss, enn, ess, eee, eenn, eess, nee, see. Held out: neen, sees, enee, esee.
-    Given as `reset(options={"task": task})`; it stays until another is given. Before the first is given it is "nn".
+    Set by `reset(options={"task": task})`; it stays until another is set. Until then it is "nn".
 
     ## Arguments
     {SETTINGS}
-    - `upright_interval` (200): steps between two times that the ant is set upright where it is; None for never.
+    - `upright_interval` (200): number of steps after which the ant is set upright where it is; None for never.
 
     ## Version history
     - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the one

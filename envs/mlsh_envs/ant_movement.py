@@ -19,7 +19,7 @@ from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 @dataclass(frozen=True)
 class AntMovementTask:
-    """The axis along which running pays."""
+    """The axis along which running is rewarded."""
 
     axis: Literal["x", "y"]
 
@@ -61,7 +61,7 @@ class _Family(PlacedFamily, FiniteTasks[AntMovementTask]):
 class AntMovement(_Family, WorldEnv):
     """
     ## Description
-    An ant is paid for running along one axis and charged for straying from it. The axis is the task.
+    An ant is rewarded for running along one axis and charged for its distance from it. The axis is the task.
 
     {BODY}
 
@@ -72,7 +72,7 @@ class AntMovement(_Family, WorldEnv):
     {OBSERVATIONS}
 
     ## Reward
-    Each step the torso's mean velocity along the axis (m/s) - 0.1 |action|² - 0.5 |the torso's other coordinate| (m).
+    At each step the torso's mean velocity along the axis (m/s) - 0.1 |action|² - 0.5 |the torso's other coordinate| (m).
 
     ## Start
     The ant at (0, 0), its torso at a height of 0.75 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
@@ -80,16 +80,16 @@ class AntMovement(_Family, WorldEnv):
 
     ## End
     {END}
-    A fallen ant stays fallen.
+    A fallen ant is not set upright.
     Truncated after 600 steps, 30 s, when made by `gymnasium.make`.
 
     ## Task
-    `AntMovementTask(axis)`, "x" or "y", as `reset(options={"task": task})`; it stays until another is given. Before the first is
-    given it is "x".
+    `AntMovementTask(axis)`, "x" or "y", set by `reset(options={"task": task})`; it stays until another is set. Until then it
+    is "x".
 
     ## Arguments
     {SETTINGS}
-    - `upright_interval` (None): steps between two times that the ant is set upright where it is.
+    - `upright_interval` (None): number of steps after which the ant is set upright where it is.
 
     ## Version history
     - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), with the one ant of this

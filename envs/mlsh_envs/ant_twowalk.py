@@ -1,4 +1,4 @@
-"""Ant Twowalk: walk to one of two places, neither of which is shown."""
+"""Ant Twowalk: walk to one of two places, neither of which is observed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TARGETS = ((5.09, -0.09, 1.01), (0.09, 4.91, 1.01))
 
 @dataclass(frozen=True)
 class AntTwowalkTask:
-    """Which target: 0 lies ahead of the ant at its start, 1 to its left."""
+    """Which target: 0 is ahead of the ant at its start, 1 to its left."""
 
     target: int
 
@@ -72,8 +72,8 @@ class _Family(PlacedFamily, FiniteTasks[AntTwowalkTask]):
 class AntTwowalk(_Family, WorldEnv):
     """
     ## Description
-    An ant is charged for its distance from a target five metres away, which it does not see: one ahead, one to its left. Which
-    one is the task. Good primitives: walk ahead, walk to the left.
+    An ant is charged for its distance from a target five metres away, which it does not observe: ahead or to its left. The task
+    decides which of the two. Good primitives: walk ahead, walk to the left.
 
     {BODY}
 
@@ -84,8 +84,8 @@ class AntTwowalk(_Family, WorldEnv):
     {OBSERVATIONS}
 
     ## Reward
-    Each step -sqrt(d) / 3000, where d is the distance in metres of the ant's centre of mass from the target (5.09, -0.09, 1.01)
-    or (0.09, 4.91, 1.01) at the step's end.
+    At each step -sqrt(d) / 3000, where d is the distance in metres of the ant's centre of mass from the target (5.09, -0.09,
+    1.01) or (0.09, 4.91, 1.01) at the step's end.
 
     ## Start
     The ant at (0, 0), its torso at a height of 0.75 m, facing +x, all joints at 0; to every position U(-0.1, 0.1) is added, to
@@ -93,22 +93,22 @@ class AntTwowalk(_Family, WorldEnv):
 
     ## End
     {END}
-    A fallen ant stays fallen.
+    A fallen ant is not set upright.
     Truncated after 1000 steps, 50 s, when made by `gymnasium.make`.
 
     ## Task
-    `AntTwowalkTask(target)`, 0 or 1, as `reset(options={"task": task})`; it stays until another is given. Before the first is
-    given it is 0.
+    `AntTwowalkTask(target)`, 0 or 1, set by `reset(options={"task": task})`; it stays until another is set. Until then it
+    is 0.
 
     ## Levels
-    Per episode: standing still -0.745; -0.386, the paper's best, is a time average of sqrt(d) of 1.16.
+    Return of an episode: -0.745 for standing still; -0.386, the paper's best, means a time average of sqrt(d) of 1.16.
 
     ## Arguments
     {SETTINGS}
-    - `upright_interval` (None): steps between two times that the ant is set upright where it is.
+    - `upright_interval` (None): number of steps after which the ant is set upright where it is.
 
     ## Version history
-    - v0: "AntBandits" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4. There a
+    - v0: "AntBandits" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4. There, a
       constant 0 is observed as well.
     """
 

@@ -1,4 +1,4 @@
-"""Docstrings as pages: parts that several environments share are written once and filled in."""
+"""Docstrings as pages: parts that several environments share are written once and inserted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Four Rooms (Sutton, Precup and Singh 1999): find the cell that pays."""
+"""Four Rooms (Sutton, Precup and Singh 1999): find the rewarded cell."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLACES = np.argwhere(FREE)
 START = 62
 """The doorway at row 7, column 9."""
 FAILURE = 1 / 3
-"""Probability that a move goes astray."""
+"""Probability that a move fails."""
 Noise = Literal["released", "published"]
 GOALS = (*range(68, 73), *range(78, 83), *range(88, 94), *range(99, 104))
 """Cells that may be the goal: the room to the lower right, and its doorway to the left."""
@@ -50,8 +50,8 @@ def _neighbours() -> Array:
     number = np.full(FREE.shape, -1)
     number[FREE] = np.arange(len(PLACES))
     beyond = PLACES[:, None] + np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])
-    found = number[beyond[..., 0], beyond[..., 1]]
-    return np.where(found < 0, np.arange(len(PLACES))[:, None], found)
+    neighbours = number[beyond[..., 0], beyond[..., 1]]
+    return np.where(neighbours < 0, np.arange(len(PLACES))[:, None], neighbours)
 
 
 NEIGHBOURS = _neighbours()
@@ -59,7 +59,7 @@ NEIGHBOURS = _neighbours()
 
 @dataclass(frozen=True)
 class FourRoomsTask:
-    """The number of the cell that pays."""
+    """The number of the rewarded cell."""
 
     goal: int
 
@@ -69,7 +69,7 @@ class FourRoomsWorld(World):
 
     Args:
         lanes: L, number of lanes.
-        noise: what happens when a move goes astray.
+        noise: what happens when a move fails.
 
     Raises:
         ValueError: there is no such noise.
@@ -143,27 +143,26 @@ class _Family(WorldBase, FiniteTasks[FourRoomsTask]):
         self.held_out_tasks = tuple(FourRoomsTask(goal) for goal in GOALS if goal in held_out)
         self.train_tasks = tuple(FourRoomsTask(goal) for goal in GOALS if goal not in held_out)
         if not self.train_tasks:
-            raise ValueError("held_out must leave a goal to train on")
+            raise ValueError("held_out must leave at least one goal for training")
         super().__init__(*arguments, **settings)
 
 
 class FourRooms(_Family, WorldEnv):
     """
     ## Description
-    Four rooms with a doorway between each two neighbours. One cell, in the room to the lower right, pays for every step that
-    ends in it; which one is the task, and is not observed.
+    Four rooms with a doorway between each two neighbours. One cell, in the lower right room, gives a reward for every step that
+    ends in it; the task decides which cell, and is not observed.
 
     ## Action space
-    `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. What happens when a move goes astray is the setting `noise`:
+    `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. The setting `noise` says what happens when a move fails:
 
     | noise | what happens |
     |---|---|
-    | `"released"` | a move into a wall stays; one into a free cell succeeds, and then with probability 1/3 the agent jumps to one of the free neighbours of the new cell, each as likely |
-    | `"published"` | with probability 1/3 the agent moves in one of the other three directions instead, each as likely; a move into a wall stays |
+    | `"released"` | a move into a wall has no effect; one into a free cell succeeds, and then with probability 1/3 the agent jumps to one of the free neighbours of the new cell, all equally likely |
+    | `"published"` | with probability 1/3 the agent moves in one of the other three directions instead, all equally likely; a move into a wall has no effect |
 
     ## Observation space
-    `Box(0, 1, (104,), float32)`: 1 at the number of the cell where the agent is, else 0. Free cells are numbered row by row,
-    from the upper left.
+    `Box(0, 1, (104,), float32)`: one-hot number of the agent's cell. Free cells are numbered row by row, from the upper left.
 
     ## Reward
     1 for each step that ends in the goal cell, else 0.
@@ -172,15 +171,15 @@ class FourRooms(_Family, WorldEnv):
     Cell 62, the doorway at row 7, column 9.
 
     ## End
-    Never by itself; truncated after 100 steps when made by `gymnasium.make`.
+    Never terminates; truncated after 100 steps when made by `gymnasium.make`.
 
     ## Task
     `FourRoomsTask(goal)`, the number of a cell: train 69-72, 78, 79, 81, 82, 88, 89, 91-93, 99-102; held out 68, 80, 90, 103.
-    Given as `reset(options={"task": task})`; it stays until another is given. Before the first is given it is 69.
+    Set by `reset(options={"task": task})`; it stays until another is set. Until then it is 69.
 
     ## Levels
-    Per episode with the released noise, by dynamic programming: goal 103 94.5, goal 68 97.2; goals 80 and 90 only 37.3 and 37.9,
-    because the agent cannot hold an open cell against the noise. Random actions 1.8 for these four.
+    Best return of an episode with the released noise, by dynamic programming: 94.5 for goal 103, 97.2 for goal 68; only 37.3 and
+    37.9 for goals 80 and 90, because the noise drives the agent out of a cell without walls. Random actions: 1.8 for these four.
 
     ## Arguments
     - `noise`: see above. `mlsh/FourRooms-v0` has the released one, `mlsh/FourRoomsPublished-v0` that of Sutton, Precup and Singh,
@@ -189,7 +188,7 @@ class FourRooms(_Family, WorldEnv):
 
     ## Version history
     - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018); there the number of the cell is
-      observed, which the released trainer cannot take, and the goal is always 103.
+      observed, which the released trainer does not support, and the goal is always 103.
     """  # noqa: E501 (a table row cannot be broken)
 
 

@@ -1,4 +1,4 @@
-"""The humanoid of both humanoid families: one body, one observation, walking and crawling paid in one way."""
+"""The humanoid of both humanoid families: the same body, observation, and rewards for walking and crawling."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ PARTS = {
     "ACTIONS": """
         `Box(-0.4, 0.4, (17,), float32)`, controls of the motors of abdomen y, z, x; right hip x, z, y and knee; left hip x, z, y
         and knee; right shoulder 1, 2 and elbow; left shoulder 1, 2 and elbow. The torque in Nm is 25 (arms), 100, 200 or 300
-        times the control. What is beyond the bounds is clipped.
+        times the control. Controls beyond the bounds are clipped.
         """,
     "OBSERVATIONS": """
         `Box(-inf, inf, (350,), float32)`, the same in both humanoid environments. Primitives see it from index 2 on
-        (`primitive_observation`): all but where in the world the humanoid is. That is what Gymnasium's Humanoid-v5 observes, but
-        for inertias and velocities of the bodies, which here are those at the step's end. The released code's 376 entries are
-        those and 28 that are always 0. Joints: abdomen z, y, x (not y, z, x, as the motors), then as the motors. Bodies: torso,
-        lower waist, pelvis, right thigh, shin and foot, left thigh, shin and foot, right arm and forearm, left arm and forearm.
+        (`primitive_observation`): everything but the humanoid's place in the world. It is the observation of Gymnasium's
+        Humanoid-v5, except that inertias and velocities of the bodies are those at the end of the step. The released code's
+        376 entries are those and 28 that are always 0. Joints: abdomen z, y, x (not y, z, x as for the motors), then in the
+        order of the motors. Bodies: torso, lower waist, pelvis, right thigh, shin and foot, left thigh, shin and foot, right
+        arm and forearm, left arm and forearm.
 
         | index | observation | unit |
         |---|---|---|
@@ -55,20 +56,20 @@ PARTS = {
         | 47-176 | inertia and mass of the 13 bodies about the centre of mass (10 each) | kg m², kg m, kg |
         | 177-254 | angular and linear velocity of the 13 bodies about the centre of mass (6 each) | rad/s, m/s |
         | 255-271 | torque of the motors on each joint | Nm |
-        | 272-349 | torque and force from outside on the 13 bodies (6 each) | Nm, N |
+        | 272-349 | external torque and force on the 13 bodies (6 each) | Nm, N |
         """,
     "START": """ The humanoid upright at (0, 0), its torso at a height of 1.4 m, facing +x; to every position and velocity
         U(-0.01, 0.01) is added.
         """,
-    "COSTS": """ The costs are 0.1 |clipped action|² and, at most 10, 5e-7 times the sum of the squares of the torques and
-        forces from outside. dx is the move of the humanoid's centre of mass along x in this step. (It is divided by the 0.003
-        s of one step of the physics, as released, though the environment's step takes five of them: the "velocity" is five
-        times the true one.)
+    "COSTS": """ The costs are 0.1 |clipped action|² and 5e-7 times the sum of squares of the external torques and forces, at
+        most 10. dx is the displacement of the humanoid's centre of mass along x in this step. (It is divided by the 0.003 s of
+        one physics step, as in the released code, though an environment step has five of them: the "velocity" is five times the
+        true one.)
         """,
     "SETTINGS": settings(skip=5, timestep=0.003),
     "FALLS": """
-        - `end_interval` (None): a fall ends the episode only at a multiple of so many steps, if the humanoid still lies then, as
-          in the released rollout (there it is N); until then the episode goes on. None ends it at once.
+        - `end_interval` (None): a fall ends the episode only at a multiple of this many steps, if the humanoid is still down, as
+          in the released rollout (there it is N); until then the episode continues. None ends it at once.
         """,
 }
 """Parts of the environments' pages."""
@@ -84,12 +85,12 @@ def _model(stepping: Stepping) -> mujoco.MjModel:
 
 
 class HumanoidWorld(PhysicsWorld):
-    """A humanoid that is to walk or to crawl; a subclass says when.
+    """A humanoid that should walk or crawl; a subclass says when.
 
     Args:
         lanes: L, number of lanes.
-        end_interval: a fall ends the episode only at a multiple of so many steps, if the humanoid still lies then; None for at
-            once. In the released rollout an episode ends only where a macro-action does, so that there it is N.
+        end_interval: a fall ends the episode only at a multiple of this many steps, if the humanoid is still down; None for at
+            once. In the released rollout an episode can end only with a macro-action, so there it is N.
         settings: settings of :class:`PhysicsWorld`.
 
     Raises:
@@ -106,7 +107,7 @@ class HumanoidWorld(PhysicsWorld):
         super().__init__(lanes, **settings)
         self.end_interval = 1 if end_interval is None else at_least_one("end_interval", end_interval)
         self.crawls = np.zeros(lanes, np.bool_)
-        """(L,) bool: crawling pays, not walking."""
+        """(L,) bool: crawling is rewarded, not walking."""
         self._centre = np.zeros(lanes)
         """(L,) x of the centre of mass."""
         self._sensed = np.zeros((lanes, SENSED.stop - SENSED.start), np.float32)
@@ -137,7 +138,7 @@ class HumanoidWorld(PhysicsWorld):
         row[:130], row[130:208], row[208:225], row[225:] = self._sensors[lane]
 
     def put_slab(self, lane: int, x: float | None) -> None:
-        """Puts the slab across the way, with its middle at x; None puts it aside."""
+        """Puts the slab in the humanoid's way, with its middle at x; None puts it aside."""
         self.mocap[lane][0] = (0, ASIDE, SLAB_HEIGHT) if x is None else (x, 0, SLAB_HEIGHT)
         self.halfway[lane] = False  # contacts were found with the slab where it was
 

@@ -1,4 +1,4 @@
-"""Humanoid Walk/Crawl, and the course that asks for both."""
+"""Humanoid Walk/Crawl, and the course that needs both."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SLAB_X = -12.0
 TURN_X = 25.0
 """Where the combination turns from walking to crawling."""
 RETURN_SLAB_X = 12.0
-"""Middle of the slab that lies on the way back."""
+"""Middle of the slab on the way back."""
 
 
 @dataclass(frozen=True)
 class HumanoidWalkCrawlTask:
-    """Which gait pays."""
+    """Which gait is rewarded."""
 
     gait: Literal["walk", "crawl"]
 
@@ -75,8 +75,8 @@ class _Combination(PlacedFamily, FiniteTasks[HumanoidCombinationTask]):
 class HumanoidWalkCrawl(_WalkCrawl, WorldEnv):
     """
     ## Description
-    A humanoid is paid for walking ahead, or for crawling back under a slab. Which of the two is the task. Good primitives: walk,
-    crawl.
+    A humanoid is rewarded for walking ahead, or for crawling back under a slab. The task decides which. Good primitives:
+    walk, crawl.
 
     ## Action space
     {ACTIONS}
@@ -91,19 +91,19 @@ class HumanoidWalkCrawl(_WalkCrawl, WorldEnv):
     {COSTS}
 
     ## World
-    For crawling there is a slab at a height of 1 to 2 m over x = -23.5 to -0.5, 11.5 m to both sides; for walking it lies 30
-    m aside.
+    For crawling there is a slab at a height of 1 to 2 m over x = -23.5 to -0.5, 11.5 m to both sides; for walking it is 30 m
+    away to the side.
 
     ## Start
     {START}
 
     ## End
-    walk: when the torso is lower than 1 m. crawl: never. And if the physics blows up (that step pays 0).
+    walk: when the torso is lower than 1 m. crawl: never. Both: if the physics blows up (the reward of that step is 0).
     Truncated after 1000 steps, 15 s, when made by `gymnasium.make`.
 
     ## Task
-    `HumanoidWalkCrawlTask(gait)`, "walk" or "crawl", as `reset(options={"task": task})`; it stays until another is given. Before
-    the first is given it is "walk".
+    `HumanoidWalkCrawlTask(gait)`, "walk" or "crawl", set by `reset(options={"task": task})`; it stays until another is set. Until
+    then it is "walk".
 
     ## Arguments
     {SETTINGS}
@@ -122,8 +122,8 @@ class HumanoidWalkCrawlVector(_WalkCrawl, WorldVectorEnv):
 class HumanoidCombination(_Combination, WorldEnv):
     """
     ## Description
-    A humanoid walks until it is past x = 25 m, and from then on crawls back, under a slab that has come down on its way: both
-    skills of Walk/Crawl in one episode.
+    A humanoid has to walk past x = 25 m, and then to crawl back, under a slab that has appeared on its way: both skills of
+    Walk/Crawl in one episode.
 
     ## Action space
     {ACTIONS}
@@ -132,20 +132,20 @@ class HumanoidCombination(_Combination, WorldEnv):
     {OBSERVATIONS}
 
     ## Reward
-    - until the torso has been past x = 25: 5 + 0.25 dx / 0.003 for each step that ends with the torso at a height of 1 m or more,
-      minus costs.
-    - from the step on that ends past it: -1.5 dx / 0.003, minus costs.
+    - until a step ends with the torso past x = 25: 5 + 0.25 dx / 0.003 for each step that ends with the torso at a height of 1 m
+      or more, minus costs.
+    - from that step on: -1.5 dx / 0.003, minus costs.
 
     {COSTS}
 
     ## World
-    From the turn on there is a slab at a height of 1 to 2 m over x = 0.5 to 23.5, 11.5 m to both sides.
+    After the turn there is a slab at a height of 1 to 2 m over x = 0.5 to 23.5, 11.5 m to both sides.
 
     ## Start
     {START}
 
     ## End
-    Before the turn when the torso is lower than 1 m, after it never. And if the physics blows up (that step pays 0).
+    When the torso is lower than 1 m before the turn, or if the physics blows up (the reward of that step is 0).
     Truncated after 3000 steps, 45 s, when made by `gymnasium.make`.
 
     ## Task
@@ -160,7 +160,7 @@ class HumanoidCombination(_Combination, WorldEnv):
 
     ## Version history
     - v0: Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.4, with the dynamics of its released code.
-      There the primitives are shown global x where Walk/Crawl shows the torso's height.
+      There, primitives observe global x in the place of Walk/Crawl's height of the torso.
     """
 
 

@@ -16,7 +16,7 @@ from mlsh_envs.world_env import Array, WorldBase, WorldEnv, WorldVectorEnv
 
 @dataclass(frozen=True)
 class KeyDoorTask:
-    """Which of the two observed goals pays, once the agent has the key."""
+    """Which of the two observed goals is rewarded, once the agent has the key."""
 
     goal: int
 
@@ -60,14 +60,14 @@ class _Family(WorldBase, FiniteTasks[KeyDoorTask]):
 class KeyDoor(_Family, WorldEnv):
     """
     ## Description
-    A point in a square sees two goals and a key, whose places change every episode. One of the goals pays, but only once the
-    agent has been at the key. Which goal it is is the task, and is not observed.
+    A point in a square observes two goals and a key, whose places change every episode. One of the goals is rewarded, but only
+    once the agent has been at the key. The task decides which goal, and is not observed.
 
     ## Action space
     {ACTIONS}
 
     ## Observation space
-    `Box(-inf, inf, (9,), float32)`, places in sides of the square (position / 400); the agent may leave the square:
+    `Box(-inf, inf, (9,), float32)`, positions in units of the square's side (position / 400); the agent may leave the square:
 
     | index | observation |
     |---|---|
@@ -78,18 +78,17 @@ class KeyDoor(_Family, WorldEnv):
     | 8 | 1 if the agent has the key, else 0 |
 
     ## Reward
-    1 for each step that ends less than 50 from the goal that pays, if this step or an earlier one of the episode ended less than
+    1 for each step that ends less than 50 from the rewarded goal, if this step or an earlier one of the episode ended less than
     50 from the key; else 0.
 
     ## Start
     The agent at (200, 200) without the key; goals and key uniform in [0, 400]², drawn anew at each reset.
 
     ## End
-    Never by itself; truncated after 100 steps when made by `gymnasium.make`.
+    Never terminates; truncated after 100 steps when made by `gymnasium.make`.
 
     ## Task
-    `KeyDoorTask(goal)`, 0 or 1, as `reset(options={"task": task})`; it stays until another is given. Before the first is given it
-    is goal 0.
+    `KeyDoorTask(goal)`, 0 or 1, set by `reset(options={"task": task})`; it stays until another is set. Until then it is goal 0.
 
     ## Version history
     - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018); there positions are observed

@@ -1,4 +1,4 @@
-"""Mazes as text: a path or a map, and what it means in cells, walls and positions."""
+"""Mazes as text: a path or a map, and its translation into cells, walls and positions."""
 
 from __future__ import annotations
 
@@ -82,19 +82,19 @@ def _from_map(maze: str) -> Layout:
         raise ValueError(f"a maze is a path of the letters nsew or a map of the signs #.SGg, but {maze!r} has {''.join(wrong)!r}")
     if len({len(line) for line in lines}) != 1 or len(lines) < 3 or len(lines[0]) < 3:
         raise ValueError(f"a map has rows of one length, three or more of each, but {maze!r} has {[len(line) for line in lines]}")
-    found = {(r, c): sign for r, line in enumerate(lines) for c, sign in enumerate(line)}
-    frame = [cell for cell in found if cell[0] in (0, len(lines) - 1) or cell[1] in (0, len(lines[0]) - 1)]
-    if any(found[cell] not in "#G" for cell in frame):
-        raise ValueError(f"a map lies within a frame of # (or one G), but {maze!r} is open at its edge")
-    starts = [cell for cell, sign in found.items() if sign == "S"]
-    goals = [cell for cell, sign in found.items() if sign in "Gg"]
+    signs = {(r, c): sign for r, line in enumerate(lines) for c, sign in enumerate(line)}
+    frame = [cell for cell in signs if cell[0] in (0, len(lines) - 1) or cell[1] in (0, len(lines[0]) - 1)]
+    if any(signs[cell] not in "#G" for cell in frame):
+        raise ValueError(f"a map needs a frame of # (or one G), but {maze!r} is open at its edge")
+    starts = [cell for cell, sign in signs.items() if sign == "S"]
+    goals = [cell for cell, sign in signs.items() if sign in "Gg"]
     if len(starts) != 1 or len(goals) != 1:
         raise ValueError(f"a map has one S and one goal, G or g, but {maze!r} has {len(starts)} and {len(goals)}")
-    inner = {cell for cell, sign in found.items() if sign in ".Sg"}
+    inner = {cell for cell, sign in signs.items() if sign in ".Sg"}
     reached = _reached(starts[0], inner)
     (goal,) = goals
     towards = ""
-    if found[goal] == "G":
+    if signs[goal] == "G":
         beside = [direction for direction in STEP if _next(goal, direction) in reached]
         if len(beside) != 1:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""2D Moving Bandits: a point and two goals, of which one pays; which one is not observed."""
+"""2D Moving Bandits: a point and two goals, one of which is rewarded; which one is not observed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlsh_envs.world_env import Array, WorldBase, WorldEnv, WorldVectorEnv
 
 @dataclass(frozen=True)
 class MovingBanditsTask:
-    """Which of the two observed goals pays."""
+    """Which of the two observed goals is rewarded."""
 
     goal: int
 
@@ -53,7 +53,7 @@ class _Family(WorldBase, FiniteTasks[MovingBanditsTask]):
 
     @staticmethod
     def survey(size: int, rng: np.random.Generator) -> dict[str, Array]:
-        """A grid of positions for one pair of goals far apart, to draw where a policy would go from each (paper, Figure 3).
+        """A grid of positions and a pair of distant goals, to draw where a policy would go from each position (paper, Figure 3).
 
         Returns:
             ``observations`` (size², 6), ``positions`` (size², 2), ``goals`` (2, 2) and ``moves`` (5, 2), the displacement of
@@ -71,14 +71,14 @@ class _Family(WorldBase, FiniteTasks[MovingBanditsTask]):
 class MovingBandits(_Family, WorldEnv):
     """
     ## Description
-    A point starts in the middle of a square and sees two goals whose places change every episode. One of them pays; which one
-    is the task, and is not observed. Good primitives: go to the one goal, go to the other. Good masters: find out which.
+    A point starts in the middle of a square and observes two goals whose places change every episode. One of them is rewarded;
+    the task decides which, and is not observed. Good primitives: one goes to each goal. Good masters: find out which goal it is.
 
     ## Action space
     {ACTIONS}
 
     ## Observation space
-    `Box(-inf, inf, (6,), float32)`, in sides of the square (position / 400); the agent may leave the square:
+    `Box(-inf, inf, (6,), float32)`, in units of the square's side (position / 400); the agent may leave the square:
 
     | index | observation |
     |---|---|
@@ -87,20 +87,20 @@ class MovingBandits(_Family, WorldEnv):
     | 4, 5 | x, y of goal 1 |
 
     ## Reward
-    1 for each step that ends less than 50 from the goal that pays, else 0.
+    1 for each step that ends less than 50 from the rewarded goal, else 0.
 
     ## Start
     The agent at (200, 200); both goals uniform in [0, 400]², drawn anew at each reset.
 
     ## End
-    Never by itself; truncated after 50 steps when made by `gymnasium.make`.
+    Never terminates; truncated after 50 steps when made by `gymnasium.make`.
 
     ## Task
-    `MovingBanditsTask(goal)`, 0 or 1, as `reset(options={"task": task})`; it stays until another is given. Before the first
-    is given it is goal 0.
+    `MovingBanditsTask(goal)`, 0 or 1, set by `reset(options={"task": task})`; it stays until another is set. Until then it is
+    goal 0.
 
     ## Levels
-    Per episode: best possible 43.8, random actions 2.4, always to the same goal on random tasks 23.1.
+    Return of an episode: best possible 43.8, random actions 2.4, always going to the same goal on random tasks 23.1.
 
     ## Version history
     - v0: as in Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), section 6.1, and its released code.

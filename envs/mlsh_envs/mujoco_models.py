@@ -21,7 +21,7 @@ class Stepping(NamedTuple):
 
     integrator: Integrator
     timestep: float | None
-    """Seconds of a step of the physics; None for the model's own."""
+    """Seconds of a physics step; None for the model's own."""
 
 
 Colour = tuple[float, float, float, float]
@@ -34,9 +34,9 @@ THICKNESS, HEIGHT = 0.3, 2.0
 def settings(skip: int, timestep: float) -> str:
     """The settings that all MuJoCo environments have, as text for their pages."""
     return f"""
-        - `frame_skip` ({skip}): steps of the physics, of {timestep:g} s each, in one of the environment.
-        - `integrator` ("RK4"): "Euler", "implicit" or "implicitfast", which are 2 to 4 times as fast, and another physics.
-        - `timestep` ({timestep:g}): seconds of a step of the physics.
+        - `frame_skip` ({skip}): physics steps of {timestep:g} s in one environment step.
+        - `integrator` ("RK4"): or "Euler", "implicit", "implicitfast", which are 2 to 4 times as fast but change the dynamics.
+        - `timestep` ({timestep:g}): seconds of a physics step.
         - `camera` ("follow"): or "overview", for pictures.
         """
 
@@ -70,20 +70,20 @@ def _dress(spec: mujoco.MjSpec) -> None:
 
 
 def add_box(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequence[float]) -> None:
-    """Adds a wall: a fixed box that nothing passes."""
+    """Adds a wall: a fixed solid box."""
     box = mujoco.mjtGeom.mjGEOM_BOX
     spec.worldbody.add_geom(name=name, type=box, pos=centre, size=half, contype=1, conaffinity=1, rgba=WALL)
 
 
 def add_mark(spec: mujoco.MjSpec, name: str, centre: Sequence[float], half: Sequence[float], rgba: Colour = GOAL) -> None:
-    """Adds a mark to see but not to touch: a box or, with a radius and half a height, a disc."""
+    """Adds a visible mark without contact: a box or, with a radius and half a height, a disc."""
     shape = mujoco.mjtGeom.mjGEOM_BOX if len(half) == 3 else mujoco.mjtGeom.mjGEOM_CYLINDER
     size = [*half, *(0,) * (3 - len(half))]
     spec.worldbody.add_geom(name=name, type=shape, pos=centre, size=size, contype=0, conaffinity=0, rgba=rgba)
 
 
 def add_target(spec: mujoco.MjSpec, radius: float) -> None:
-    """Adds a disc to see but not to touch, moved by hand: the first of a lane's `mocap` bodies."""
+    """Adds a visible disc without contact, positioned by the environment: the first of a lane's `mocap` bodies."""
     disc = spec.worldbody.add_body(name="target", mocap=True)
     shape = mujoco.mjtGeom.mjGEOM_CYLINDER
     disc.add_geom(name="target", type=shape, size=(radius, 0.02, 0), mass=0, contype=0, conaffinity=0, rgba=GOAL)
@@ -94,8 +94,8 @@ def add_cameras(spec: mujoco.MjSpec, body: str, distance: float, overview: tuple
 
     Args:
         spec: the model.
-        body: the body that the camera ``follow`` stays with.
-        distance: metres by which ``follow`` stays behind the body; it is two thirds of that above it.
+        body: the body that the camera ``follow`` follows.
+        distance: distance in metres of ``follow`` behind the body; its height above the body is two thirds of that.
         overview: x, y and height of the camera ``overview``, which looks straight down.
     """
     tilt = np.arctan2(1, 2 / 3) / 2

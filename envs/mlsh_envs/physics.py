@@ -1,4 +1,4 @@
-"""Lanes of MuJoCo: many simulations of one kind stepped in one process, and what all of them need around the physics."""
+"""Lanes of MuJoCo: many simulations of one kind stepped in one process, and what all of them share around the physics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsh_envs.world_env import Array, World, WorldBase, all_within
 
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 NOISE = 0x6D6C7368
-"""Seeds the generator together with an episode's seed: a start must not depend on a task that was drawn with the same seed."""
+"""Seeds the generator together with an episode's seed, so that a start is independent of a task drawn with the same seed."""
 LONGEST = 0.1
 """Longest step of the physics, in seconds: these bodies blow up with much less."""
 LIMIT = 1e6
@@ -32,20 +32,20 @@ class PhysicsWorld(World):
         frame_skip: physics steps in an environment step, during which the control is constant; None for the family's own.
         integrator: MuJoCo's integrator.
         timestep: seconds of a physics step; None for the family's own.
-        camera: name of the camera: ``"follow"`` stays with the body, ``"overview"`` sees all of its world.
+        camera: name of the camera: ``"follow"`` follows the body, ``"overview"`` shows all of its world.
 
     Raises:
         ValueError: a setting is out of range.
     """
 
     agent_body: ClassVar[str] = "torso"
-    """The root of the bodies that are the agent."""
+    """The root of the agent's bodies."""
     qpos_noise: ClassVar[float]
     """Half-width of the uniform noise on every position at the start of an episode."""
     frame_skip: int
     """Physics steps in an environment step."""
     derives: ClassVar[bool] = False
-    """Whether the family reads what follows from positions and velocities at a step's end: see :meth:`derive`."""
+    """Whether the family reads quantities derived from positions and velocities at the end of a step: see :meth:`derive`."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class PhysicsWorld(World):
         self.start_qpos = model.qpos0.copy()
         self._agent = model.body(self.agent_body).id
         self.state = np.zeros((lanes, model.nq + model.nv))
-        """(L, nq + nv) positions and velocities as they are now."""
+        """(L, nq + nv) current positions and velocities."""
         self._generators: list[np.random.Generator] = [np.random.default_rng(0)] * lanes
         self._tasks: list[Any] = [None] * lanes
         self._painter: Renderer | None = None
@@ -78,17 +78,17 @@ class PhysicsWorld(World):
 
     @abstractmethod
     def model_of(self, task: Any) -> mujoco.MjModel:
-        """The model for a task (None: any task), made once. All environments of this process share it and must not change it."""
+        """The model for a task (None: any task), made once. All environments of a process share it and must not change it."""
 
     def _simulate(self, models: Sequence[mujoco.MjModel]) -> None:
         self.models = list(models)
         self.datas = [mujoco.MjData(model) for model in models]
         self.halfway = [False] * len(models)
-        """For each lane, whether the first half of its next physics step is done; to be set False if the world changes then."""
+        """For each lane, whether the first half of its next physics step is done; must be set to False if the world changes."""
         self._watch()
 
     def _watch(self) -> None:
-        """Keeps views into every simulation: getting them at each step would take longer than copying what they show."""
+        """Keeps views of every simulation: getting them at each step would take longer than copying the data."""
         self._lanes = [
             (model, data, data.ctrl, data.qpos, qpos, data.qvel, qvel)
             for model, data, qpos, qvel in zip(self.models, self.datas, self.qpos, self.qvel, strict=True)
@@ -96,10 +96,10 @@ class PhysicsWorld(World):
         self._centres = [data.subtree_com[self._agent] for data in self.datas]
         self._sensors = [self.sensors_of(data) for data in self.datas]
         self.mocap = [data.mocap_pos for data in self.datas]
-        """For each lane, (bodies, 3) positions of the bodies that are moved by hand; to be written to."""
+        """For each lane, writable (bodies, 3) positions of the bodies that the environment moves."""
 
     def sensors_of(self, data: mujoco.MjData) -> tuple[Array, ...]:
-        """Views of what else a family reads from a simulation at every step; kept for each lane in `_sensors`."""
+        """Views of further data that a family reads from a simulation at every step; kept for each lane in `_sensors`."""
         return ()
 
     @property
@@ -145,7 +145,7 @@ class PhysicsWorld(World):
         self.qpos[lane], self.qvel[lane] = data.qpos, data.qvel
 
     def begin(self, lane: int, task: Any) -> None:
-        """What else a family does at the start of an episode; the lane has been placed already."""
+        """What a family does in addition at the start of an episode, after the lane has been placed."""
 
     def advance(self, actions: Array) -> Array:
         """One environment step of the physics in every lane.
@@ -154,7 +154,7 @@ class PhysicsWorld(World):
             actions: (L, nu) controls, clipped to their range by the actuators.
 
         Returns:
-            (L,) bool, lanes whose physics blew up; these are put back to their start.
+            (L,) bool, lanes whose physics blew up; these are reset to their start.
         """
         skip = self.frame_skip
         for lane, (model, data, control, position, qpos, velocity, qvel) in enumerate(self._lanes):
@@ -182,10 +182,10 @@ class PhysicsWorld(World):
         return self.state.astype(np.float32)
 
     def derive(self, lane: int) -> None:
-        """Computes centres of mass, inertias and velocities of bodies, which `mj_step` leaves as they were before it integrated.
+        """Computes centres of mass, inertias and velocities of bodies, which `mj_step` leaves as they were before integration.
 
-        They are the first thing that the next physics step needs as well, so that `mj_step1` computes them for both. Steps of
-        Runge-Kutta have no such half.
+        The next physics step begins with the same computation, so `mj_step1` does it for both. Runge-Kutta steps have no such
+        half.
         """
         model, data = self.models[lane], self.datas[lane]
         if self.stepping.integrator == "RK4":
@@ -221,19 +221,19 @@ class PhysicsWorld(World):
             self._painter.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keeps simulations as the state vectors from which they can be continued; models are made again."""
-        kept = super().__getstate__()
+        """Keeps simulations as state vectors from which they can continue; models are made anew."""
+        attributes = super().__getstate__()
         for name in ("models", "datas", "halfway", "mocap", "_lanes", "_centres", "_sensors", "_painter"):
-            del kept[name]
-        kept["_states"] = states = []
+            del attributes[name]
+        attributes["_states"] = states = []
         for model, data in zip(self.models, self.datas, strict=True):
             states.append(np.empty(mujoco.mj_stateSize(model, STATE)))
             mujoco.mj_getState(model, data, states[-1], STATE)
-        return kept
+        return attributes
 
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        states = kept.pop("_states")
-        self.__dict__.update(kept)
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        states = attributes.pop("_states")
+        self.__dict__.update(attributes)
         self._painter = None
         self._simulate([self.model_of(task) for task in self._tasks])
         for model, data, state in zip(self.models, self.datas, states, strict=True):
@@ -244,14 +244,14 @@ class PhysicsFamily(WorldBase):
     """Attributes that the trainer reads from every MuJoCo family."""
 
     unclipped_actions: ClassVar[bool] = True
-    """The actuators clip actions, and the family's page says which actions are charged."""
+    """The actuators clip actions, and the family's page says which actions have a cost."""
 
 
 class PlacedFamily(PhysicsFamily):
     """The same for families whose observation begins with x and y."""
 
     primitive_observation: ClassVar[slice] = slice(2, None)
-    """Primitives do not see where in the world they are, so that they also work where they were not trained."""
+    """Primitives do not see their place in the world, so that they also work in places where they were not trained."""
 
     def ground(self, task: Any) -> tuple[Array, Array]:
         """Obstacles and goals, seen from above.

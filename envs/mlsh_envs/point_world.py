@@ -17,7 +17,7 @@ SIZE = 400.0
 """Side of the square in which goals appear, and the unit of observations."""
 START = (200.0, 200.0)
 REACH = 50.0
-"""A place is reached by a step that ends nearer to it than this."""
+"""A step reaches a place if it ends closer to it than this."""
 MOVES = 20.0 * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])
 """Displacement of each action: stay, +x, -x, +y, -y."""
 RED, BLUE, GOLD, BLACK = (214, 96, 77), (67, 147, 195), (218, 165, 32), (20, 20, 20)
@@ -70,7 +70,7 @@ class PointWorld(World):
 
     @abstractmethod
     def place(self, lanes: Sequence[int], seeds: Sequence[int], tasks: Sequence[Any]) -> None:
-        """Puts everything but the agent where it is at the start of an episode."""
+        """Places everything but the agent at the start of an episode."""
 
     def step(self, actions: Array) -> tuple[Array, Array]:
         self.agent += MOVES[actions]
@@ -83,7 +83,7 @@ class PointWorld(World):
 
     @abstractmethod
     def places(self, lane: int) -> list[Place]:
-        """What to draw in a lane beside the agent."""
+        """What to draw in a lane besides the agent."""
 
     def render_frame(self, lane: int, primitive: int | None) -> NDArray[np.uint8]:
         """The scene from above, y up, with a margin around the square because the agent may leave it."""

@@ -43,7 +43,7 @@ class Renderer:
 
         Args:
             model: the simulation's model.
-            data: the simulation's state; what the next physics step starts from is not changed.
+            data: the simulation's state; nothing that affects the next physics step is changed.
             primitive: the primitive; None for the agent's own colours.
             mode: ``"rgb_array"``, or ``"human"`` for a window that shows it in real time.
 
@@ -88,14 +88,14 @@ class Renderer:
 
 @contextlib.contextmanager
 def _coloured(model: mujoco.MjModel, root: int, primitive: int | None) -> Iterator[None]:
-    """Gives the agent the colour of a primitive, and afterwards its own again, because simulations share models."""
+    """Gives the agent the colour of a primitive, and restores its own afterwards, because simulations share models."""
     if primitive is None:
         yield
         return
     own, materials = model.geom_rgba.copy(), model.geom_matid.copy()
-    mine = model.body_rootid[model.geom_bodyid] == model.body_rootid[root]
-    model.geom_rgba[mine, :3] = np.array(primitive_colour(primitive)) / 255
-    model.geom_matid[mine] = -1
+    of_agent = model.body_rootid[model.geom_bodyid] == model.body_rootid[root]
+    model.geom_rgba[of_agent, :3] = np.array(primitive_colour(primitive)) / 255
+    model.geom_matid[of_agent] = -1
     try:
         yield
     finally:

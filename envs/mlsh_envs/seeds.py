@@ -12,7 +12,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def keys(seeds: Sequence[int]) -> NDArray[np.uint64]:
-    """Keys of episodes' random numbers: (L,) from non-negative integers of any size, of which the last 64 bits count."""
+    """Keys of episodes' random numbers: (L,) from non-negative integers of any size, of which the lowest 64 bits are used."""
     return np.array([seed & 0xFFFFFFFFFFFFFFFF for seed in seeds], np.uint64)
 
 
@@ -27,7 +27,7 @@ def uniforms(key: NDArray[np.uint64], count: int, first: NDArray[np.integer[Any]
         first: how many numbers of each lane's sequence to skip; one for all, or (L,).
     """
     with np.errstate(over="ignore"):
-        # Mixing the key first keeps the numbers of neighbouring seeds from being those of neighbouring counters.
+        # Without mixing the key first, neighbouring seeds would give the numbers of neighbouring counters.
         counter = np.arange(1, count + 1, dtype=np.uint64) + np.asarray(first, np.uint64)[..., None]
         return (_mix(_mix(key + _GOLDEN)[:, None] + _GOLDEN * counter) >> np.uint64(11)) * 2.0**-53
 

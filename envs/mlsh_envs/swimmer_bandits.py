@@ -1,4 +1,4 @@
-"""Swimmer Bandits: swim to a place that is never shown."""
+"""Swimmer Bandits: swim to a place that is not observed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsh_envs.tasks import PlaceTask, PlaceTasks
 from mlsh_envs.world_env import Array, WorldEnv, WorldVectorEnv
 
 FIELD = 5.0
-"""Side in metres of the square from 0 in which targets lie."""
+"""Side in metres of the square of targets, which begins at 0."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class _Family(PlacedFamily, PlaceTasks):
 class SwimmerBandits(_Family, WorldEnv):
     """
     ## Description
-    A swimmer of three links is charged for its distance from a target that it does not see, and which is the task.
+    A swimmer of three links is charged for its distance from a target, which is the task and is not observed.
 
     ## Action space
-    `Box(-1, 1, (2,), float32)`, torques at the front and the rear joint in units of 150 Nm. What is beyond the bounds is
-    clipped by the motors, but charged in full.
+    `Box(-1, 1, (2,), float32)`, torques at the front and the rear joint in units of 150 Nm. The motors clip larger ones,
+    but the reward counts them in full.
 
     ## Observation space
     `Box(-inf, inf, (10,), float32)`. Primitives see it from index 2 on (`primitive_observation`).
@@ -100,27 +100,26 @@ class SwimmerBandits(_Family, WorldEnv):
     | 8, 9 | angular velocities of the front and the rear joint | rad/s |
 
     ## Reward
-    Each step -(d + 0.0001 |action|²) / 1000, where d is the distance in metres of the middle link's middle from the target at the
-    step's end.
+    At each step -(d + 0.0001 |action|²) / 1000, where d is the distance in metres of the middle link's middle from the target
+    at the step's end.
 
     ## Start
     The swimmer stretched along x, the middle link's middle at (0, 0); to every position U(-0.1, 0.1) is added, to every velocity
     U(-0.005, 0.005).
 
     ## End
-    Never by itself, but if the physics blows up (that step pays 0); truncated
-    after 1000 steps, 40 s, when made by `gymnasium.make`.
+    Only if the physics blows up (the reward of that step is 0); truncated after 1000 steps, 40 s, when made by `gymnasium.make`.
 
     ## Task
-    `SwimmerBanditsTask(x, y)`, drawn uniformly from the square from 0 to 5 m, as `reset(options={"task": task})`; it stays until
-    another is given. Before the first is given it is (5, 0).
+    `SwimmerBanditsTask(x, y)`, drawn uniformly from the square from 0 to 5 m, set by `reset(options={"task": task})`; it stays
+    until another is set. Until then it is (5, 0).
 
     ## Arguments
     {SETTINGS}
 
     ## Version history
-    - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018). There the distance is that
-      at the step's beginning, and the length of an episode is not released.
+    - v0: as in the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018). There, the distance is
+      that at the beginning of the step, and the length of an episode is not specified.
     """
 
 

@@ -1,7 +1,7 @@
 """The task protocol: what an environment offers for meta-learning in addition to ``gymnasium.Env``.
 
-A task is one MDP of the family: a small frozen dataclass that prints, compares and round-trips through JSON. It is given by
-``reset(options={"task": task})`` and stays until another is given; a reset without a task keeps it.
+A task is one MDP of the family: a small frozen dataclass that prints, compares and round-trips through JSON. It is set by
+``reset(options={"task": task})`` and stays until another is set; a reset without a task keeps it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Task = TypeVar("Task")
 
 
 class Tasks(ABC, Generic[Task]):
-    """The protocol for any family. Mixed into the single and the vector form alike."""
+    """The protocol for any family, mixed into both the single and the vector form."""
 
     first_task: Task
-    """The task of an environment until it is given one."""
+    """The task of an environment until one is set."""
 
     @abstractmethod
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Task:
@@ -45,7 +45,7 @@ class Tasks(ABC, Generic[Task]):
 
     @abstractmethod
     def task_from_json(self, value: Any) -> Task:
-        """The task that a JSON object of :meth:`task_to_json` stands for.
+        """The inverse of :meth:`task_to_json`.
 
         Raises:
             ValueError: no task of this family looks like that.
@@ -133,6 +133,6 @@ class PlaceTasks(Tasks[PlaceTask]):
         return isinstance(value, (int, float, np.number)) and bool(0 <= value <= self.side)
 
 
-def no_split(family: object, split: str, there: list[str]) -> ValueError:
+def no_split(family: object, split: str, splits: list[str]) -> ValueError:
     """The error for a split that a family does not have."""
-    return ValueError(f"{type(family).__name__} has no tasks in split {split!r}; it has: {', '.join(there)}")
+    return ValueError(f"{type(family).__name__} has no tasks in split {split!r}; it has: {', '.join(splits)}")

@@ -1,4 +1,4 @@
-"""Walker Obstacles: a planar walker, and up to four bars to jump over."""
+"""Walker Obstacles: a planar walker and up to four bars to jump over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BAR_HEIGHT = 0.225
 
 @dataclass(frozen=True)
 class WalkerObstaclesTask:
-    """Which of the four bars stand: a 1 or a 0 for each, from the nearest."""
+    """Which of the four bars are present: a 1 or a 0 for each, from the nearest."""
 
     bars: str
 
@@ -32,8 +32,8 @@ class WalkerObstaclesTask:
 def _model(bars: str, stepping: Stepping) -> mujoco.MjModel:
     spec = asset("walker2d.xml", stepping)
     add_cameras(spec, "torso", distance=4.0, overview=(12, 0, 30))
-    for number, (x, stands) in enumerate(zip(BAR_X, bars, strict=True)):
-        if stands == "1":
+    for number, (x, present) in enumerate(zip(BAR_X, bars, strict=True)):
+        if present == "1":
             add_box(spec, f"bar_{number}", (x, 0, BAR_HEIGHT), BAR_HALF)
     return spec.compile()
 
@@ -71,12 +71,11 @@ class _Family(PhysicsFamily, FiniteTasks[WalkerObstaclesTask]):
 class WalkerObstacles(_Family, WorldEnv):
     """
     ## Description
-    A walker in a plane is paid for speed ahead and upwards. On its way there are places for four bars; which of them stand is the
-    task, and is not observed. Good primitives: run, jump.
+    A planar walker is rewarded for its speed ahead and upwards. On its way there are places for four bars; the task decides which
+    of them are present, and is not observed. Good primitives: run, jump.
 
     ## Action space
-    `Box(-1, 1, (6,), float32)`, torques in units of 100 Nm. What is beyond the bounds is clipped by the motors, but charged
-    in full.
+    `Box(-1, 1, (6,), float32)`, torques in units of 100 Nm. The motors clip larger ones, but the reward counts them in full.
 
     | index | motor |
     |---|---|
@@ -96,7 +95,7 @@ class WalkerObstacles(_Family, WorldEnv):
     | 11-16 | angular velocities of the joints, clipped to +-10 | rad/s |
 
     ## Reward
-    Each step the torso's mean velocity along x plus that along z (m/s) - 0.001 |action|².
+    At each step the torso's mean velocity along x plus that along z (m/s) - 0.001 |action|².
 
     ## World
     Bars across the way at x = 6, 12, 18 and 24 m, 0.2 m thick and 0.725 m high.
@@ -105,21 +104,19 @@ class WalkerObstacles(_Family, WorldEnv):
     The walker upright at x = 0, its torso at a height of 1.25 m; to every position and velocity U(-0.005, 0.005) is added.
 
     ## End
-    Never by itself, but if the physics blows up (that step pays 0); truncated
-    after 1000 steps, 8 s, when made by `gymnasium.make`.
+    Only if the physics blows up (the reward of that step is 0); truncated after 1000 steps, 8 s, when made by `gymnasium.make`.
 
     ## Task
-    `WalkerObstaclesTask(bars)`, four characters, 1 where a bar stands. Train: 0000, 1000, 0100, 1100. Held
-    out: the twelve others. Given as `reset(options={"task": task})`; it stays until another is given. Before the first is given
-    it is 0000.
+    `WalkerObstaclesTask(bars)`, four characters, 1 where there is a bar. Train: 0000, 1000, 0100, 1100. Held out:
+    the twelve others. Set by `reset(options={"task": task})`; it stays until another is set. Until then it is 0000.
 
     ## Arguments
     {SETTINGS}
 
     ## Version history
-    - v0: "Obstacles" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), which draws these four
-      train tasks. There a bar is a heavy body that is put back after each step; here it stands still. The length of an episode is
-      not released.
+    - v0: "Obstacles" of the code released with Frans et al., Meta Learning Shared Hierarchies (ICLR 2018), which draws these
+      four train tasks. There, a bar is a heavy body that is put back after each step; here it is fixed. The length of an
+      episode is not specified there.
     """
 
 

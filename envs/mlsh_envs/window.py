@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIMITIVE_COLOURS = ("#c1442e", "#2c7fb8", "#5a9e3d", "#8e6bb0", "#c78a1e", "#4d4d4d", "#d36ba5", "#17a398")
-"""Colours of primitives 0, 1, ...; they repeat after the last."""
+"""Colours of primitives 0, 1, ...; they repeat cyclically."""
 
 
 def primitive_colour(primitive: int) -> tuple[int, int, int]:

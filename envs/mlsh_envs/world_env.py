@@ -23,11 +23,11 @@ from mlsh_envs.window import Window
 
 Array = NDArray[Any]
 HUGE = 1e6
-"""Bound on the size of actions, for which there is no reason to be as large as this."""
+"""Bound on the size of actions; there is no reason for larger ones."""
 
 
 class World(ABC):
-    """The state of L lanes and the rules by which it changes. Knows nothing of Gymnasium's bookkeeping.
+    """The state of L lanes and the rules by which it changes, without Gymnasium's bookkeeping.
 
     Args:
         lanes: L, number of lanes.
@@ -69,7 +69,7 @@ class World(ABC):
 
         Args:
             lane: number of the lane.
-            primitive: shown as the agent's colour; None for the agent's own.
+            primitive: the primitive whose colour the agent gets; None for the agent's own.
         """
 
     def show(self, lane: int, primitive: int | None) -> None:
@@ -109,7 +109,7 @@ class WorldEnv(WorldBase, Tasks[Any], gym.Env[Array, Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (as in gymnasium.Env)
     active_primitive: int | None = None
-    """The active primitive, if the caller wants it shown as the agent's colour."""
+    """The active primitive, if the agent is to be shown in its colour."""
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -154,7 +154,7 @@ class WorldEnv(WorldBase, Tasks[Any], gym.Env[Array, Any]):
 
 
 class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
-    """A world with many lanes, as a vector environment; lane by lane the same as the single form with the same seeds.
+    """A world with many lanes, as a vector environment; each lane behaves as the single form with the same seed.
 
     Lanes do not reset by themselves (`AutoresetMode.DISABLED`). `reset` takes one seed for all lanes (lane i gets seed + i) or a
     list with one for each, `options["task"]` as one task for all lanes or a sequence with one for each, and
@@ -172,7 +172,7 @@ class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
     active_primitives: Sequence[int | None] | None = None
-    """The active primitive in each lane, if the caller wants it shown as the agent's colour."""
+    """The active primitive in each lane, if the agent is to be shown in its colour."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
         return given
 
     def _episode(self, lane: int, seed: int | None) -> int:
-        """The seed of a lane's next episode: the one given, or else one drawn by the generator of the last that was given."""
+        """The seed of a lane's next episode: the one given, or else one from a generator seeded with the last that was given."""
         if seed is not None:
             self._seeds[lane], self._generators[lane] = int(seed), None
             return int(seed)
@@ -260,13 +260,13 @@ class WorldVectorEnv(WorldBase, Tasks[Any], VectorEnv[Array, Array, Array]):
         return tuple(self.world.render_frame(lane, primitives[lane]) for lane in range(self.num_envs))
 
     def close_extras(self, **_: Any) -> None:
-        if hasattr(self, "world"):  # Gymnasium 1.2 also closes what could not be made
+        if hasattr(self, "world"):  # Gymnasium 1.2 also closes environments whose constructor failed
             self.world.close()
 
 
 def all_within(values: Array, bound: float) -> bool:
-    """Whether the absolute value of every number is below the bound; NaN's is not."""
-    if values.dtype.kind == "f" and np.vdot(values, values) < bound * bound:  # takes half the time, and is nearly always enough
+    """Whether the absolute value of every number is below the bound; NaN counts as not."""
+    if values.dtype.kind == "f" and np.vdot(values, values) < bound * bound:  # half the time, and nearly always enough
         return True
     return bool(np.abs(values).max() < bound)
 
@@ -293,7 +293,7 @@ def _checked_actions(space: gym.Space[Any], actions: Any, lanes: int | None) -> 
         return values
     if isinstance(space, gym.spaces.Discrete):
         kind = f"from 0 to {space.n - 1}"
-        wanted = f"the action must be an integer {kind}" if one else f"actions must be {lanes} integers {kind}"
+        rule = f"the action must be an integer {kind}" if one else f"actions must be {lanes} integers {kind}"
     else:
-        wanted = f"{'the action' if one else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
-    raise ValueError(f"{wanted}, not {np.array2string(values, threshold=12)} of shape {values.shape}")
+        rule = f"{'the action' if one else 'actions'} must be numbers of size below {HUGE:g} and of shape {shape}"
+    raise ValueError(f"{rule}, not {np.array2string(values, threshold=12)} of shape {values.shape}")

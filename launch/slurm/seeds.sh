@@ -7,7 +7,7 @@
 #   launch/slurm/seeds.sh 1-6 @sweep.txt     # line 1 to 6 of a file of arguments; each should name its --folder runs/...
 #
 # The first argument is what sbatch's --array takes; 0-31%8 runs eight at a time. Options of sbatch end with --.
-# The picture is seeds-JOB.png, where you are.
+# The picture is seeds-JOB.png in the current folder.
 
 set -euo pipefail
 
@@ -34,7 +34,7 @@ done
 export MLSH_ROOT=${here%/launch/slurm}
 job=$(sbatch --parsable --array="$seeds" --output=%x-%A_%a.out "${options[@]}" "$here/train.sbatch" "$@")
 job=${job%%;*} # a federation's cluster name follows
-# What a site may insist on goes for the figure too.
+# Options that a site may require are used for the figure too.
 shared=()
 for ((i = 0; i < ${#options[@]}; i++)); do
     case ${options[i]} in

@@ -23,33 +23,33 @@ FORCED_ITERATION = 10_000
 PLACES = 4096
 """Number of observations at which primitives are compared, over all learners."""
 ALIKE = 0.1
-"""Two primitives are alike if on every task their returns alone differ by less than this share of the range of all returns."""
+"""Two primitives are alike if their returns alone differ by less than this share of the range of all returns on every task."""
 SAME_POLICY = 0.05
-"""Divergence in nats below which two primitives are alike where returns do not show it: about that between coins with 50 and 66 %
+"""Divergence in nats below which two primitives are alike if returns cannot tell: about that between coins with 50 and 66 %
 heads."""
 UNUSED = 0.02
 """Share of the steps below which a primitive is hardly ever chosen."""
 UNSERVED = 0.25
-"""A task is served by no primitive if the best return of one alone on it, above the lowest return of all, is less than this share
-of the best on any task."""
+"""No primitive serves a task if the best return of one alone on it, above the lowest of all returns, is less than this share of
+the best on any task."""
 BEHIND = 0.5
-"""A task is left behind if masters come there less than this share of the way from the return of a wrong primitive to the median
-of what they reach, and the choice of a primitive matters less than this share of what it matters on the median task."""
+"""A task is left behind if masters cover less than this share of the way from the return of a wrong primitive to their median
+return, and the choice of a primitive matters less than this share of what it matters on the median task."""
 MIN_INFORMATION_SHARE = 0.1
 """Masters choose alike if the mutual information of task and choice is less than this share of its maximum."""
 
 
 def divergence(policies: PrimitivePolicies, observation: Array, learners: int, places: int) -> Array:
-    """How differently the primitives act in the states that were visited, whichever of them was active there.
+    """How differently the primitives act in visited states, whichever of them was active there.
 
     Args:
         policies: the K primitives.
         observation: (T, L, observation), filtered.
         learners: number of learners; their lanes are equal blocks of the L.
-        places: number of observations of each learner, evenly spread over all that it saw, lane after lane.
+        places: number of observations of each learner, evenly spaced over all of its own, lane after lane.
 
     Returns:
-        (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, mean over the observations.
+        (K, K) symmetrised Kullback-Leibler divergence (KL(i, j) + KL(j, i)) / 2 in nats, averaged over the observations.
     """
     primitives = policies.primitives
     each = observation.swapaxes(0, 1).reshape(learners, -1, observation.shape[-1])
@@ -57,10 +57,10 @@ def divergence(policies: PrimitivePolicies, observation: Array, learners: int, p
     seen = policies.primitive_view(each[:, chosen].reshape(-1, observation.shape[-1]))
     outputs = outputs_of(primitives, np.repeat(seen[None], primitives.n, axis=0))
     log_std = primitives.network.log_std(primitives.parameters).numpy()
-    found = np.zeros((primitives.n, primitives.n))
+    nats = np.zeros((primitives.n, primitives.n))
     for i, j in itertools.permutations(range(primitives.n), 2):
-        found[i, j] = policies.head.divergence(outputs[i], log_std[i], outputs[j], log_std[j]).mean()
-    return (found + found.T) / 2
+        nats[i, j] = policies.head.divergence(outputs[i], log_std[i], outputs[j], log_std[j]).mean()
+    return (nats + nats.T) / 2
 
 
 def mutual_information(usage: Array) -> float:
@@ -126,13 +126,13 @@ class HierarchyDiagnostics:
     divergence: Array
     """(K, K): see :func:`divergence`."""
     usage: Array
-    """(M, K) share of the steps that each primitive ran, without exploration."""
+    """(M, K) share of the steps in which each primitive was active, without exploration."""
     forced: Array
-    """(K, M) mean return of each primitive alone; (K, 0) where tasks are not listed."""
+    """(K, M) mean return of each primitive alone; (K, 0) if tasks are not listed."""
     tasks: Sequence[str]
     """(M,) labels of the tasks."""
     adapted: Array | None = None
-    """(M,) mean return that masters have reached on each task; None where it is not known."""
+    """(M,) mean return that masters have reached on each task; None if it is not known."""
 
     @property
     def information(self) -> float:
@@ -145,17 +145,17 @@ class HierarchyDiagnostics:
         return float(np.log(min(self.usage.shape)))
 
     def verdict(self) -> list[str]:
-        """A sentence for each problem, with what to try; empty if there is none, or only one primitive."""
+        """A sentence on each problem, with what to try; empty if there is none, or only one primitive."""
         primitives = range(len(self.divergence))
         pairs = [pair for pair in itertools.combinations(primitives, 2) if self._alike(*pair)]
-        found = [
+        sentences = [
             f"primitives {i} and {j} have collapsed onto one another: {self._evidence(i, j)}. Try "
             "--whole-episode-iterations (a macro-action lasts an episode at first), "
             "--no-learn-from-explored, more --groups, or fewer --primitives."
             for i, j in pairs
         ]
 
-        found += [
+        sentences += [
             f"primitive {k} is hardly ever chosen ({self.usage[:, k].mean():.1%} of the steps). Try fewer --primitives, or more "
             "--exploration."
             for k in primitives
@@ -166,19 +166,19 @@ class HierarchyDiagnostics:
         if unserved:
             some = ", ".join(self.tasks[t] for t in unserved[:4]) + ", ..." * (len(unserved) > 4)
             most = format_value(self.forced[:, unserved].max())
-            found.append(
+            sentences.append(
                 f"no primitive serves {some}: alone the best earns {most} there, and {format_value(self.forced.max())} "
                 "elsewhere. Try more --groups, more --iterations, or more --primitives."
             )
-        found += [self._left_behind_said(task) for task in self._left_behind() if task not in unserved]
+        sentences += [self._left_behind_sentence(task) for task in self._left_behind() if task not in unserved]
 
-        # Only where nothing else explains it.
-        if not found and self.most_information > 0 and self.information < MIN_INFORMATION_SHARE * self.most_information:
-            found.append(
-                f"masters choose alike whatever their task: their choices tell {self.information:.2f} nats of it, of at most "
+        # Only if nothing else explains it.
+        if not sentences and self.most_information > 0 and self.information < MIN_INFORMATION_SHARE * self.most_information:
+            sentences.append(
+                f"masters choose alike whatever their task: their choices carry {self.information:.2f} nats about it, of at most "
                 f"{self.most_information:.2f}. Try a longer --warmup, a longer --macro-length or a larger --master.learning-rate."
             )
-        return found
+        return sentences
 
     def _unserved(self) -> list[int]:
         """Indices of the tasks that no primitive serves; empty unless there are several tasks and several primitives."""
@@ -188,34 +188,33 @@ class HierarchyDiagnostics:
         return np.flatnonzero(best - least < UNSERVED * (best.max() - least)).tolist()
 
     def _left_behind(self) -> list[int]:
-        """Indices of the tasks where masters come no further than a primitive that belongs to another task; empty for fewer than
-        three tasks.
+        """Indices of the tasks on which masters do no better than another task's primitive; empty for fewer than three tasks.
 
-        Returns of a wrong primitive are those of the second best on the median task, and right returns what masters reach there.
-        A task whose returns are lower by nature is not meant: there the best primitive is as much better than the worst as
-        elsewhere, while to a task that none has learned all are equally foreign.
+        The return of a wrong primitive is that of the second best on the median task, and the right return that of the masters
+        there. Tasks whose returns are naturally lower do not count: on them the best primitive is better than the worst by as
+        much as elsewhere, but on a task that none has learned all are equally bad.
         """
         if self.adapted is None or len(self.adapted) < 3 or self.forced.shape != self.usage.shape[::-1] or len(self.forced) < 2:
             return []
         ranked = np.sort(self.forced, axis=0)
         wrong, right, gain = np.median(ranked[-2]), np.median(self.adapted), ranked[-1] - ranked[0]
-        if min(right - wrong, np.median(gain)) < UNSERVED * np.ptp(self.forced):  # which primitive acts alone hardly matters
+        if min(right - wrong, np.median(gain)) < UNSERVED * np.ptp(self.forced):  # the choice of a primitive hardly matters
             return []
 
         behind = (self.adapted - wrong < BEHIND * (right - wrong)) & (gain < BEHIND * np.median(gain))
         return np.flatnonzero(behind).tolist()
 
-    def _left_behind_said(self, task: int) -> str:
+    def _left_behind_sentence(self, task: int) -> str:
         assert self.adapted is not None
         reached, median = format_value(self.adapted[task]), format_value(float(np.median(self.adapted)))
         foreign = format_value(float(np.median(np.sort(self.forced, axis=0)[-2])))
         return (
-            f"{self.tasks[task]} is left behind: masters reach {reached} there and {median} on the median task, where a "
-            f"primitive of another task alone earns {foreign}. Try more --primitives, more --groups, or more --iterations."
+            f"{self.tasks[task]} is left behind: masters reach {reached} there and {median} on the median task, where "
+            f"another task's primitive alone earns {foreign}. Try more --primitives, more --groups, or more --iterations."
         )
 
     def _alike(self, i: int, j: int) -> bool:
-        """By returns; by policies if one of them earns nothing alone, as with sparse rewards: then equal returns mean little."""
+        """By returns; by policies if one of them earns nothing alone, as with sparse rewards: equal returns then mean little."""
         if not (self._earns(i) and self._earns(j)):
             return bool(self.divergence[i, j] < SAME_POLICY)
         return bool((np.abs(self.forced[i] - self.forced[j]) < ALIKE * np.ptp(self.forced)).all())
@@ -227,9 +226,9 @@ class HierarchyDiagnostics:
         return bool(self.forced[k].max() - self.forced.min() >= UNSERVED * np.ptp(self.forced))
 
     def _evidence(self, i: int, j: int) -> str:
-        apart = f"where they went they are {self.divergence[i, j]:.2f} nats apart"
+        evidence = f"in visited states they are {self.divergence[i, j]:.2f} nats apart"
         if not self.forced.size:
-            return apart
+            return evidence
         task = int(np.abs(self.forced[i] - self.forced[j]).argmax())
         first, second = format_value(self.forced[i, task]), format_value(self.forced[j, task])
-        return f"alone they earn {first} and {second} on the task where they differ most, and {apart}"
+        return f"alone they earn {first} and {second} on the task where they differ most, and {evidence}"

@@ -1,13 +1,13 @@
-"""Evaluation during training: what the primitives are worth so far, and the best of them.
+"""Evaluation during training: how good the primitives are so far, and the best of them.
 
-What training leaves is primitives, so it is they who are judged, as after training: fresh masters learn single tasks over them
-for W updates, and are then looked at without exploration. The masters of training would cost less, but each has learned while
-its primitives changed under it, and the groups in their joint phase have other tasks each time.
+The result of training is primitives, so these are evaluated, as after training: fresh masters learn single tasks over them for W
+updates, and are then evaluated without exploration. The masters of training would cost less, but each has learned while its
+primitives changed, and the groups in their joint phase have other tasks each time.
 
-Masters and episodes have random streams of their own, the same in every evaluation: what differs between two is the primitives.
-There are as many masters as workers, so that an evaluation takes as many steps as W + 2 iterations, and its numbers depend as
-little on the number of ranks as those of training. The best is the best of several tries with the same episodes, so it looks a
-little better than it is; the final test and `adapt` have others.
+Masters and episodes have random streams of their own, the same in every evaluation: only the primitives differ. There are as many
+masters as workers, so that an evaluation takes as many steps as W + 2 iterations, and its numbers depend as little on the number
+of ranks as those of training. The best primitives are the best of several evaluations with the same episodes, so they look a
+little better than they are; the final test and `adapt` have other episodes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EVALUATION_SEED = 2**21
 
 @dataclass(frozen=True)
 class Best:
-    """The best primitives so far, as a file of them holds them."""
+    """The best primitives so far, in the form of their file."""
 
     iteration: int
     """Number of iterations after which they were evaluated."""
@@ -45,26 +45,26 @@ class Best:
 
     @classmethod
     def in_checkpoint(cls, saved: Checkpoint | None) -> Best | None:
-        """What a checkpoint holds; None if nothing was evaluated before it."""
+        """The best primitives in a checkpoint; None if nothing was evaluated before it."""
         return cls(**saved.state["best"]) if saved and "best" in saved.state else None
 
 
 @dataclass
 class EvaluatedState:
-    """The state of training, and the best primitives so far; whatever else is asked of it is the state's."""
+    """The state of training, and the best primitives so far; all other attributes are those of the state."""
 
     state: Resumable
     best: Best | None
 
     @property
     def shared(self) -> Array:
-        """As the state's own."""
+        """Those of the state."""
         return self.state.shared
 
     def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
-        """As the state's own, with the best primitives. Every rank must call it."""
-        found = self.state.gather_state_dict(world)
-        return found if found is None or self.best is None else found | {"best": vars(self.best)}
+        """That of the state, with the best primitives. Every rank must call it."""
+        state = self.state.gather_state_dict(world)
+        return state if state is None or self.best is None else state | {"best": vars(self.best)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.state, name)
@@ -77,7 +77,7 @@ class Evaluator:
         experiment: configuration, job and environment of the run.
         groups: number of groups.
         updates: number of updates of each master.
-        learners: makes the learners of an evaluation, over the primitives as they are.
+        learners: makes the learners of an evaluation, over the current primitives.
         keep: called with the primitives whenever they are the best so far, on rank 0.
         saved: the checkpoint to resume from.
     """
@@ -98,11 +98,11 @@ class Evaluator:
         tasks = final_tasks(family, config.run.seed + EVALUATION_SEED, count)
         self._set = AdaptationSet(config, job, family, tasks, EVALUATION_SEED)
         self.best = Best.in_checkpoint(saved)
-        if self.best is not None and self._rank == 0:  # a later one may lie there, from iterations that were lost
+        if self.best is not None and self._rank == 0:  # best.pt may be a later one, from iterations that were lost
             keep(self.best)
 
     def __call__(self, metrics: dict[str, float], state: Any) -> EvaluatedState:
-        """Evaluates if it is time to, and adds what is found to the metrics."""
+        """Evaluates if an evaluation is due, and adds the results to the metrics."""
         iteration = int(metrics["iteration"])
         if self._interval and iteration % self._interval == 0:
             metrics |= self._evaluated(state.policies)
@@ -117,9 +117,9 @@ class Evaluator:
         started = time.perf_counter()
         deterministic = self._set.config.hierarchy.deterministic_primitives
         learners = self._learners(self._set, replace(policies, deterministic=deterministic))
-        found = adapt(learners, self._updates, lambda *_: None, evaluate=lambda update: update == self._updates)
+        adaptation = adapt(learners, self._updates, lambda *_: None, evaluate=lambda update: update == self._updates)
 
-        reached, labels = found.returns_without_exploration[-1], np.array(self._set.family.labels(self._set.tasks))
+        reached, labels = adaptation.returns_without_exploration[-1], np.array(self._set.family.labels(self._set.tasks))
         metrics = {"evaluation/return": float(np.mean(reached))}
         metrics |= {
             f"evaluation/return/{label}": float(np.mean(reached[labels == label])) for label in sorted(set(labels.tolist()))

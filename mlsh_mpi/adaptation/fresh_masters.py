@@ -47,8 +47,10 @@ class FreshMasters(AdaptationMethod):
         return choice_entropy(self.masters.stack, rollout.steps.observation)
 
     def divergence(self, rollout: Rollout) -> Array:
-        here, all_learners = len(self.adaptation_set.placement.groups), len(self.adaptation_set.tasks)
-        return diagnostics.divergence(self._skills, rollout.steps.observation, here, max(1, diagnostics.PLACES // all_learners))
+        own_learners, all_learners = len(self.adaptation_set.placement.groups), len(self.adaptation_set.tasks)
+        return diagnostics.divergence(
+            self._skills, rollout.steps.observation, own_learners, max(1, diagnostics.PLACES // all_learners)
+        )
 
 
 def learned_hierarchies(

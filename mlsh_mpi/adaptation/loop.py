@@ -1,6 +1,6 @@
-"""How single tasks are learned once training is over: the loop that all methods share.
+"""How single tasks are learned after training: the loop that all methods share.
 
-fresh_masters.py is the paper's own method; baselines/ has those that it is compared with.
+fresh_masters.py is the paper's own method; baselines/ has those to compare it with.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mlsh_mpi.tracking.checkpoint import Checkpoint
 class AdaptationSet(Experiment):
     """M tasks, each for a learner of its own, and the placement of the learners on ranks.
 
-    A learner has one worker, with its D steps and its own random streams, so it does not depend on the other learners.
+    A learner has one worker, with D steps and random streams of its own, so it is independent of the other learners.
     """
 
     tasks: tuple[Any, ...]
@@ -70,24 +70,24 @@ class AdaptationSet(Experiment):
 
 
 class AdaptationMethod(ABC):
-    """A method of learning single tasks, for the learners of this rank side by side.
+    """A method of learning single tasks, for all learners of this rank.
 
     Args:
         adaptation_set: the tasks and the placement of their learners.
-        lanes_each: number of lanes of a learner; by default as many as D holds episodes.
+        lanes_each: number of lanes of a learner; by default the number of episodes that fit into D.
     """
 
     behaviours = 1
     """Number of behaviours that a learner chooses from: K primitives or options, or 1 for a single policy."""
     explores = True
-    """Whether it acts differently when it learns than when it is evaluated."""
+    """Whether it acts differently while learning than in evaluations."""
     remembers = False
-    """Whether its actions also depend on its earlier steps, through a memory."""
+    """Whether it has a memory, so that its actions also depend on earlier steps."""
     memory: Memory | None = None
     """Earlier decisions of the learners on this rank, for methods that learn from more than the last collection."""
 
     kept: dict[str, Tensor] | None = None
-    """Copies of :attr:`tensors` after U updates, when the learners are last evaluated."""
+    """Copies of :meth:`state_dict` after U updates, as the learners are last evaluated."""
 
     def __init__(self, adaptation_set: AdaptationSet, lanes_each: int | None = None) -> None:
         self.adaptation_set = adaptation_set
@@ -111,7 +111,7 @@ class AdaptationMethod(ABC):
 
     @property
     def steps(self) -> int:
-        """Environment steps of a learner from one update to the next."""
+        """Environment steps of a learner for each update."""
         return self.collected
 
     @property
@@ -121,20 +121,20 @@ class AdaptationMethod(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that learning changes, as views: (learners on this rank, ...)."""
+        """All that learning changes, as views: (learners on this rank, ...)."""
 
     @abstractmethod
     def collect(self, update: int, *, explore: bool) -> Rollout:
         """Collects D steps of every learner.
 
         Args:
-            update: number that names the random streams.
-            explore: whether to act as learning needs it; else learners act as well as they can, and do not learn from it.
+            update: number that identifies the random streams.
+            explore: whether to explore, for learning; else learners act as well as they can, and do not learn from it.
         """
 
     @abstractmethod
     def learn(self, rollout: Rollout, update: int) -> None:
-        """One update from what was collected."""
+        """One update from collected data."""
 
     def entropy(self, rollout: Rollout) -> Array:
         """(learners on this rank,) entropy in nats of the choice between behaviours; 0 where there is no choice."""
@@ -152,7 +152,7 @@ class Adaptation:
     tasks: tuple[Any, ...]
     """(M,) task of each learner."""
     steps: int
-    """Environment steps of a learner from one update to the next."""
+    """Environment steps of a learner for each update."""
     returns: Array
     """(U + 1, M) mean return of an episode, with exploration."""
     returns_without_exploration: Array
@@ -161,7 +161,7 @@ class Adaptation:
     entropy: Array
     """(U + 1, M) entropy in nats of the choice between behaviours, without exploration."""
     usage: Array
-    """(U + 1, M, K) share of the steps that each behaviour ran, without exploration."""
+    """(U + 1, M, K) share of the steps in which each behaviour was active, without exploration."""
     divergence: Array
     """(U + 1, K, K) in nats: see :func:`mlsh_mpi.adaptation.diagnostics.divergence`."""
 
@@ -174,7 +174,7 @@ class Adaptation:
 
     @property
     def curves(self) -> dict[str, Array]:
-        """The arrays that grow by a row with each update, by name."""
+        """The arrays that get a new row with each update, by name."""
         return {name: value for name, value in vars(self).items() if name not in ("tasks", "steps")}
 
     def grown(self, **row: Array) -> Adaptation:
@@ -185,7 +185,7 @@ class Adaptation:
 
 @dataclass
 class Progress:
-    """The state of :func:`adapt`, as a resume needs it."""
+    """The state of :func:`adapt`, for a resume."""
 
     learners: AdaptationMethod
     adaptation: Adaptation
@@ -202,20 +202,20 @@ class Progress:
         if parts is None:
             return None
         learners = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}  # placed in rank order
-        kept = {name: torch.cat([part[1][name] for part in parts]) for name in parts[0][1]}
+        last = {name: torch.cat([part[1][name] for part in parts]) for name in parts[0][1]}
         memories = list(itertools.chain(*(part[2] for part in parts)))
         curves = {name: torch.from_numpy(values) for name, values in self.adaptation.curves.items()}
-        return {"learners": learners, "kept": kept, "memories": memories, "curves": curves}
+        return {"learners": learners, "kept": last, "memories": memories, "curves": curves}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restores what :meth:`gather_state_dict` returned, possibly on another number of ranks."""
-        here = list(self.learners.adaptation_set.placement.groups)
+        own = list(self.learners.adaptation_set.placement.groups)
         for name, values in self.learners.state_dict().items():
             if name in saved["learners"]:
-                values.copy_(saved["learners"][name][here])
-        self.learners.kept = {name: values[here] for name, values in saved.get("kept", {}).items()} or None
+                values.copy_(saved["learners"][name][own])
+        self.learners.kept = {name: values[own] for name, values in saved.get("kept", {}).items()} or None
         if self.learners.memory is not None and "memories" in saved:
-            self.learners.memory.load_state_dict([saved["memories"][learner] for learner in here])
+            self.learners.memory.load_state_dict([saved["memories"][learner] for learner in own])
         curves = {name: result(saved["curves"], name).numpy() for name in self.adaptation.curves}
         self.adaptation = Adaptation(self.adaptation.tasks, self.adaptation.steps, **curves)
 
@@ -264,7 +264,7 @@ def adapt(
             if best is not rollout:
                 environment, policy = environment + best.environment_seconds, policy + best.policy_seconds
 
-        # As it was evaluated, before it learns once more.
+        # Keep the learners as they were evaluated, before they learn once more.
         if update == updates:
             learners.kept = {name: values.clone() for name, values in learners.state_dict().items()}
         learners.learn(rollout, update)
@@ -292,7 +292,7 @@ def adapt(
 
 
 def _check_finite(learners: AdaptationMethod, update: int) -> None:
-    """Raises ArithmeticError if anything that was learned is NaN or infinite."""
+    """Raises ArithmeticError if anything learned is NaN or infinite."""
     for name, values in learners.state_dict().items():
         finite = torch.isfinite(values.reshape(len(values), -1)).all(1)
         if not finite.all():

@@ -38,7 +38,7 @@ def make_method(name: str, adaptation_set: AdaptationSet, policies: PrimitivePol
         assert policies is not None
 
         if name != trained and (method.training is not None or ALGORITHMS[trained].recurrent):
-            raise UserError(f"--method {name} does not go with what {trained} has trained: leave it out, or name another run")
+            raise UserError(f"--method {name} cannot use what {trained} has trained: leave it out, or name another run")
 
         if method.source == "policy" and policies.primitives.n > 1:
             raise UserError(

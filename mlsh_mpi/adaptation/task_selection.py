@@ -1,4 +1,4 @@
-"""Which tasks a test learns: listed, named, held-out or drawn ones."""
+"""The tasks of a test: listed, named, held-out or random ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 TEST_SEED = 2**20
-"""Added to the run's seed, so that a test has episodes that training never saw."""
+"""Added to the run's seed, so that a test has other episodes than training."""
 
 
 def final_tasks(family: TaskFamily, seed: int, count: int) -> tuple[Any, ...]:
@@ -35,7 +35,7 @@ def _drawn(family: TaskFamily, seed: int, count: int, split: str) -> tuple[Any, 
 
 
 def chosen_tasks(config: AdaptConfig, family: TaskFamily, ranks: int) -> tuple[Any, ...]:
-    """The task of each learner: those named in the configuration, or else those listed, equally often; or else drawn ones.
+    """The task of each learner: those named in the configuration, or else those listed, equally often; or else random ones.
 
     Raises:
         UserError: a task is unknown, or the environment has none of this split.
@@ -68,7 +68,7 @@ def named_task(family: TaskFamily, text: str) -> Any:
 
 def different_tasks(tasks: Sequence[Any], family: TaskFamily) -> tuple[Any, ...]:
     """Each different task once, in order of first appearance."""
-    found: dict[str, Any] = {}  # tasks themselves need not be hashable
+    by_label: dict[str, Any] = {}  # tasks themselves need not be hashable
     for task in tasks:
-        found.setdefault(family.label(task), task)
-    return tuple(found.values())
+        by_label.setdefault(family.label(task), task)
+    return tuple(by_label.values())

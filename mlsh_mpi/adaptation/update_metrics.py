@@ -1,4 +1,4 @@
-"""What is logged of learners after an update."""
+"""Logged metrics of learners after an update."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mlsh_mpi.networks.actor_critic import Array
 def update_metrics(
     update: int, labels: Sequence[str], curves: Mapping[str, Array], exploring: Tally, best: Tally
 ) -> dict[str, float]:
-    """Means over all learners, and over those of each task if several share one; without what is not known.
+    """Means over all learners, and over those of each task if several share one; without unknown ones.
 
     Args:
         update: number of updates so far.
         labels: (M,) label of each learner's task.
-        curves: what the learners have reached, by name: (updates + 1, M, ...).
-        exploring: sums over the episodes that are learned from.
+        curves: results of the learners, by name: (updates + 1, M, ...).
+        exploring: sums over the episodes with exploration, from which they learn.
         best: sums over the episodes without exploration; the same as `exploring` if there are none.
     """
     metrics: dict[str, float] = {"iteration": update + 1, "updates": update}
@@ -34,7 +34,7 @@ def update_metrics(
 
 
 def by_task(name: str, values: Array, labels: Sequence[str]) -> dict[str, float]:
-    """(M,) values -> their mean, and the mean of each task's if several learners share one; NaN counts as not known."""
+    """(M,) values -> their mean, and the mean for each task if several learners share one; NaN counts as unknown."""
     parts, of = {name: values}, np.array(labels)
     if len(labels) > len(set(labels)):
         parts |= {f"{name}/{label}": values[of == label] for label in sorted(set(labels))}

@@ -1,4 +1,4 @@
-"""Pure functions: generalised advantage estimation, and a Rollout as the master and as the primitives see it."""
+"""Pure functions: generalised advantage estimation, and a Rollout from the master's and from the primitives' point of view."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def gae(reward: Array, value: Array, next_value: Array, continues: Array, gamma:
 
     Args:
         reward: (T, L) rewards.
-        value: (T, L) V of the state in which each step began.
+        value: (T, L) V of the state before each step.
         next_value: (T, L) V of the state after each step: 0 where the episode ended, the bootstrap value where it was cut.
-        continues: (T, L) bool, whether the advantage of the next step counts towards that of this step.
+        continues: (T, L) bool, whether the advantage of a step includes that of the next one.
         gamma: discount factor per step.
         lam: lambda.
 
@@ -42,10 +42,10 @@ def one_longer(values: Array) -> Array:
 
 @dataclass(frozen=True)
 class PendingDecision:
-    """The macro-action that a collection cut in each lane; the next collection continues it."""
+    """The unfinished macro-action in each lane at the end of a collection; the next collection continues it."""
 
     observation: Array
-    """(L, observation) in which the decision was made."""
+    """(L, observation) at the decision."""
     choice: Array
     """(L,) int64, the chosen primitive."""
     log_prob: Array
@@ -53,7 +53,7 @@ class PendingDecision:
     reward: Array
     """(L,) summed reward so far."""
     length: Array
-    """(L,) steps so far; 0 where no macro-action is under way."""
+    """(L,) steps so far; 0 where no macro-action is unfinished."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class MasterView:
     """
 
     observation: Array
-    """(M + 1, L, observation) in which each decision was made; after a lane's last one, that at which the collection stopped."""
+    """(M + 1, L, observation) at each decision and, after a lane's last decision, at the end of the collection."""
     choice: Array
     """(M, L) int64, the chosen primitive."""
     reward: Array
@@ -72,8 +72,8 @@ class MasterView:
     end: Array
     """(M, L) bool: the episode ended in this macro-action."""
     valid: Array
-    """(M, L) bool: the macro-action ran to its full length or to the end of the episode. One cut by the collection is not valid;
-    the macro-action before it bootstraps from the observation in which it began."""
+    """(M, L) bool: the macro-action ran to its full length or to the end of the episode. An unfinished one is not valid; the
+    macro-action before it bootstraps from the observation at its beginning."""
     length: Array
     """(M, L) steps of the macro-action so far."""
 
@@ -85,7 +85,7 @@ class MasterView:
         return gae(reward, value[:-1], next_value, continues, gamma, lam)
 
     def cut(self, log_prob: Array) -> PendingDecision:
-        """The macro-actions under way when the collection stopped, given the (M, L) log-probabilities of the choices."""
+        """The unfinished macro-actions at the end of the collection, given the (M, L) log-probabilities of the choices."""
         lanes = np.arange(self.choice.shape[1])
         last = (self.length > 0).sum(0) - 1
         at = (last, lanes)
@@ -100,7 +100,7 @@ class MasterView:
 
     @classmethod
     def joined(cls, views: Sequence[MasterView]) -> MasterView:
-        """Joins views of the same lanes in order of time. Between two of them stands an invalid row, from whose observation the
+        """Joins views of the same lanes in chronological order. Between two of them is an invalid row, from whose observation the
         macro-action before it bootstraps."""
         if len(views) == 1:
             return views[0]
@@ -122,8 +122,8 @@ def master_view(
     macro_length: int,
     pending: PendingDecision | None = None,
 ) -> MasterView:
-    """Sums up each macro-action. The arguments are those of a Rollout, with shapes (T, L, ...) and (L, observation), and the
-    macro-actions that the previous collection left under way."""
+    """Summarises each macro-action. The arguments are those of a Rollout, with shapes (T, L, ...) and (L, observation), and the
+    unfinished macro-actions of the previous collection."""
     lanes = np.arange(end.shape[1])
     continues = ~decides[0]
 
@@ -138,7 +138,7 @@ def master_view(
     def summed(values: Array) -> Array:
         return np.bincount(at, values.reshape(-1), cells).reshape(shape)
 
-    # What was seen and chosen where a macro-action began; one row more for where the collection stopped.
+    # Observation and choice at the beginning of each macro-action; one more row for the end of the collection.
     begins = np.nonzero(decides)
     cell = (which[begins], begins[1])
     choice = np.zeros(shape, np.int64)
@@ -151,7 +151,7 @@ def master_view(
     total = summed(reward).astype(reward.dtype)
     length = np.bincount(at, minlength=cells).reshape(shape)
 
-    # The first macro-action of a lane may have begun in the collection before.
+    # The first macro-action of a lane may have begun in the previous collection.
     if pending is not None:
         seen[0, continues], choice[0, continues] = pending.observation[continues], pending.choice[continues]
         total[0, continues] += pending.reward[continues]
@@ -177,14 +177,14 @@ def primitive_advantages(
 
     The value of a state is that of the primitive active in it. With `through_macro_actions` the advantage continues into the
     next macro-action, as in the released code. Without it the advantage stops where the next macro-action begins and bootstraps
-    from the value of the primitive that takes over: what that one then does well or badly is not credited to the first.
+    from the value of the next primitive: what that one does well or badly is not credited to the first.
 
     Args:
         reward: (T, L) rewards.
         end: (T, L) bool, the episode ended with this step.
         decides: (T, L) bool, a macro-action starts with this step.
-        value: (T, L) V of the active primitive.
-        final_value: (L,) V of the last active primitive after the last step.
+        value: (T, L) V by the active primitive.
+        final_value: (L,) V after the last step, by the last active primitive.
         ended_value: (T, L) value after the end of an episode: 0, or V where only the time limit ended it.
         through_macro_actions: whether the advantage continues into the next macro-action.
         gamma: discount factor per step.

@@ -1,4 +1,4 @@
-"""The samples of a rollout in the order in which they are learned from, and their normalisation. Pure but for one allreduce."""
+"""The samples of a rollout in the order of learning, and their normalisation. Pure except for one allreduce."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def keys_of(streams: Sequence[np.random.Generator], epochs: int, valid: Array) -> Array:
     """Random sorting keys, (epochs, W, lanes of a worker * M), for samples that are valid or not, (W, lanes of a worker, M).
 
-    From a worker's stream as many are drawn as its own lanes need, whatever the other workers of this rank did.
+    Each worker's stream yields as many as its own lanes need, independently of the other workers of this rank.
     """
     keys = np.zeros((epochs, *valid.shape))
     for w, stream in enumerate(streams):

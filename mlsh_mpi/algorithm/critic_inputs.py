@@ -1,8 +1,8 @@
-"""What the value networks of primitives see beside what their policies see.
+"""Inputs of the primitives' value networks in addition to those of their policies.
 
-Which task it is and how much of the episode is left are hidden from primitives, which must serve every task at any time. A value
-that does not know them is wrong for every task, and the advantages with it. Value networks are needed for training alone, so
-they may know (asymmetric actor-critic, Pinto et al. 2017; time, Pardo et al. 2018).
+Task and remaining time are hidden from primitives, which must serve every task at any time. A value estimate without them is
+wrong for every task, and so are the advantages. Value networks are only needed in training, so they may see both (asymmetric
+actor-critic, Pinto et al. 2017; time, Pardo et al. 2018).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class CriticInputs:
-    """Which inputs value networks have, and how they are made from a rollout."""
+    """Which inputs value networks have, and how they are computed from a rollout."""
 
     family: TaskFamily
     sees_time: bool
-    """Whether they see the part of the episode that is left, from 1 to -1."""
+    """Whether they see the remaining part of the episode, from 1 to -1."""
     tasks: Mapping[str, int]
-    """Places of the listed tasks, by their labels, in a one-hot vector; that of any other task is zero."""
+    """Positions of the listed tasks, by label, in a one-hot vector; the vector of any other task is zero."""
     columns: Array
     """Indices of the entries of an observation that they see and policies do not."""
 
     @classmethod
     def from_config(cls, config: PrimitivePPO, family: TaskFamily) -> CriticInputs:
-        """Those that a configuration asks for, as far as an environment has them."""
+        """The configured inputs, as far as an environment has them."""
         wanted = config.critic_inputs
         labels = [family.label(task) for task in family.tasks] if "task" in wanted else []
         every = family.observation_size if "whole-observation" in wanted else 0
@@ -43,23 +43,23 @@ class CriticInputs:
 
     @property
     def size(self) -> int:
-        """Number of inputs beside what policies see."""
+        """Number of inputs in addition to those of policies."""
         return self.sees_time + len(self.tasks) + len(self.columns)
 
     def of_steps(self, rollout: Rollout, lanes: Array) -> Array:
-        """(T, n, observation as primitives see it, and `size` more) before each step in n lanes."""
+        """(T, n, inputs of policies and `size` more) before each step in n lanes."""
         return self._join(rollout, rollout.steps.observation[:, lanes], lanes, slice(-1))
 
     def at_the_end(self, rollout: Rollout, lanes: Array) -> Array:
-        """(n, observation as primitives see it, and `size` more) after the last step in n lanes."""
+        """(n, inputs of policies and `size` more) after the last step in n lanes."""
         return self._join(rollout, rollout.final_observation[lanes], lanes, -1)
 
     def at_a_limit(self, rollout: Rollout, limit: TimeLimit) -> Array:
-        """(n, observation as primitives see it, and `size` more) after the last step of episodes that a time limit ended."""
+        """(n, inputs of policies and `size` more) after the last step of episodes that a time limit ended."""
         return self._join(rollout, limit.observation, limit.lanes, limit.t, after=1)
 
     def _join(self, rollout: Rollout, observation: Array, lanes: Array, t: int | slice, after: int = 0) -> Array:
-        """(..., n, observation), (n,) lanes -> (..., n, seen and `size` more), `after` so many steps beyond step t."""
+        """(..., n, observation), (n,) lanes -> (..., n, inputs of policies and `size` more), `after` steps after step t."""
         seen = rollout.primitive_view(observation)
         if not self.size:
             return seen
@@ -74,9 +74,9 @@ class CriticInputs:
 
     def _one_hot(self, rollout: Rollout) -> Array:
         """(L, tasks) float32: the task of each lane."""
-        found = np.zeros((len(rollout.tasks), len(self.tasks)), np.float32)
+        vectors = np.zeros((len(rollout.tasks), len(self.tasks)), np.float32)
         for worker, task in enumerate(rollout.tasks):
             place = self.tasks.get(self.family.label(task))
             if place is not None:
-                found[worker, place] = 1
-        return found.repeat(rollout.steps.reward.shape[1] // len(rollout.tasks), axis=0)
+                vectors[worker, place] = 1
+        return vectors.repeat(rollout.steps.reward.shape[1] // len(rollout.tasks), axis=0)

@@ -1,4 +1,4 @@
-"""What a master remembers of its task: its decisions of the last iterations, and the macro-actions that a collection cut."""
+"""A master's memory of its task: its decisions of the last iterations, and unfinished macro-actions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Memory:
     """The decisions of the workers on this rank; a worker's lanes are adjacent.
 
     Args:
-        iterations: number of iterations to remember, including the newest.
+        iterations: number of iterations to remember, including the latest.
         workers: number of workers on this rank.
-        continues: whether a collection continues the macro-actions that the previous one cut.
+        continues: whether a collection continues the unfinished macro-actions of the previous one.
     """
 
     def __init__(self, iterations: int, workers: int, *, continues: bool) -> None:
@@ -31,7 +31,7 @@ class Memory:
         self.pending: PendingDecision | None = None
 
     def forget(self, workers: Sequence[bool]) -> None:
-        """Forgets the decisions of the workers that are marked, because their task is over."""
+        """Forgets the decisions of the marked workers, because their task is over."""
         for number, view in enumerate(self._views):
             lanes = np.repeat(workers, view.choice.shape[1] // self._workers)
             self._views[number] = replace(view, valid=view.valid & ~lanes)
@@ -42,10 +42,10 @@ class Memory:
         Args:
             view: the decisions of this iteration.
             log_prob: (M, L) log-probabilities of its choices under the current masters.
-            continues: (L,) bool, whether the first macro-action was decided in an earlier iteration: its log-probability stays.
+            continues: (L,) bool, whether the first macro-action began in an earlier iteration: its log-probability stays.
 
         Returns:
-            All remembered decisions, newest last, and the (M, L) log-probabilities of the choices when they were made.
+            All remembered decisions, latest last, and the (M, L) log-probabilities of the choices when they were made.
         """
         log_prob = log_prob.copy()
         if self.pending is not None:
@@ -56,7 +56,7 @@ class Memory:
         return MasterView.joined(self._views), np.concatenate([*map(one_longer, self._log_probs[:-1]), log_prob])
 
     def worker_states(self) -> list[dict[str, Any]]:
-        """What a resume needs of each worker, as tensors of its lanes."""
+        """The state of each worker for a resume, as tensors of its lanes."""
         if self._iterations == 1 and not self._continues:
             return [{}] * self._workers
         views = [vars(view) | {"log_prob": log_prob} for view, log_prob in zip(self._views, self._log_probs, strict=True)]
@@ -73,7 +73,7 @@ class Memory:
         return torch.from_numpy(np.array_split(values, self._workers, axis)[worker].copy())
 
     def load_state_dict(self, of_workers: Sequence[Mapping[str, Any]]) -> None:
-        """Restores what `of_workers` returned, possibly on other ranks."""
+        """Restores what :meth:`worker_states` returned, possibly on other ranks."""
         if not of_workers or not all(of_workers):
             return
         for parts in zip(*(worker["views"] for worker in of_workers), strict=True):

@@ -1,7 +1,7 @@
 """The gradient of the PPO loss for a stack of actor-critics, with the backward pass written out.
 
-Minibatches are small here: autograd would spend more time on building and walking its graph than on the arithmetic. So the
-backward pass through the two tanh networks is written out here, one operation a line, and that of a distribution beside its
+Minibatches are small: autograd would spend more time on building and traversing its graph than on the arithmetic. So the backward
+pass through the two tanh networks is written out here, one operation per line, and that of a distribution next to its
 log-probability (networks/distributions.py). The first minibatches of every stack are also differentiated by autograd; if the two
 gradients disagree, autograd is used from then on.
 """
@@ -19,9 +19,9 @@ from mlsh_mpi.config.ppo_settings import PPO
 from mlsh_mpi.networks.actor_critic import Network, StackedActorCritic, tanh_layer
 
 AGREEMENT = 1e-6
-"""Largest difference from autograd's gradient of a parameter, relative to its largest entry: sums are in another order."""
+"""Largest difference from autograd's gradient of a parameter, relative to its largest entry: the order of sums differs."""
 COMPARISONS = 10
-"""Largest number of minibatches to compare; the first that gives every parameter a gradient is the last."""
+"""Largest number of minibatches to compare; the comparison ends with the first in which every parameter has a gradient."""
 
 
 class Minibatch(NamedTuple):
@@ -37,15 +37,15 @@ class Minibatch(NamedTuple):
 
 
 def loss(network: Network, parameters: Sequence[Tensor], minibatch: Minibatch, config: PPO) -> Tensor:
-    """The loss, summed over samples: the negative clipped surrogate objective plus the squared error of the value, less the
+    """The loss, summed over samples: the negative clipped surrogate objective plus the squared error of the value, minus the
     entropy of the policy.
 
     The surrogate min(r A, clip(r, 1 - c, 1 + c) A) (Schulman et al. 2017, equation 7) is constant where the ratio r has left the
-    clip range on the side to which the advantage A pushes it, and r A elsewhere. Only the second kind is summed: the gradient is
-    the same, with half the operations.
+    clip range in the direction in which the advantage A pushes it, and r A elsewhere. Only the latter samples are summed: the
+    gradient is the same, with half the operations.
 
     Args:
-        network: shape of the actor-critics.
+        network: architecture of the actor-critics.
         parameters: their parameters, n rows each.
         minibatch: the samples of each row.
         config: PPO settings, of which the clip range and the coefficients of value and entropy are used.
@@ -88,8 +88,8 @@ class Gradients:
         """The same as :meth:`add`, by autograd."""
         stack, end = self._stack, first + len(minibatch.weight)
         leaves = [parameter[first:end].detach().requires_grad_() for parameter in stack.parameters]
-        found = torch.autograd.grad(loss(stack.network, leaves, minibatch, self._config), leaves)
-        for gradient, new in zip(stack.gradients, found, strict=True):
+        gradients = torch.autograd.grad(loss(stack.network, leaves, minibatch, self._config), leaves)
+        for gradient, new in zip(stack.gradients, gradients, strict=True):
             gradient[first:end].add_(new)
         stack.counts[first:end].add_(minibatch.weight.sum(-1))
         if self.measures:
@@ -97,7 +97,7 @@ class Gradients:
 
     @torch.no_grad()
     def _measure_apart(self, minibatch: Minibatch, first: int, end: int) -> None:
-        """Adds the diagnostics that the written-out pass computes on its way."""
+        """Adds the diagnostics, which the written-out pass computes along the way."""
         observation, action, log_prob, advantage, target, weight = minibatch
         parameters = [parameter[first:end] for parameter in self._stack.parameters]
         now, value, _ = self._stack.network.evaluate(parameters, observation, action)
@@ -113,28 +113,28 @@ class Gradients:
         outputs, policy_inputs = _forward(rows.policy, self._stack.network.policy_part(observation))
         value, value_inputs = _forward(rows.value, observation)
 
-        # The ratio moves the policy only where clipping does not hold it.
+        # Clipped samples have no policy gradient.
         now, backward = self._stack.network.head.log_prob_and_backward(outputs, rows.log_std, action)
         log_ratio = now - log_prob
         ratio = torch.exp(log_ratio)
         moves = (ratio - 1).mul_(torch.sign(advantage)) < config.clip
 
         grad_log_prob = (advantage * weight).mul_(moves).neg_().mul_(ratio)
-        by_outputs, by_log_std = backward(grad_log_prob)
+        grad_outputs, grad_log_std = backward(grad_log_prob)
 
         if config.entropy_coefficient:
-            by_entropy = weight * -config.entropy_coefficient
-            also_by_outputs, also_by_log_std = self._stack.network.head.entropy_backward(outputs, rows.log_std, by_entropy)
-            by_outputs = by_outputs + also_by_outputs
-            if by_log_std is not None and also_by_log_std is not None:
-                by_log_std = by_log_std + also_by_log_std
+            grad_entropy = weight * -config.entropy_coefficient
+            more_outputs, more_log_std = self._stack.network.head.entropy_backward(outputs, rows.log_std, grad_entropy)
+            grad_outputs = grad_outputs + more_outputs
+            if grad_log_std is not None and more_log_std is not None:
+                grad_log_std = grad_log_std + more_log_std
 
-        by_value = (value - target.unsqueeze(-1)).mul_((weight * (2 * config.value_coefficient)).unsqueeze(-1))
+        grad_value = (value - target.unsqueeze(-1)).mul_((weight * (2 * config.value_coefficient)).unsqueeze(-1))
 
-        _backward(rows.policy, policy_inputs, by_outputs)
-        _backward(rows.value, value_inputs, by_value)
-        if by_log_std is not None:
-            rows.log_std_gradient.add_(by_log_std)
+        _backward(rows.policy, policy_inputs, grad_outputs)
+        _backward(rows.value, value_inputs, grad_value)
+        if grad_log_std is not None:
+            rows.log_std_gradient.add_(grad_log_std)
 
         rows.counts.add_(weight.sum(-1))
 
@@ -143,7 +143,7 @@ class Gradients:
             rows.measured.add_(self._measured(log_ratio, ratio, advantage, error, weight))
 
     def _measured(self, log_ratio: Tensor, ratio: Tensor, advantage: Tensor, error: Tensor, weight: Tensor) -> Tensor:
-        """(n, B) of each -> (n, MEASURED) sums. KL is estimated by Schulman's r - 1 - log r, which is never negative."""
+        """(n, B) each -> (n, MEASURED) sums. KL is estimated by Schulman's r - 1 - log r, which is never negative."""
         clip = self._config.clip
         clipped = ratio.clamp(1 - clip, 1 + clip)
         surrogate = torch.minimum(ratio * advantage, clipped * advantage)
@@ -152,19 +152,19 @@ class Gradients:
 
     def _compare(self, minibatch: Minibatch, first: int) -> None:
         """Falls back to autograd if the two gradients of any parameter differ. The comparison is in double precision: in single
-        precision, sums that nearly cancel may differ by more than a mistake would cause."""
+        precision, rounding in sums that nearly cancel may be larger than the effect of a mistake."""
         rows = len(minibatch.weight)
         twin = StackedActorCritic(rows, self._stack.network, torch.float64)
         twin.flat.copy_(self._stack.flat[first : first + rows])
         of_twin = Gradients(twin, self._config)
         double = Minibatch(*(values.double() if values.is_floating_point() else values for values in minibatch))
 
-        def found(add: Callable[[Minibatch], None]) -> list[Tensor]:
+        def computed(add: Callable[[Minibatch], None]) -> list[Tensor]:
             twin.buffer.zero_()
             add(double)
             return [values.clone() for values in (*twin.gradients, twin.counts)]
 
-        known, new = found(of_twin.add_by_autograd), found(of_twin.add_written_out)
+        known, new = computed(of_twin.add_by_autograd), computed(of_twin.add_written_out)
         self._to_compare -= 1
         if all(values.any() and values.isfinite().all() for values in known):
             self._to_compare = 0
@@ -174,7 +174,7 @@ class Gradients:
         self._written_out, self._to_compare = False, 0
         warnings.warn(
             f"the written-out gradient differs from autograd's by {max(difference):.1%} with torch {torch.__version__}: training "
-            "goes on with autograd, more slowly; please report this",
+            "continues with autograd, more slowly; please report this",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -223,11 +223,11 @@ def _forward(layers: Sequence[_Layer], x: Tensor) -> tuple[Tensor, list[Tensor]]
     return torch.baddbmm(layers[-1].bias, inputs[-1], layers[-1].weight), inputs
 
 
-def _backward(layers: Sequence[_Layer], inputs: Sequence[Tensor], by_output: Tensor) -> None:
+def _backward(layers: Sequence[_Layer], inputs: Sequence[Tensor], grad_output: Tensor) -> None:
     """Adds the gradients of all layers, given the gradient with respect to the last layer's output, (n, B, out)."""
     for number in reversed(range(len(layers))):
         layer, x = layers[number], inputs[number]
-        layer.weight_gradient.baddbmm_(x.transpose(1, 2), by_output)
-        layer.bias_gradient.add_(by_output.sum(1))
+        layer.weight_gradient.baddbmm_(x.transpose(1, 2), grad_output)
+        layer.bias_gradient.add_(grad_output.sum(1))
         if number:
-            by_output = torch.ops.aten.tanh_backward.default(torch.bmm(by_output, layer.transposed), x)
+            grad_output = torch.ops.aten.tanh_backward.default(torch.bmm(grad_output, layer.transposed), x)

@@ -1,7 +1,7 @@
-"""Means, over finished episodes and all ranks, of the numbers that environments give as `info`, whatever they are called.
+"""Means, over finished episodes and all ranks, of the numbers in the environments' `info`, whatever their names.
 
-Names may appear late, and on one rank only. The sums of known names travel with the other sums of an iteration, and so does a
-note that a rank has seen a new one: only then all ranks gather the names, and know them from the next iteration on.
+Names may appear late, and on one rank only. The sums of known names are reduced with the other sums of an iteration, and so is a
+flag that a rank has seen a new name: only then do all ranks gather the names, and know them from the next iteration on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlsh_mpi.mpi.ranks import Ranks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MOST = 32
-"""Largest number of names; those that come later are left out."""
+"""Largest number of names; later ones are left out."""
 
 
 class InfoSums:
@@ -39,7 +39,7 @@ class InfoSums:
         return 1 + 2 * groups * len(names)
 
     def add(self, group: int, numbers: Mapping[str, float]) -> None:
-        """Counts the numbers of an episode that a group has finished."""
+        """Adds the numbers of an episode that a group has finished."""
         for name, value in numbers.items():
             if name in self._columns:
                 self._sums[group, self._columns[name]] += (1.0, value)
@@ -52,10 +52,10 @@ class InfoSums:
         if not self._new_names[0]:
             return
         parts = world.allgather(self._others)
-        found = sorted(set().union(*parts))
-        self._names += [name for name in found if name not in self._names][: MOST - len(self._names)]
+        names = sorted(set().union(*parts))
+        self._names += [name for name in names if name not in self._names][: MOST - len(self._names)]
         self._others = {
-            name: np.sum([part[name] for part in parts if name in part], axis=0) for name in found if name in self._names
+            name: np.sum([part[name] for part in parts if name in part], axis=0) for name in names if name in self._names
         }
 
     def means(self) -> Iterator[tuple[str, Array]]:

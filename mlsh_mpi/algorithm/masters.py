@@ -24,13 +24,13 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 def master_stack(config: Config, family: TaskFamily, count: int) -> StackedActorCritic:
-    """Some masters, not yet initialised."""
+    """`count` masters, not yet initialised."""
     head = Exploring(config.hierarchy.primitives, config.hierarchy.exploration)
     return StackedActorCritic(count, Network(family.observation_size, head, config.network.hidden))
 
 
 def private_masters(config: Config, world: Ranks, family: TaskFamily, placement: Placement) -> StackTrainer:
-    """A theta for each group on this rank, not yet initialised; shared with the ranks that have other workers of the group."""
+    """theta for each group on this rank, not yet initialised; shared with the ranks that have other workers of the group."""
     stack = master_stack(config, family, len(placement.groups))
     return StackTrainer.create(stack, config.master, world.split(placement.groups[0]))
 
@@ -40,27 +40,27 @@ class MasterUpdate:
     """Diagnostics of an update of the G masters on this rank."""
 
     entropy: Array
-    """(G,) entropy in nats of each master's own policy before the update, without exploration: the mean of its workers here."""
+    """(G,) entropy in nats of each master's own policy before the update, without exploration: the mean over its workers here."""
     diagnostics: Array
-    """(G, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
+    """(G, 9) columns as in :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
 
 
 def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, config: MasterPPO) -> MasterUpdate:
     """PPO on theta on the 1/N timescale: a decision is an action, its macro-action one transition (paper, section 4.1).
 
-    A master that has been paid nothing stays as it is: normalised, the errors of its value network would look like advantages,
-    and settle it before it has found what pays.
+    A master without any reward is not updated: after normalisation the errors of its value network would look like advantages,
+    and the master would converge before it has found a reward.
 
     Args:
-        trainer: trains the masters of the groups on this rank, one a row.
-        rollout: the steps of their workers, equally many for each master.
+        trainer: trains the masters of the groups on this rank, one in each row.
+        rollout: the steps of their workers, the same number for each master.
         memory: their earlier decisions on the same task; those of this rollout are added.
         config: PPO settings of the masters.
     """
     masters, streams, steps = trainer.stack, rollout.streams, rollout.steps
     workers, lanes = len(streams.workers), steps.reward.shape[1]
 
-    # Decisions of this rollout, and behind them those that are remembered.
+    # Decisions of this rollout, together with the remembered ones.
     new = advantage.master_view(
         steps.observation,
         config.learned(steps.reward),
@@ -83,7 +83,7 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
         value = trainer.returns_from(masters.value(blocks).view(lanes, decisions + 1).T.numpy(), row)
     advantages = view.advantages(value, config.gamma, config.lam)
 
-    # A decision that was cut belongs to no master.
+    # An unfinished macro-action is not learned from.
     rows = np.where(view.valid, row[:-1], -1)
     returns = advantages + value[:-1]
     normalised, pooled = normalise(advantages, returns, log_prob, rows, masters.n, trainer.ranks)
@@ -96,17 +96,17 @@ def update_masters(trainer: StackTrainer, rollout: Rollout, memory: Memory, conf
     )
     minibatches = _minibatches(rows, rollout, masters, config)
 
-    # Number of decisions of each master that were paid at all, over all its workers.
-    paid = np.bincount(row[:-1][view.valid & (view.reward != 0)], minlength=masters.n).astype(np.float64)
-    trainer.ranks.allreduce(paid)
-    active = [count > 0 for count in paid]
-    found = trainer.update(batch, minibatches, active, config.learning_rate, trainer.allreduce)
+    # Number of each master's decisions with a reward, over all its workers.
+    rewarded = np.bincount(row[:-1][view.valid & (view.reward != 0)], minlength=masters.n).astype(np.float64)
+    trainer.ranks.allreduce(rewarded)
+    active = [count > 0 for count in rewarded]
+    update_diagnostics = trainer.update(batch, minibatches, active, config.learning_rate, trainer.allreduce)
 
-    # Entropy before the update, in the mean of each worker's own decisions.
+    # Entropy before the update, averaged over each worker's own decisions.
     decided = lanes_first(new.length > 0)
     sums, counts = ((values * decided).reshape(workers, -1).sum(1) for values in (lanes_first(entropy), np.ones(decided.shape)))
     by_worker = sums / np.maximum(counts, 1)
-    return MasterUpdate(by_worker.reshape(masters.n, -1).mean(1), diagnostics(found, masters, pooled))
+    return MasterUpdate(by_worker.reshape(masters.n, -1).mean(1), diagnostics(update_diagnostics, masters, pooled))
 
 
 def _minibatches(rows: Array, rollout: Rollout, masters: StackedActorCritic, config: MasterPPO) -> ppo.Plan:
@@ -115,7 +115,7 @@ def _minibatches(rows: Array, rollout: Rollout, masters: StackedActorCritic, con
     workers, decisions = len(streams.workers), len(rows)
     lanes_each = lanes // workers
 
-    # As many minibatches as a worker without cut macro-actions fills, the same on every rank.
+    # As many minibatches as a worker without unfinished macro-actions fills, the same on every rank.
     expected = max(1, lanes_each * steps * config.memory // rollout.macro_length)
     count = max(1, round(expected / config.minibatch_size))
     regular = -(-expected // count) * (workers // masters.n)
@@ -141,7 +141,7 @@ def _choices(masters: StackedActorCritic, view: advantage.MasterView) -> tuple[A
 
 
 def choice_entropy(masters: StackedActorCritic, observation: Array) -> Array:
-    """Mean entropy in nats of each of n masters' own policy: (T, L, observation), one of n equal blocks of lanes each -> (n,)."""
+    """Mean entropy in nats of n masters' own policies: (T, L, observation), in n equal blocks of lanes -> (n,)."""
     with torch.no_grad():
         blocks = torch.from_numpy(lanes_first(observation)).view(masters.n, -1, observation.shape[-1])
         return masters.network.head.entropy(masters.policy(blocks), masters.network.log_std(masters.parameters)).mean(-1).numpy()

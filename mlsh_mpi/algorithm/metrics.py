@@ -1,4 +1,4 @@
-"""What one iteration did: as a table that is summed over the ranks, and as the flat metrics that are logged."""
+"""The results of one iteration: as a table that is summed over the ranks, and as flat metrics for the log."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TIMES = ("environment", "policy", "learning", "communication")
 """Parts of a rank's wall time. Waiting for other ranks counts as communication."""
 COSTS = (*TIMES, "cpu", "calls", "bytes")
-"""Costs of a rank in an iteration: the times above and its CPU time in seconds; number and bytes of its collectives."""
+"""Costs of a rank in an iteration: the times above and its CPU time, in seconds; number and bytes of its collectives."""
 COMMUNICATION = ("milliseconds", "calls", "bytes")
-"""What is logged of a rank's allreduces and broadcasts in an iteration."""
+"""Logged costs of a rank's allreduces and broadcasts in an iteration."""
 
 
 class Clock:
@@ -43,7 +43,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Tally:
-    """Sums over one iteration. Each rank adds its own share, then `flat` is summed over the ranks. float64."""
+    """Sums over one iteration, float64. Each rank adds its own share, then `flat` is summed over the ranks."""
 
     flat: Array
     groups: Array
@@ -57,16 +57,17 @@ class Tally:
     costs: Array
     """(R, 7) view: costs of each rank, as named in COSTS."""
     info: InfoSums
-    """Sums of the numbers that environments give as `info`; a view, too."""
+    """Sums of the numbers in the environments' `info`; also a view."""
 
     @classmethod
     def empty(cls, groups: int, primitives: int, ranks: int, names: list[str]) -> Tally:
-        """A tally of zeros. `names` are the numbers of `info` known so far; new ones are added in place by :meth:`sum_over`."""
-        told = 1 + len(DIAGNOSTICS)
-        sizes = (groups * (4 + primitives), primitives, (primitives + 1) * told, ranks * len(COSTS), InfoSums.size(names, groups))
+        """A tally of zeros. `names` are the numbers of `info` known so far; :meth:`sum_over` adds new ones in place."""
+        columns = 1 + len(DIAGNOSTICS)
+        learned = (primitives + 1) * columns
+        sizes = (groups * (4 + primitives), primitives, learned, ranks * len(COSTS), InfoSums.size(names, groups))
         flat = np.zeros(sum(sizes))
         by_group, samples, learning, costs, info = np.split(flat, np.cumsum(sizes)[:-1])
-        views = (by_group.reshape(groups, -1), samples, learning.reshape(-1, told), costs.reshape(ranks, -1))
+        views = (by_group.reshape(groups, -1), samples, learning.reshape(-1, columns), costs.reshape(ranks, -1))
         return cls(flat, *views, InfoSums(names, groups, info))
 
     def sum_over(self, world: Ranks) -> None:
@@ -95,12 +96,12 @@ class Tally:
     def add_masters(self, entropy: Array, diagnostics: Array, placement: Placement, workers: int) -> None:
         """Adds the entropies and the other diagnostics of the masters on this rank."""
         self.add_entropy(entropy, placement, workers)
-        self.learning[-1] += _told(diagnostics).sum(0) * placement.workers_per_group / workers
+        self.learning[-1] += _counted(diagnostics).sum(0) * placement.workers_per_group / workers
 
     def add_primitives(self, samples: Array, diagnostics: Array, ranks: int) -> None:
         """Adds this rank's share of an update of the primitives in which `ranks` ranks took part."""
         self.samples[:] += samples / ranks
-        self.learning[:-1] += _told(diagnostics) / ranks
+        self.learning[:-1] += _counted(diagnostics) / ranks
 
     def returns(self) -> Array:
         """(G,) mean return of each group's finished episodes; NaN where no episode finished."""
@@ -108,8 +109,8 @@ class Tally:
             return self.groups[:, 1] / np.where(self.groups[:, 0] > 0, self.groups[:, 0], np.nan)
 
 
-def _told(diagnostics: Array) -> Array:
-    """(n, diagnostics), NaN for rows that did not learn -> (n, 1 + diagnostics): a row's 1 and diagnostics, or zeros."""
+def _counted(diagnostics: Array) -> Array:
+    """(n, diagnostics), NaN for rows that did not learn -> (n, 1 + diagnostics): 1 and a row's diagnostics, or zeros."""
     learned = ~np.isnan(diagnostics[:, :1])
     return np.nan_to_num(np.concatenate((learned, np.where(learned, diagnostics, 0)), axis=1), neginf=0.0)
 
@@ -122,7 +123,7 @@ def finished(
     Args:
         reward: (T, L) rewards.
         end: (T, L) bool, the episode ended with this step.
-        initial_return: (L,) reward that the episode already under way had received before the first step.
+        initial_return: (L,) reward that the episode continued by the first step had received before it.
         initial_length: (L,) steps of that episode before the first step.
     """
     some = end.any(0)
@@ -138,7 +139,7 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     Args:
         tally: sums over all ranks.
         phases: phase of each group.
-        labels: each group's task as text; empty where tasks are too many to be reported one by one.
+        labels: label of each group's task; empty if tasks are not reported one by one.
         min_samples: number of samples below which a primitive skipped the update.
     """
     returns = tally.returns()
@@ -149,8 +150,8 @@ def iteration_metrics(tally: Tally, phases: Sequence[Phase], labels: Sequence[st
     metrics["return/adapted"] = _mean(returns[adapted])
 
     for label in sorted(set(labels)):
-        here = adapted & np.array([other == label for other in labels])
-        metrics[f"return/adapted/{label}"] = _mean(returns[here])
+        on_task = adapted & np.array([other == label for other in labels])
+        metrics[f"return/adapted/{label}"] = _mean(returns[on_task])
 
     for name, values in tally.info.means():
         metrics |= {f"info/{name}": _mean(values), f"info/{name}/adapted": _mean(values[adapted])}
@@ -179,13 +180,13 @@ def _learning_metrics(learning: Array) -> dict[str, float]:
         owner, suffix = ("master", "") if row == len(learning) - 1 else ("primitive", f"_{row}")
         for name, total in zip(DIAGNOSTICS, sums, strict=True):
             deterministic = name == "standard_deviation" and not total  # a categorical distribution has none
-            if count and not deterministic and (owner, name) != ("master", "entropy"):  # its own policy's is logged
+            if count and not deterministic and (owner, name) != ("master", "entropy"):  # that of its own policy is logged
                 named[f"{owner}/{name}{suffix}"] = total / count
     return named
 
 
 def speed(steps: float, costs: Array) -> dict[str, float]:
-    """Environment steps of all ranks a second of wall time, and a second of CPU time of all ranks: (R, 7) of :data:`COSTS`."""
+    """Environment steps of all ranks per second of wall time, and per CPU-second of all ranks: (R, 7) of :data:`COSTS`."""
     wall = float(costs[:, : len(TIMES)].sum(1).mean())
     cpu = float(costs[:, COSTS.index("cpu")].sum())
     return {"speed/steps_per_second": steps / max(wall, 1e-9), "speed/steps_per_cpu_second": steps / max(cpu, 1e-9)}

@@ -24,8 +24,8 @@ from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> PrimitivePolicies:
     """Runs Algorithm 1, from its beginning or from a checkpoint.
 
-    Every group of workers has a task and a master of its own, and its own place in a cycle of W + U iterations (schedule.py). The
-    comments quote the lines of the paper's algorithm.
+    Every group of workers has its own task, its own master, and its own position in a cycle of W + U iterations (schedule.py).
+    The comments quote the lines of the paper's algorithm.
 
     Args:
         experiment: configuration, job and environment.
@@ -48,7 +48,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
     sampler = TaskSampler(family, seed, state.groups, warmup + joint, stratify=config.sampling.stratify_tasks)
     lanes_each, steps = config.sampling.shape(family.episode_length)
     lanes = family.maker.lanes(len(placement.workers) * lanes_each)
-    masters_choose, by_chance = master_policy(masters.stack, hierarchy.exploration), uniform_choice(hierarchy.primitives)
+    masters_choose, random_choice = master_policy(masters.stack, hierarchy.exploration), uniform_choice(hierarchy.primitives)
     done = saved.iteration if saved else 0
     before = sampler.tasks(schedule.phases(max(0, done - 1), state.groups, warmup, joint))
     state.workers.replay_actions(lanes, placement.for_workers(before), job)
@@ -62,7 +62,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         state.begin_tasks(phases, seed)  # Initialize theta, in every group that begins a cycle
         tasks = sampler.tasks(phases)  # Sample task M ~ P_M
         # for w = 0, 1, ... W (warm-up period) do; for u = 0, 1, ... U (joint update period) do
-        choose = schedule.staged(iteration, hierarchy.random_master_iterations, by_chance, masters_choose)
+        choose = schedule.staged(iteration, hierarchy.random_master_iterations, random_choice, masters_choose)
         rollout = collect(  # Collect D timesteps of experience using pi_phi,theta
             lanes,
             choose,
@@ -109,9 +109,9 @@ def _bookkeeping(
         iteration: number of the iteration, from 0.
         phases: phase of each group.
         tasks: task of each group.
-        rollout: what this rank collected.
+        rollout: the data that this rank collected.
         of_masters: diagnostics of the masters' update.
-        of_phi: diagnostics of the primitives' update; None on a rank that took no part in it.
+        of_phi: diagnostics of the primitives' update; None on a rank that did not take part.
         active: number of ranks that took part in the primitives' update.
         clock: started at the beginning of the iteration.
     """

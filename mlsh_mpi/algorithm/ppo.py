@@ -1,4 +1,4 @@
-"""Proximal policy optimisation for a stack of actor-critics. Knows nothing of MPI: `reduce` sums over the ranks that share it."""
+"""Proximal policy optimisation for a stack of actor-critics, independent of MPI: `reduce` sums over the ranks that share it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Reduce = Callable[[Tensor], None]
 UPDATE_DIAGNOSTICS = ("policy_loss", "value_loss", "approximate_kl", "clip_fraction", "gradient_norm", "learning_rate")
 """Diagnostics of an update, for each row: means over its last epoch, and the learning rate of that epoch."""
 DIAGNOSTICS = (*UPDATE_DIAGNOSTICS, "explained_variance", "entropy", "standard_deviation")
-"""All diagnostics of a row that learned; the entropy, in nats, is estimated from the actions taken."""
+"""All diagnostics of a row that learned; the entropy, in nats, is estimated from the sampled actions."""
 RATES = (1e-6, 1e-2)
 """Limits of an adaptive learning rate."""
 CALL_COST = 1.4e6
-"""Samples times parameters that are computed in the time that separate calls for one more row take, about 80 us."""
+"""Samples times parameters that take as long to compute as the overhead of separate calls for one more row, about 80 us."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Batch:
     """S samples of this rank, for all rows of the stack together."""
 
     observation: Tensor
-    """(S, observation), and behind it what only the value network sees."""
+    """(S, observation followed by the inputs of the value network alone)."""
     action: Tensor
     """(S,) int64 or (S, action) float32."""
     log_prob: Tensor
@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which samples make up each minibatch of each row: E epochs of M minibatches, n rows, at most B samples."""
+    """The samples of each minibatch of each row: E epochs of M minibatches, n rows, at most B samples."""
 
     index: Tensor
     """(E, M, n, B) indices of a batch's samples."""
@@ -65,7 +65,7 @@ class Block(NamedTuple):
 
 
 def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, parameters: int = 0) -> Plan:
-    """Minibatches that are unions of slices of every worker's samples, so that they do not depend on the workers' placement.
+    """Plans minibatches as unions of slices of every worker's samples, so that they do not depend on the workers' placement.
 
     The samples of one worker for one row are divided, in the order of their keys, into `minibatches` slices whose sizes differ
     by one at most.
@@ -76,23 +76,23 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
         keys: (E, W, S) uniform random numbers in [0, 1), drawn separately for each worker.
         minibatches: M, minibatches in an epoch.
         regular: B in the usual case; other sizes are rounded up, so that few shapes occur.
-        parameters: number of parameters of a row. Rows whose minibatches differ so much in size that padding them would cost more
-            than separate calls are computed one by one.
+        parameters: number of parameters of a row. If the rows' minibatches differ so much in size that padding would cost more
+            than separate calls, rows are computed one by one.
     """
     epochs, (workers, samples) = len(keys), rows.shape
 
-    # Each worker's samples in the order of their rows, and within a row in that of their keys.
+    # Each worker's samples sorted by row, and within a row by key.
     order = np.argsort(keys + rows, axis=-1)
     sorted_rows = np.take_along_axis(np.broadcast_to(rows, keys.shape), order, -1)
 
-    # The place of a sample among those of its worker and row says in which minibatch it is.
+    # A sample's position among those of its worker and row determines its minibatch.
     counts = np.stack([(rows == row).sum(-1) for row in range(-1, n)], axis=-1)
     starts = np.cumsum(counts, axis=-1) - counts
     worker = np.arange(workers)[:, None]
     position = np.arange(samples) - starts[worker, sorted_rows + 1]
     minibatch = position * minibatches // counts[worker, sorted_rows + 1]
 
-    # A cell is a row's part of a minibatch; what is left out has one behind all others.
+    # A cell is a row's part of a minibatch; samples that are left out have a cell after all others.
     cell = np.where(sorted_rows < 0, minibatches * n, minibatch * n + sorted_rows).reshape(epochs, -1)
     sample = (order + worker * samples).reshape(epochs, -1)
 
@@ -114,7 +114,7 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
     index[to], weight[to] = sample[epoch, used], 1
     shape = (epochs, minibatches, n, width)
 
-    # One call for all rows, unless padding costs more than the calls that it saves.
+    # One call for all rows, unless padding costs more than it saves in calls.
     blocks = [Block(slice(row, row + 1), width) for row, width in enumerate(widths) if width]
     if (n * width - sum(widths)) * parameters <= (n - 1) * CALL_COST:
         blocks = [Block(slice(0, n), width)] if width else []
@@ -122,8 +122,8 @@ def plan(rows: Array, n: int, keys: Array, minibatches: int, regular: int = 0, p
 
 
 def _width(size: int, regular: int) -> int:
-    """B for minibatches of up to `size` samples: the regular B if it fits closely, else `size` rounded up by at most an eighth or
-    to a multiple of 4."""
+    """B for minibatches of up to `size` samples: the regular B if that is only a little more, else `size` rounded up by at most
+    an eighth or to a multiple of 4."""
     if 0.75 * regular < size <= regular:
         return regular
     step = max(4, 2 ** (size.bit_length() - 4))
@@ -133,7 +133,7 @@ def _width(size: int, regular: int) -> int:
 class Optimiser:
     """Adam (Kingma and Ba 2015) with separate moments for each row of a stack: torch's implementation, called as a function.
 
-    `torch.optim.Adam` does the same arithmetic, but with so few parameters its bookkeeping takes longer than the arithmetic.
+    `torch.optim.Adam` does the same, but with so few parameters its bookkeeping takes longer than the arithmetic.
     """
 
     def __init__(self, stack: StackedActorCritic) -> None:
@@ -154,8 +154,8 @@ class Optimiser:
     def step(self, active: Sequence[bool], learning_rates: Sequence[float]) -> None:
         """Takes one step for each active row, at its own learning rate; the other rows keep their parameters and moments."""
         moving: dict[float, list[tuple[Tensor, ...]]] = {}
-        for row, moves, rate in zip(self._rows, active, learning_rates, strict=True):
-            if moves:
+        for row, is_active, rate in zip(self._rows, active, learning_rates, strict=True):
+            if is_active:
                 moving.setdefault(rate, []).append(row)
         for rate, rows in moving.items():
             self._step(rows, rate)
@@ -194,7 +194,7 @@ class PPOUpdate:
         One reduction carries the summed gradients of all rows and their sample counts.
 
         Args:
-            parts: this rank's part of the minibatch, by blocks: number of the block's first row, and the samples of its rows.
+            parts: this rank's part of the minibatch, for each block: the number of its first row, and the samples of its rows.
             reduce: see :data:`Reduce`.
 
         Returns:
@@ -212,20 +212,20 @@ class PPOUpdate:
     def __call__(self, batch: Batch, plan: Plan, active: Sequence[bool], learning_rate: float, reduce: Reduce) -> Array:
         """One iteration's update: every minibatch of every epoch, with one reduction each.
 
-        Everything adaptive depends only on sums over all ranks, so that every rank comes to the same decision.
+        Everything adaptive depends only on sums over all ranks, so that every rank makes the same decision.
 
         Args:
             batch: samples of this rank; may be empty.
-            plan: how they are divided into minibatches.
+            plan: their division into minibatches.
             active: whether each row learns in this iteration; the same on every rank that shares the stack.
             learning_rate: step size of Adam, before :attr:`PPO.adaptive_kl` adapts it.
             reduce: see :data:`Reduce`.
 
         Returns:
-            (n, 6) columns as :data:`UPDATE_DIAGNOSTICS`, NaN for rows that did not learn.
+            (n, 6) columns as in :data:`UPDATE_DIAGNOSTICS`, NaN for rows that did not learn.
         """
         config, learning = self._config, list(active)
-        found = np.full((self._stack.n, len(UPDATE_DIAGNOSTICS)), np.nan)
+        results = np.full((self._stack.n, len(UPDATE_DIAGNOSTICS)), np.nan)
         rates = self._rates(learning_rate)
 
         for number, minibatches in enumerate(epochs_of(batch, plan), 1):
@@ -235,13 +235,13 @@ class PPOUpdate:
             if self._gradients.measures:
                 learned = np.array(learning) & (measured[:, -1] > 0)
                 means = measured[:, :-1] / np.maximum(measured[:, -1:], 1)
-                found[learned] = np.column_stack((means, rates))[learned]
-                learning = [on and not kl > (config.target_kl or np.inf) for on, kl in zip(learning, found[:, 2], strict=True)]
+                results[learned] = np.column_stack((means, rates))[learned]
+                learning = [on and not kl > (config.target_kl or np.inf) for on, kl in zip(learning, results[:, 2], strict=True)]
                 if not any(learning):
                     break
 
-        self._adapt(found[:, 2], rates)
-        return found
+        self._adapt(results[:, 2], rates)
+        return results
 
     def _rates(self, learning_rate: float) -> list[float]:
         """(n,) current step size of each row."""
@@ -258,18 +258,18 @@ class PPOUpdate:
             (n, 6) sums over the samples of all ranks: `stack.measured`, the gradient's norm, and the number of samples.
         """
         stack, config = self._stack, self._config
-        found = torch.zeros(stack.n, MEASURED + 2)
+        sums = torch.zeros(stack.n, MEASURED + 2)
         for parts in minibatches:
             counts = self.gradient(parts, reduce)
 
             if config.max_gradient_norm is not None or self._gradients.measures:
                 norm = torch.linalg.vector_norm(stack.gradient, dim=1)
-                found += torch.column_stack((stack.measured, norm * stack.counts, stack.counts))
+                sums += torch.column_stack((stack.measured, norm * stack.counts, stack.counts))
             if config.max_gradient_norm is not None:
                 stack.gradient *= (config.max_gradient_norm / (norm + 1e-6)).clamp(max=1).unsqueeze(-1)
 
             self.optimiser.step([on and count > 0 for on, count in zip(learning, counts, strict=True)], rates)
-        return found.numpy().astype(np.float64)
+        return sums.numpy().astype(np.float64)
 
     def _adapt(self, kl: Array, rates: Sequence[float]) -> None:
         """Sets the rows' learning rates for the next update from their KL divergence, (n,), in the last epoch of this one."""
@@ -278,18 +278,18 @@ class PPOUpdate:
             return
         for row in np.flatnonzero(~np.isnan(kl)).tolist():
             factor = 1 / 1.5 if kl[row] > 2 * target else 1.5 if kl[row] < target / 2 else 1.0
-            wanted = min(max(rates[row] * factor, RATES[0]), RATES[1])
-            self.optimiser.adapted[row] *= wanted / rates[row]
+            new_rate = min(max(rates[row] * factor, RATES[0]), RATES[1])
+            self.optimiser.adapted[row] *= new_rate / rates[row]
 
 
 def epochs_of(batch: Batch, plan: Plan) -> Iterator[list[list[tuple[int, Minibatch]]]]:
-    """The minibatches of each epoch, by blocks of rows; without any block if this rank has no samples."""
+    """The minibatches of each epoch, each as a list of blocks of rows; empty if this rank has no samples."""
     blocks = plan.blocks if len(batch.log_prob) else ()
     for index, weight in zip(plan.index, plan.weight, strict=True):
         parts: list[list[tuple[int, Minibatch]]] = [[] for _ in index]
         for rows, width in blocks:
             at = index[:, rows, :width]
-            flat = at.reshape(-1)  # index_select() takes half the time of indexing
+            flat = at.reshape(-1)  # index_select() is twice as fast as indexing
             fields = [values.index_select(0, flat).view(*at.shape, *values.shape[1:]) for values in vars(batch).values()]
             for part, *minibatch in zip(parts, *fields, weight[:, rows, :width], strict=True):
                 part.append((rows.start, Minibatch(*minibatch)))

@@ -25,7 +25,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 
 
 def primitive_network(config: Config, family: TaskFamily) -> Network:
-    """The architecture of a primitive, or of a single policy in its place."""
+    """The architecture of a primitive, or of a single policy instead."""
     head, critic = head_for(family.action_space, config.network.initial_std), CriticInputs.from_config(config.primitive, family)
     return Network(len(family.primitive_columns), head, config.network.hidden, critic_size=critic.size)
 
@@ -50,7 +50,7 @@ class PrimitiveUpdate:
     samples: Array
     """(K,) number of samples of each primitive, over those ranks."""
     diagnostics: Array
-    """(K, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
+    """(K, 9) columns as in :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`."""
 
 
 def update_primitives(
@@ -68,33 +68,33 @@ def update_primitives(
     primitives, settings, streams = trainer.stack, config.primitive, rollout.streams
     lanes_each = rollout.steps.reward.shape[1] // len(streams.workers)
 
-    # The lanes of joint groups: the others learn nothing yet.
-    mine, all_steps = np.flatnonzero(np.repeat(joint, lanes_each)), rollout.steps
+    # The lanes of joint groups: phi does not learn from the others.
+    joint_lanes, all_steps = np.flatnonzero(np.repeat(joint, lanes_each)), rollout.steps
     reward, end, decides, explored, active = (
-        values[:, mine]
+        values[:, joint_lanes]
         for values in (all_steps.reward, all_steps.end, all_steps.decides, all_steps.explored, all_steps.primitive)
     )
 
-    observation = critic.of_steps(rollout, mine)
+    observation = critic.of_steps(rollout, joint_lanes)
     value = _active_value(trainer, observation, active)
-    final_value = _active_value(trainer, critic.at_the_end(rollout, mine)[None], active[-1:])[0]
+    final_value = _active_value(trainer, critic.at_the_end(rollout, joint_lanes)[None], active[-1:])[0]
     advantages = advantage.primitive_advantages(
         settings.learned(reward),
         end,
         decides,
         value,
         final_value,
-        _values_at_time_limits(trainer, rollout, settings, critic)[:, mine],
+        _values_at_time_limits(trainer, rollout, settings, critic)[:, joint_lanes],
         through_macro_actions=config.hierarchy.credit == "episode",
         gamma=settings.gamma,
         lam=settings.lam,
     )
 
-    # A step belongs to the primitive that was active, or to none where exploration is left out.
+    # A step belongs to the active primitive, or to none if it was explored and those are left out.
     learns = config.hierarchy.learn_from_explored | ~explored
     rows = np.where(learns, active, -1)
 
-    seen, action = samples(observation), samples(all_steps.action[:, mine])
+    seen, action = samples(observation), samples(all_steps.action[:, joint_lanes])
     log_prob = _active_log_prob(primitives, seen, action, lanes_first(active).reshape(-1))
     by_step = log_prob.view(active.shape[::-1]).T.numpy()
     returns = advantages + value
@@ -115,17 +115,17 @@ def update_primitives(
 
     rate = schedule.decayed(streams.iteration, config.hierarchy.whole_episode_iterations, settings.learning_rate, settings.decay)
     enough = [count >= settings.min_samples for count in pooled.count]
-    found = trainer.update(batch, minibatches, enough, rate, trainer.allreduce)
-    return PrimitiveUpdate(pooled.count, diagnostics(found, primitives, pooled))
+    update_diagnostics = trainer.update(batch, minibatches, enough, rate, trainer.allreduce)
+    return PrimitiveUpdate(pooled.count, diagnostics(update_diagnostics, primitives, pooled))
 
 
 def _values_at_time_limits(trainer: StackTrainer, rollout: Rollout, config: PrimitivePPO, critic: CriticInputs) -> Array:
     """(T, L) value of the last state of each episode that only its time limit ended (Pardo et al. 2018); 0 elsewhere."""
-    found = np.zeros(rollout.steps.reward.shape, np.float32)
+    values = np.zeros(rollout.steps.reward.shape, np.float32)
     for limit in rollout.limits if config.bootstrap_time_limits else ():
         at = limit.t, limit.lanes
-        found[at] = _active_value(trainer, critic.at_a_limit(rollout, limit)[None], rollout.steps.primitive[at][None])[0]
-    return found
+        values[at] = _active_value(trainer, critic.at_a_limit(rollout, limit)[None], rollout.steps.primitive[at][None])[0]
+    return values
 
 
 def _active_value(trainer: StackTrainer, observation: Array, active: Array) -> Array:

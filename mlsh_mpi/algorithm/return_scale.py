@@ -1,4 +1,4 @@
-"""Moments of each row's samples, pooled over ranks before it learns, and the running scale of its returns."""
+"""Moments of each row's samples, pooled over ranks before the row learns, and the running scale of its returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlsh_mpi.networks.actor_critic import StackedActorCritic
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RETURN_DECAY = 0.9
-"""Weight of earlier returns at each update: returns rise while a policy learns, so a mean over all of them would lag behind."""
+"""Decay of earlier returns at each update: returns rise while a policy learns, so a mean over all of them would lag behind."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Pooled:
 class ReturnScale:
     """Running mean and standard deviation of each row's returns; value networks learn and predict returns in these units.
 
-    When the scale moves, the last layer of the value network is changed so that its predictions stay the same (PopArt: van
+    When the scale changes, the last layer of the value network is adjusted so that its predictions stay the same (PopArt: van
     Hasselt et al. 2016). Before the first returns every value is 0.
     """
 
@@ -79,7 +79,7 @@ class ReturnScale:
         rows = np.flatnonzero(pooled.count)
         known[rows] = RETURN_DECAY * known[rows] + new[rows]
 
-        # In the new units the value network predicts what it predicted before.
+        # Keep the value network's predictions in the new units.
         now_mean, now_deviation = self.moments
         moved = [row for row in rows.tolist() if deviation[row] > 0]
         scale = deviation[moved] / now_deviation[moved]
@@ -87,8 +87,8 @@ class ReturnScale:
         self._stack.rescale_values(moved, torch.from_numpy(scale), torch.from_numpy(shift))
 
 
-def diagnostics(found: Array, stack: StackedActorCritic, pooled: Pooled) -> Array:
-    """(n, 9) columns as :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from what an update returned; NaN if a row did not learn."""
+def diagnostics(of_update: Array, stack: StackedActorCritic, pooled: Pooled) -> Array:
+    """(n, 9) columns as in :data:`mlsh_mpi.algorithm.ppo.DIAGNOSTICS`, from an update's result; NaN if a row did not learn."""
     log_std = stack.network.log_std(stack.parameters).exp().numpy()
     deviation = log_std.mean(1) if log_std.shape[1] else np.full(stack.n, np.nan)
-    return np.column_stack((found, pooled.explained_variance, -pooled.log_prob, deviation))
+    return np.column_stack((of_update, pooled.explained_variance, -pooled.log_prob, deviation))

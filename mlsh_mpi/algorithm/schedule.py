@@ -16,7 +16,7 @@ class Phase:
     """What one group does in one iteration."""
 
     cycle: int
-    """Number of the group's task, from 0; -1 for the lead-in (see :func:`phase`)."""
+    """Number of the group's cycle, from 0; -1 for the lead-in (see :func:`phase`)."""
     new_task: bool
     """Whether the group starts a new task, with a fresh theta."""
     joint: bool
@@ -28,10 +28,10 @@ class Phase:
 def phase(iteration: int, group: int, groups: int, warmup: int, joint: int) -> Phase:
     """The phase of a group.
 
-    Groups start their first cycles evenly staggered over the W + U iterations of a cycle. If groups * U >= W + U, phi then
-    receives gradients in every iteration once the first warm-ups are over. Until its first cycle starts, a group trains theta on
-    a lead-in task whose data never reach phi, so that every cycle has exactly W warm-up and U joint iterations. Without a warm-up
-    the lead-in is joint as well: phi learns from all groups in every iteration.
+    The groups' first cycles are staggered evenly over the W + U iterations of a cycle. If groups * U >= W + U, phi then gets
+    gradients in every iteration after the first warm-ups. Until its first cycle starts, a group trains theta on a lead-in task
+    from which phi does not learn, so that every cycle has exactly W warm-up and U joint iterations. Without a warm-up the lead-in
+    is joint as well: phi learns from all groups in every iteration.
 
     Args:
         iteration: number of the iteration, from 0.
@@ -56,9 +56,9 @@ def phases(iteration: int, groups: int, warmup: int, joint: int) -> list[Phase]:
 def from_which_phi_learns(iteration: int, phases: Sequence[Phase], early: int) -> list[bool]:
     """For each group, whether phi learns from its data: in its joint phase, and in all of the first `early` iterations.
 
-    A warm-up lets theta find the best primitive for its task before phi moves. At first all primitives are alike, and the groups
-    are still in their lead-ins and first warm-ups: with W = 8, U = 24, phi would not learn from two thirds of the first 32
-    iterations.
+    A warm-up lets theta find the best primitive for its task before phi learns. At first all primitives are alike, and the groups
+    are still in their lead-ins and first warm-ups: with W = 8, U = 24, phi would not learn from two thirds of the data of the
+    first 32 iterations.
     """
     return [phase.joint or iteration < early for phase in phases]
 
@@ -78,7 +78,7 @@ def turn(cycle: int, group: int, groups: int, length: int) -> int:
 
 @cache
 def _place_in_time(groups: int, length: int) -> dict[int, int]:
-    """For each group, how many other groups begin their next task before it does, counted after iteration 0."""
+    """For each group, how many other groups begin their next task, after iteration 0, before it does."""
     delays = [_delay(group, groups, length) for group in range(groups)]
     order = sorted(range(groups), key=lambda group: (delays[group] == 0, delays[group], group))
     return {group: place for place, group in enumerate(order)}
@@ -92,7 +92,7 @@ def staged(iteration: int, first_iterations: int, at_first: T, later: T) -> T:
 def decayed(iteration: int, whole_episode_iterations: int, rate: float, power: float) -> float:
     """The learning rate at an iteration: constant during the whole-episode iterations, then falling as a power of the iteration.
 
-    It does not depend on when training is to end, so that a run can be extended without a break in the rate.
+    It does not depend on the total number of iterations, so a run can be extended without a jump in the rate.
     """
     return rate * (whole_episode_iterations / iteration) ** power if iteration > whole_episode_iterations > 0 else rate
 

@@ -1,4 +1,4 @@
-"""What masters and primitives have in common: a stack of actor-critics, its PPO update, and the ranks that share it."""
+"""The common part of masters and primitives: a stack of actor-critics, its PPO update, and the ranks that share it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class StackTrainer:
         return cls(stack, ppo.PPOUpdate(stack, config), ranks, ReturnScale(stack) if config.standardise_values else None)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that learning changes, as views."""
+        """All that learning changes, as views."""
         optimiser, scale = self.update.optimiser, self.return_scale
         adam = {"mean": optimiser.mean, "square": optimiser.square, "steps": optimiser.steps, "adapted": optimiser.adapted}
         return {"parameters": self.stack.flat, **adam, **({} if scale is None else {"returns": scale.sums})}
 
     def load_state_dict(self, saved: Mapping[str, Tensor], rows: Sequence[int] | slice = slice(None)) -> None:
-        """Copies saved `tensors`, or some of their rows; a tensor that an older version's checkpoint lacks stays as it is."""
+        """Copies saved tensors, or some of their rows; tensors missing in a checkpoint of an earlier version stay as they are."""
         for name, values in self.state_dict().items():
             if name in saved:
                 values.copy_(saved[name][rows])
@@ -54,8 +54,8 @@ class StackTrainer:
     def allreduce_among(self, active: Sequence[int]) -> Iterator[StackTrainer | None]:
         """A trainer that sums over the active ranks only; None on the others, to which the result is broadcast afterwards.
 
-        Every rank knows from the schedule which ranks are active, so this takes no communication, and no rank waits in an
-        allreduce to which it contributes nothing.
+        Every rank knows the active ranks from the schedule, so this needs no communication, and no rank waits in an allreduce to
+        which it contributes nothing.
 
         Args:
             active: the ranks that have data for this stack.
@@ -74,7 +74,7 @@ class StackTrainer:
             self.return_scale.reset(row)
 
     def returns_from(self, value: Array, row: Array) -> Array:
-        """Converts outputs of the value networks to expected returns, given the row of each; all of one shape."""
+        """Converts outputs of the value networks to expected returns, given the row of each; all of the same shape."""
         if self.return_scale is None:
             return value
         mean, deviation = self.return_scale.moments

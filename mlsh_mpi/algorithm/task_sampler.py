@@ -22,7 +22,7 @@ class TaskSampler:
         groups: number of groups.
         cycle: W + U, iterations on a task.
         stratify: take the listed tasks in random permutations, without replacement, so that at any time the groups' tasks differ
-            as much as possible. Where tasks are not listed they are drawn independently nevertheless.
+            as much as possible. Tasks that are not listed are always drawn independently.
     """
 
     def __init__(self, family: TaskFamily, seed: int, groups: int, cycle: int, *, stratify: bool) -> None:
@@ -46,7 +46,7 @@ class TaskSampler:
         return self._tasks[int(self._permutation(permutation)[position])]
 
     def _permutation(self, number: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """An order of all tasks. From one permutation to the next only adjacent tasks may change places, so a task is repeated
+        """An order of all tasks. From one permutation to the next only adjacent tasks may change places, so a task comes again
         after about as many others as there are, and not while another group still has it."""
         while len(self._permutations) <= number:
             following = self._permutations[-1].copy()

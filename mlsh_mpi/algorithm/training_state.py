@@ -1,4 +1,4 @@
-"""What changes from iteration to iteration: all that a resume needs, because everything else is drawn again from the seed."""
+"""The state that changes from iteration to iteration: all that a resume needs, as everything else follows from the seed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TrainingState:
     policies: PrimitivePolicies
     workers: Workers
     info_names: list[str] = field(default_factory=list)
-    """Names of the numbers in `info` seen so far, the same on every rank; in no checkpoint, because they are soon seen again."""
+    """Names of the numbers in `info` so far, the same on every rank; not in checkpoints, because they soon appear again."""
 
     @classmethod
     def initial(cls, experiment: Experiment, saved: Checkpoint | None) -> TrainingState:
@@ -56,7 +56,7 @@ class TrainingState:
         return state
 
     def begin_tasks(self, phases: Sequence[Phase], seed: int) -> None:
-        """Gives every group on this rank that starts a new task a fresh master, which knows nothing of the last task."""
+        """Gives every group on this rank that starts a new task a fresh master, without knowledge of the last task."""
         for row, group in enumerate(self.placement.groups):
             if phases[group].new_task:
                 self.masters.restart(row, seeding.stream(seed, "theta", phases[group].cycle + 1, group))
@@ -113,10 +113,11 @@ class TrainingState:
 
 
 def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
-    """Raises an exception if training cannot go on from a checkpoint of the same settings and environment. One rank may call it.
+    """Raises an exception if training cannot continue from a checkpoint of the same settings and environment. One rank may call
+    it.
 
     Raises:
-        UserError: something lacks, has another shape, or is NaN. Contents of another kind may raise anything else.
+        UserError: something is missing, has another shape, or is NaN. Contents of another kind may raise anything else.
     """
     config, world, family, state = experiment.config, experiment.job.world, experiment.family, saved.state
     groups = state["groups"]
@@ -134,7 +135,7 @@ def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
 
 
 def groups_of(config: Config, world: Ranks, saved: Checkpoint | None) -> int:
-    """The number of groups. A resumed run keeps the number with which it began, on however many ranks."""
+    """The number of groups. A resumed run keeps its number, on any number of ranks."""
     return saved.state["groups"] if saved else grown(config.sampling.groups, config.sampling.workers, world.size)
 
 
@@ -143,7 +144,7 @@ def check_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stac
 
     Args:
         iteration: number of the last iteration, from 0.
-        owner: what a row of the stack is, in words.
+        owner: what the rows of the stack are, for the message.
         numbers: number of each row's owner.
         stack: the parameters to check.
     """
@@ -152,5 +153,5 @@ def check_finite(iteration: int, owner: str, numbers: Sequence[int], stack: Stac
     for name, values in stack.named_parameters().items():
         for row in range(stack.n):
             if not torch.isfinite(values[row]).all():
-                found = f"{name} of {owner} {numbers[row]}"
-                raise ArithmeticError(f"after the update of iteration {iteration + 1}, {found} is NaN or infinite")
+                parameter = f"{name} of {owner} {numbers[row]}"
+                raise ArithmeticError(f"after the update of iteration {iteration + 1}, {parameter} is NaN or infinite")

@@ -1,4 +1,4 @@
-"""What the workers of this rank keep from one iteration to the next: their masters' memory, and the episodes under way."""
+"""What the workers of this rank keep from one iteration to the next: their masters' memory, and unfinished episodes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from mlsh_mpi.sampling.vector_env import VectorEnv
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of this rank. Where episodes continue across iterations a worker has one lane, so they share a number."""
+    """The workers of this rank. If episodes continue across iterations a worker has one lane, with the same number."""
 
     numbers: tuple[int, ...]
     """Their numbers among all workers."""
     memory: Memory
     running: RunningEpisodes | None
-    """The episodes under way; None where an iteration consists of whole episodes."""
+    """The unfinished episodes; None if an iteration consists of whole episodes."""
 
     @classmethod
     def initial(cls, config: Config, family: TaskFamily, placement: Placement) -> Workers:
-        """Workers that remember nothing and have no episode under way."""
+        """Workers without memories and unfinished episodes."""
         continues = config.sampling.steps < family.episode_length
         memory = Memory(config.master.memory, len(placement.workers), continues=continues)
         running = RunningEpisodes.empty(len(placement.workers), family.observation_size) if continues else None
@@ -43,30 +43,28 @@ class Workers:
             self.running.started &= ~np.array(new)
 
     def state_dict(self) -> dict[int, dict[str, Any]]:
-        """What a resume needs of each worker, by its number, as tensors and plain values."""
+        """The state of each worker for a resume, by its number, as tensors and plain values."""
         running = [{}] * len(self.numbers) if self.running is None else self.running.lane_states()
-        found = zip(self.numbers, self.memory.worker_states(), running, strict=True)
-        return {number: {"memory": memory, "running": episode} for number, memory, episode in found if memory or episode}
+        of_workers = zip(self.numbers, self.memory.worker_states(), running, strict=True)
+        return {number: {"memory": memory, "running": episode} for number, memory, episode in of_workers if memory or episode}
 
     def load_state_dict(self, saved: Mapping[int, Mapping[str, Any]]) -> None:
-        """Restores what :meth:`state_dict` returned, possibly on other ranks. Their episodes must then be
-        brought to where they were by :meth:`replay_actions`."""
+        """Restores what :meth:`state_dict` returned, possibly on other ranks. Then :meth:`replay_actions` must restore the
+        episodes."""
         if set(self.numbers) <= set(saved):
             self.memory.load_state_dict([saved[number]["memory"] for number in self.numbers])
             if self.running is not None:
                 self.running.load_state_dict([saved[number]["running"] for number in self.numbers])
 
     def replay_actions(self, lanes: VectorEnv, tasks: Sequence[Any], job: Job) -> None:
-        """Brings fresh lanes to where their episodes were, and warns of environments that do not repeat themselves."""
+        """Restores the episodes of new lanes, and warns of environments that do not repeat themselves."""
         if self.running is None:
             return
-        diverged = np.array(
-            [float(self.running.replay_actions(lanes, tasks, job.watch))]
-        )  # every rank takes part in the allreduce
-        job.world.allreduce(diverged)
+        diverged = np.array([float(self.running.replay_actions(lanes, tasks, job.watch))])
+        job.world.allreduce(diverged)  # every rank takes part
         if diverged[0] and job.world.rank == 0:
             warn(
-                f"mlsh_mpi: {diverged[0]:.0f} of the episodes under way diverged when their actions were replayed, so these "
-                "start anew: what happens in this environment depends on more than seed, task and actions (wrappers such as "
-                "NormalizeReward remember earlier episodes, which no checkpoint holds)"
+                f"mlsh_mpi: {diverged[0]:.0f} of the unfinished episodes diverged when their actions were replayed, so these "
+                "start anew: this environment depends on more than seed, task and actions (wrappers such as NormalizeReward "
+                "remember earlier episodes, which no checkpoint holds)"
             )

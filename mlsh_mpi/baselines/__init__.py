@@ -1,1 +1,1 @@
-"""What the paper compares with, a module each; config/methods.py names them, mlsh_mpi/extending.md says how to add one."""
+"""The paper's baselines, one module each; config/methods.py names them, mlsh_mpi/extending.md says how to add one."""

@@ -1,4 +1,4 @@
-"""MAML (Finn et al. 2017): one policy from which a few gradient steps on a task lead to a good one.
+"""MAML (Finn et al. 2017): one policy that a few gradient steps on a task turn into a good one.
 
 The paper contrasts its method with meta-learning of an initialisation (section 2); there is no hierarchy here. A worker collects
 half of its D steps with the shared policy, takes a policy gradient step on its task, and collects the other half; the shared
@@ -39,7 +39,7 @@ class Data:
     Args:
         rollout: the collected steps; its lanes are n equal blocks, one for each policy.
         n: number of policies.
-        policies: the policies, which select what they see of an observation.
+        policies: the policies, which select their part of an observation.
         gamma: discount factor per step.
     """
 
@@ -134,13 +134,13 @@ def learn(learner: StackTrainer, each: StackedActorCritic, first: Data, second: 
         leaves = [values.detach().requires_grad_() for values in stack.parameters]
         rows = [values.expand(each.n, *values.shape[1:]) for values in leaves]
 
-        there = stepped(network, rows, first, config.algorithm.inner_rate, differentiable=True)
-        ratio = torch.exp(network.log_prob(there, second.observation, second.action) - log_prob)
+        stepped_parameters = stepped(network, rows, first, config.algorithm.inner_rate, differentiable=True)
+        ratio = torch.exp(network.log_prob(stepped_parameters, second.observation, second.action) - log_prob)
         clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
         loss = -torch.minimum(ratio * second.advantage, clipped * second.advantage).mean(-1).sum()
 
-        found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        for gradient, new in zip(stack.gradients, found, strict=True):
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        for gradient, new in zip(stack.gradients, gradients, strict=True):
             gradient.add_(new)
         stack.counts += each.n
 
@@ -156,11 +156,11 @@ class MAMLAdaptation(AdaptationMethod):
 
     def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> None:
         super().__init__(adaptation_set)
-        here = len(adaptation_set.placement.groups)
-        self._stack = StackedActorCritic(here, policies.primitives.network)
-        self._stack.flat.copy_(policies.primitives.flat.expand(here, -1))
+        learners = len(adaptation_set.placement.groups)
+        self._stack = StackedActorCritic(learners, policies.primitives.network)
+        self._stack.flat.copy_(policies.primitives.flat.expand(learners, -1))
         self._skills = PrimitivePolicies(self._stack, policies.columns, None)
-        self._own = one_per_block(here, adaptation_set.lanes_each)
+        self._own = one_per_block(learners, adaptation_set.lanes_each)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"parameters": self._stack.flat}

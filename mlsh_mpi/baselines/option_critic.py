@@ -42,30 +42,30 @@ class OptionCritics(AdaptationMethod):
 
     def __init__(self, adaptation_set: AdaptationSet, options: int) -> None:
         super().__init__(adaptation_set, lanes_each=1)
-        head, cells, here = (
+        head, cells, learners = (
             head_for(adaptation_set.family.action_space),
             adaptation_set.family.observation_size,
             len(adaptation_set.placement.groups),
         )
         if not isinstance(head, Categorical):
-            raise UserError(f"Option-Critic here chooses among actions, and {adaptation_set.family.name} has continuous ones")
+            raise UserError(f"Option-Critic needs discrete actions, but {adaptation_set.family.name} has continuous ones")
         self.behaviours = options
         self._tables = {
-            "option_value": np.zeros((here, options, cells)),
-            "action_value": np.zeros((here, options, cells, head.outputs)),
-            "preference": np.zeros((here, options, cells, head.outputs)),
-            "termination": np.zeros((here, options, cells)),  # logits
+            "option_value": np.zeros((learners, options, cells)),
+            "action_value": np.zeros((learners, options, cells, head.outputs)),
+            "preference": np.zeros((learners, options, cells, head.outputs)),
+            "termination": np.zeros((learners, options, cells)),  # logits
         }
 
     def state_dict(self) -> dict[str, Tensor]:
         return {name: torch.from_numpy(values) for name, values in self._tables.items()}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        """Collects D steps; with exploration, each step is learned from at once."""
+        """Collects D steps; with exploration, it learns from each step at once."""
         adaptation_set, started = self.adaptation_set, time.perf_counter()
-        here, length = len(adaptation_set.placement.groups), adaptation_set.lanes_each * adaptation_set.family.episode_length
+        learners, length = len(adaptation_set.placement.groups), adaptation_set.lanes_each * adaptation_set.family.episode_length
 
-        # Four numbers a step: for the action, the termination, and two for the choice of an option.
+        # Four random numbers for each step: for the action, for the termination, and two for the choice of an option.
         streams = Streams(adaptation_set.seed, update, adaptation_set.placement.groups)
         first = np.concatenate([seeding.episode_seeds(adaptation_set.seed, update, worker, 1) for worker in streams.workers])
         noise = np.stack(
@@ -73,10 +73,10 @@ class OptionCritics(AdaptationMethod):
         )
 
         episodes = Episodes(self.lanes, adaptation_set.tasks_here, first, streams, adaptation_set.job.watch)
-        cell = self._cells(episodes.start(np.ones(here, np.bool_)))
+        cell = self._cells(episodes.start(np.ones(learners, np.bool_)))
         option = self._chosen(cell, noise[0, :, 2:], explore)
-        reward, end = np.zeros((length, here), np.float32), np.zeros((length, here), np.bool_)
-        primitive, actions = (np.zeros((length, here), np.int64) for _ in range(2))
+        reward, end = np.zeros((length, learners), np.float32), np.zeros((length, learners), np.bool_)
+        primitive, actions = (np.zeros((length, learners), np.int64) for _ in range(2))
 
         for t in range(length):
             primitive[t] = option
@@ -90,11 +90,11 @@ class OptionCritics(AdaptationMethod):
                 self._learn(option, cell, action, reward[t], end[t], following)
 
             stops = end[t] | (noise[t, :, 1] < self._ends(option, following))
-            again = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
-            option, cell = np.where(stops, again, option), following
+            next_option = self._chosen(following, noise[min(t + 1, length - 1), :, 2:], explore)
+            option, cell = np.where(stops, next_option, option), following
 
         episodes.check_finite(reward=reward)
-        none = np.zeros((length, here, 0), np.float32)
+        none = np.zeros((length, learners, 0), np.float32)
         steps = Step(none, none, actions, reward, end, primitive, decides=end, explored=end)
         policy_seconds = time.perf_counter() - started - episodes.seconds
         return Rollout(
@@ -104,7 +104,7 @@ class OptionCritics(AdaptationMethod):
             policies=None,
             macro_length=length,
             limits=(),
-            carried_over=(np.zeros(here), np.zeros(here)),
+            carried_over=(np.zeros(learners), np.zeros(learners)),
             environment_seconds=episodes.seconds,
             policy_seconds=policy_seconds,
         )
@@ -116,17 +116,17 @@ class OptionCritics(AdaptationMethod):
         """Updates the tables after one step of every learner (Bacon et al., Algorithm 1)."""
         q, u, preference, logit = self._tables.values()
         every = np.arange(len(cell))
-        here, there, taken = (every, option, cell), (every, option, following), (every, option, cell, action)
-        best, own, ends = q[every, :, following].max(-1), q[there], self._ends(option, following)
+        left, arrived, taken = (every, option, cell), (every, option, following), (every, option, cell, action)
+        best, own, ends = q[every, :, following].max(-1), q[arrived], self._ends(option, following)
         target = reward + GAMMA * np.where(end, 0, (1 - ends) * own + ends * best)
-        advantage = u[taken] - q[here]
+        advantage = u[taken] - q[left]
         u[taken] += CRITIC * (target - u[taken])
-        q[here] += CRITIC * (target - q[here])
+        q[left] += CRITIC * (target - q[left])
         gradient = -self._policy(option, cell)
         gradient[every, action] += 1
-        preference[here] += ACTOR * advantage[:, None] * gradient
+        preference[left] += ACTOR * advantage[:, None] * gradient
         if self.behaviours > 1:
-            logit[there] -= np.where(end, 0, TERMINATION * ends * (1 - ends) * (own - best))
+            logit[arrived] -= np.where(end, 0, TERMINATION * ends * (1 - ends) * (own - best))
 
     def _policy(self, option: Array, cell: Array) -> Array:
         """(M, actions) probabilities under the policies of the options."""
@@ -143,8 +143,8 @@ class OptionCritics(AdaptationMethod):
     def _chosen(self, cell: Array, noise: Array, explore: bool) -> Array:
         """(M,) the best option in a cell or, if exploring, with probability EPSILON a uniformly random one."""
         best = self._tables["option_value"][np.arange(len(cell)), :, cell].argmax(-1)
-        anyone = (noise[:, 1] * self.behaviours).astype(np.int64)
-        return np.where(explore & (noise[:, 0] < EPSILON), anyone, best)
+        random = (noise[:, 1] * self.behaviours).astype(np.int64)
+        return np.where(explore & (noise[:, 0] < EPSILON), random, best)
 
     def _cells(self, observation: Array) -> Array:
         """Numbers of the cells: (M, cells) one-hot -> (M,).
@@ -155,13 +155,13 @@ class OptionCritics(AdaptationMethod):
         cell = observation.argmax(-1)
         if not (observation.sum(-1) == 1).all() or not (observation[np.arange(len(cell)), cell] == 1).all():
             raise UserError(
-                f"Option-Critic here has tables, for one-hot observations; those of {self.adaptation_set.family.name} are not"
+                f"Option-Critic has tables and needs one-hot observations, but those of {self.adaptation_set.family.name} are not"
             )
         return cell
 
 
 def _drawn(probability: Array, noise: Array) -> Array:
-    """Samples from (M, n) probabilities by noise, (M,) in [0, 1) -> (M,)."""
+    """Samples from (M, n) probabilities, given (M,) noise in [0, 1) -> (M,)."""
     return np.minimum((probability.cumsum(-1) <= noise[:, None]).sum(-1), probability.shape[-1] - 1)
 
 

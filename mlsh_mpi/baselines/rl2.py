@@ -1,7 +1,7 @@
-"""RL² (Duan et al. 2016; Wang et al. 2016): one recurrent policy whose hidden state does the learning.
+"""RL² (Duan et al. 2016; Wang et al. 2016): one recurrent policy that learns through its hidden state.
 
-It observes its last action, its last reward and whether an episode has just ended, and keeps its hidden state over all episodes
-of a task, a *trial*. It is trained by PPO on whole trials; on a new task no parameter is updated.
+It also observes its last action, its last reward and whether an episode has just ended, and keeps its hidden state over all
+episodes of a task, a *trial*. It is trained by PPO on whole trials; on a new task no parameter is updated.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from mlsh_mpi.tracking.checkpoint import Checkpoint, OnIteration
 
 @dataclass(frozen=True)
 class RecurrentNetwork(Network):
-    """A gated recurrent unit (Cho et al. 2014) with a policy and a value layer on top; `hidden` holds only its width.
+    """A gated recurrent unit (Cho et al. 2014) with a policy and a value layer on top; `hidden` is just its width.
 
-    Its functions take whole trials, one after another along the batch, and start each with a hidden state of zeros.
+    Its functions take whole trials, concatenated along the batch, and start each with a hidden state of zeros.
     """
 
     trial_steps: int = 1
@@ -96,7 +96,7 @@ class RL2Lanes(VectorEnv):
     def __init__(self, lanes: VectorEnv, head: Head) -> None:
         self._lanes, self._head, self.count = lanes, head, lanes.count
         self.trace = np.zeros((lanes.count, head.outputs + 2), np.float32)
-        """(L, actions + 2) what is appended; zero before the first step of a trial."""
+        """(L, actions + 2) appended entries; zero before the first step of a trial."""
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
         return np.concatenate((self._lanes.reset(mask, seeds, tasks), self.trace), axis=1)
@@ -128,7 +128,7 @@ class RecurrentSkills(PrimitivePolicies):
 
     @classmethod
     def empty(cls, stack: StackedActorCritic, lanes: int) -> RecurrentSkills:
-        """The policy with hidden states of zeros; it sees everything that its lanes observe."""
+        """The policy with hidden states of zeros; it sees all observations of its lanes."""
         network = stack.network
         return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
 
@@ -148,7 +148,7 @@ class RecurrentSkills(PrimitivePolicies):
 
 
 def network_for(config: Config, family: TaskFamily) -> RecurrentNetwork:
-    """The network for an environment; it sees all of an observation, because it is master and primitive in one."""
+    """The network for an environment; it sees whole observations, because it is master and primitive in one."""
     head = head_for(family.action_space, config.network.initial_std)
     steps = episodes_of_a_trial(config, family.episode_length) * family.episode_length
     return RecurrentNetwork(family.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
@@ -166,7 +166,7 @@ def skills_of(phi: PhiCheckpoint, family: TaskFamily) -> RecurrentSkills:
     if (known, outputs, "policy.log_std" in phi.parameters) != (offered, network.head.outputs, network.head.log_std_size > 0):
         raise UserError(
             f"this recurrent policy does not fit {family.name}: trained in {phi.environment} it sees {known} numbers (its last "
-            f"action, reward and end among them), but there it would see {offered}; take the environment it was trained in"
+            f"action, reward and end among them), but there it would see {offered}; use the environment in which it was trained"
         )
     phi.check_shapes(1, network)
     stack = StackedActorCritic(1, network)
@@ -218,7 +218,7 @@ def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
         value = stack.value(observation[None]).view(lanes, length).T.numpy()
         log_prob = stack.log_prob(observation[None], action[None])[0]
 
-    # A trial is one episode for the policy, which remembers what the last one paid.
+    # For the policy a trial is one long episode, because it remembers earlier rewards.
     following = np.concatenate((value[1:], np.zeros_like(value[:1])))
     continues = np.ones_like(steps.end)
     continues[-1] = False
@@ -228,7 +228,7 @@ def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
     normalised, _ = normalise(advantages, advantages + value, by_step, row, 1, learner.ranks)
     batch = ppo.Batch(observation, action, log_prob, samples(normalised), samples(advantages + value))
 
-    # Minibatches are of whole trials, in an order of each worker's own.
+    # Minibatches consist of whole trials, in a random order for each worker.
     streams = rollout.streams
     workers = streams.workers
     lanes_each = lanes // len(workers)
@@ -246,7 +246,7 @@ def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
 
 
 class RL2Adaptation(AdaptationMethod):
-    """The same policy on each task, in as many parallel trials as D holds episodes; an "update" is one more episode of each."""
+    """The same policy on each task, in as many parallel trials as D fits episodes; an "update" is one more episode of each."""
 
     explores, remembers = False, True
 
@@ -270,7 +270,7 @@ class RL2Adaptation(AdaptationMethod):
         return self.rollout(constant_primitive(0), self._skills, update, self.adaptation_set.family.episode_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
-        """Nothing to do: no parameter is updated, only the hidden state remembers."""
+        """Nothing to do: no parameter is updated, only the hidden state changes."""
 
 
 def _sigmoid(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""One policy for one task, by PPO: from scratch, or fine-tuned from one trained for all tasks (paper, Figures 4b and 7b)."""
+"""One policy for one task, trained by PPO: from scratch, or fine-tuned from one for all tasks (paper, Figures 4b and 7b)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mlsh_mpi.sampling.rollout import Rollout, one_per_block
 
 
 class SinglePolicyAdaptation(AdaptationMethod):
-    """A policy for each learner, which learns as primitives do.
+    """A policy for each learner, which learns like a primitive.
 
-    The policies are rows of one stack, as primitives are, and every learner's lanes always run its own row.
+    The policies are rows of one stack, like primitives, and every learner's lanes always run its own row.
 
     Args:
         adaptation_set: the tasks and the placement of their learners.
@@ -33,29 +33,29 @@ class SinglePolicyAdaptation(AdaptationMethod):
     def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies | None) -> None:
         super().__init__(adaptation_set)
         self.explores = adaptation_set.config.hierarchy.deterministic_primitives
-        config, family, here = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
+        config, family, learners = adaptation_set.config, adaptation_set.family, adaptation_set.placement.groups
 
-        stack = StackedActorCritic(len(here), primitive_network(config, family))
+        stack = StackedActorCritic(len(learners), primitive_network(config, family))
         self._learner = StackTrainer.create(stack, config.primitive, adaptation_set.alone)
         self._critic = CriticInputs.from_config(config.primitive, family)
         self._filters = None
 
-        for row, learner in enumerate(here):
+        for row, learner in enumerate(learners):
             self._learner.restart(row, seeding.stream(adaptation_set.seed, "phi", learner))
 
-        # Every learner begins with a copy of what was trained, if anything was.
+        # Every learner begins with a copy of the trained policy, if there is one.
         if policies is not None:
             trained = policies.primitives.named_parameters()
             for name, parameter in zip(stack.network.shapes, stack.parameters, strict=True):
-                if trained[name].shape[1:] == parameter.shape[1:]:  # a value network may see something else than in training
+                if trained[name].shape[1:] == parameter.shape[1:]:  # a value network may have other inputs than in training
                     parameter.copy_(trained[name].expand_as(parameter))
         elif config.network.filter_observations:
-            self._filters = Filters(len(here), family.observation_size)
+            self._filters = Filters(len(learners), family.observation_size)
 
-        kept = policies.observation_filter if policies else self._filters
-        self._skills = PrimitivePolicies(self._learner.stack, family.primitive_columns, kept)
-        self._own = one_per_block(len(here), adaptation_set.lanes_each)
-        self._rows = np.repeat(np.arange(len(here)), adaptation_set.lanes_each)
+        observation_filter = policies.observation_filter if policies else self._filters
+        self._skills = PrimitivePolicies(self._learner.stack, family.primitive_columns, observation_filter)
+        self._own = one_per_block(len(learners), adaptation_set.lanes_each)
+        self._rows = np.repeat(np.arange(len(learners)), adaptation_set.lanes_each)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self._learner.state_dict() | (self._filters.state_dict() if self._filters else {})
@@ -66,10 +66,10 @@ class SinglePolicyAdaptation(AdaptationMethod):
         return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
 
     def learn(self, rollout: Rollout, update: int) -> None:
-        here = self.adaptation_set.placement.groups
+        learners = self.adaptation_set.placement.groups
         rows = np.broadcast_to(self._rows, rollout.steps.primitive.shape)
         by_row = replace(rollout, steps=rollout.steps._replace(primitive=rows))
-        update_primitives(self._learner, by_row, [True] * len(here), self.adaptation_set.config, self._critic)
+        update_primitives(self._learner, by_row, [True] * len(learners), self.adaptation_set.config, self._critic)
         if self._filters is not None:
             self._filters.update(rollout.steps.raw_observation)
 
@@ -83,7 +83,7 @@ class Filters(ObservationFilter):
         self._each = [ObservationFilter(size) for _ in range(n)]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Counts (n,) and sums (n, 2, size) of everything seen, as views."""
+        """Counts (n,) and sums (n, 2, size) of all observations, as views."""
         return {"filter_count": self._count, "filter_sums": self._sums}
 
     def update(self, observations: Array) -> None:
@@ -98,7 +98,7 @@ class Filters(ObservationFilter):
         return np.concatenate([of(block) for of, block in zip(self._current(), blocks, strict=True)], axis=-2)
 
     def _current(self) -> list[ObservationFilter]:
-        """The filters, brought up to date with the tensors, which a resume may have changed."""
+        """The filters, updated from the tensors, which a resume may have changed."""
         for row, each in enumerate(self._each):
             if each.moments.count != self._count[row]:
                 each.moments = Moments(0.0, np.zeros_like(each.moments.total), np.zeros_like(each.moments.total))

@@ -1,4 +1,4 @@
-"""The loop around algorithms that train one policy for all tasks; each worker gets a new task in every iteration."""
+"""The training loop for one policy for all tasks; each worker gets a new task in every iteration."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def run(
         tally.sum_over(world)
         world.allreduce(before_and_after)
 
-        # Every worker has a new task in every iteration, so that nothing here is after a warm-up.
+        # Every worker has a new task in every iteration, so nothing is measured after a warm-up.
         phases = [Phase(cycle=iteration, new_task=True, joint=True, updates=0)] * state.groups
         metrics = {"iteration": iteration + 1.0} | iteration_metrics(tally, phases, [], 0)
         for name in ("return/fresh_master", "return/adapted"):

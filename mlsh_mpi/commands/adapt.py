@@ -38,7 +38,7 @@ from mlsh_mpi.tracking.same_run import identity
 from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
-"""The folder in a test's folder for the best master of each task, each with the primitives."""
+"""Subfolder of a test's folder that holds the best master of each task, each with the primitives."""
 FORCED_TASKS = 16
 """Largest number of different tasks for which the tables show what each primitive earns alone."""
 
@@ -46,9 +46,9 @@ FORCED_TASKS = 16
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi adapt``."""
     with job() as current:
-        wanted = parse_on_rank0(current, _parse)
-        if wanted is not None:
-            adapt_job(current, *wanted)
+        parsed = parse_on_rank0(current, _parse)
+        if parsed is not None:
+            adapt_job(current, *parsed)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, bool] | None:
@@ -63,14 +63,14 @@ def adapt_job(current: Job, config: AdaptConfig, choice: EnvironmentChoice, fres
     Args:
         current: the MPI job.
         config: the test's configuration, the same on every rank.
-        choice: what the user, not a file, has said of the environment.
+        choice: what the user, not a file, says about the environment.
         fresh: whether to move an earlier test in the same folder aside.
 
     Returns:
         The folder, with config.json, metrics.jsonl, TensorBoard events, adaptation.json, plot.png, summary.json, summary.txt.
 
     Raises:
-        UserError: on every rank; configuration, environment, phi and folder do not fit one another.
+        UserError: on every rank; configuration, environment, phi and folder do not fit together.
     """
     torch.set_num_threads(1)
     world, method = current.world, methods.method_of(config)
@@ -128,21 +128,21 @@ def ready_to_learn(
 
     Args:
         config: the test's configuration.
-        choice: what the user, not a file, has said of the environment.
+        choice: what the user, not a file, says about the environment.
         current: the MPI job.
         tasks: returns the tasks of all learners, given the environment's task family.
         phi: the trained primitives; by default they are read from the test's source.
 
     Returns:
-        The tasks with the placement of their learners; the trained primitives, None for methods without; and the method.
+        The tasks with the placement of their learners; the trained primitives, None for methods that need none; the method.
 
     Raises:
-        UserError: configuration, environment and phi do not fit one another.
+        UserError: configuration, environment and phi do not fit together.
     """
     world, method = current.world, methods.method_of(config)
     family = checked_family(world.agreed(lambda: EnvironmentMaker.from_config(config.environment, choice)), current)
 
-    def found() -> tuple[AdaptationSet, PrimitivePolicies | None]:
+    def prepare() -> tuple[AdaptationSet, PrimitivePolicies | None]:
         config.check(family.episode_length)
         chosen = tasks(family)
         check_memory(len(chosen), max(config.sampling.steps, family.episode_length), family, current)
@@ -151,12 +151,13 @@ def ready_to_learn(
         trained = (phi or phi_of(config)).tested_by(config)
         if trained.offset is not None and len(trained.offset) != family.observation_size:
             raise UserError(
-                f"these primitives observe {len(trained.offset)} numbers, but {family.name} {family.observation_size}"
+                f"these primitives observe {len(trained.offset)} numbers, but {family.name} has {family.observation_size}"
             )
         of_training = family.subtracting(trained.offset)
         return AdaptationSet(config, current, of_training, chosen), trained_skills(trained, of_training)
 
-    adaptation_set, policies = world.agreed(found)  # all ranks succeed before any makes learners, which may split the ranks
+    # All ranks must succeed before any makes learners, which may split the ranks.
+    adaptation_set, policies = world.agreed(prepare)
     return adaptation_set, policies, world.agreed(lambda: make_method(method, adaptation_set, policies))
 
 
@@ -177,7 +178,7 @@ def default_folder(config: AdaptConfig) -> Path:
 
 
 def run_of(config: AdaptConfig) -> Path:
-    """The folder of the run that a test or a film is of; runs/FILE for a file that is not the phi.pt or best.pt of a run."""
+    """The folder of the run that is tested or filmed; runs/FILE for a file that is not the phi.pt or best.pt of a run."""
     source = Path(config.source)
     if methods.method_of(config) in methods.UNTRAINED:
         return Path(RUNS, f"{experiment_name(config)}-{methods.method_of(config)}-seed{config.run.seed}")
@@ -197,16 +198,16 @@ def _forced_tasks(adaptation_set: AdaptationSet) -> tuple[Any, ...]:
 
 
 def _identity(config: AdaptConfig, adaptation_set: AdaptationSet) -> dict[str, dict[str, str]]:
-    """What a checkpoint is valid for: the same tasks over the same phi."""
-    found = identity(adaptation_set.family, adaptation_set.job.library)
+    """What a checkpoint is valid for, including the tasks and phi."""
+    valid_for = identity(adaptation_set.family, adaptation_set.job.library)
     labels = [adaptation_set.family.label(task) for task in adaptation_set.tasks]
     tasks = f"{len(labels)} learners on {', '.join(dict.fromkeys(labels[:40]))}"[:200]
-    found["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
-    return found
+    valid_for["environment"] |= {"tasks": tasks, "phi": _fingerprint(config)}
+    return valid_for
 
 
 def _fingerprint(config: AdaptConfig) -> str:
-    """A checksum of the phi that the test is over; "none" for methods without one."""
+    """A checksum of the phi that is tested; "none" for methods without one."""
     if methods.method_of(config) in methods.UNTRAINED:
         return "none"
     source = Path(config.source)
@@ -226,7 +227,7 @@ class AdaptationReporter(RunReporter):
         super().__init__(adaptation_set.job, config, opened, header, "adapting", len(adaptation_set.tasks) * learners.collected)
 
     def adapted(self, forced: int) -> None:
-        """Closes the log; `forced` runs of a primitive alone on a task are still to come."""
+        """Closes the log; `forced` runs of a primitive alone on a task follow."""
         with self.writing():
             self.log.close()
         if forced:
@@ -249,7 +250,7 @@ class AdaptationReporter(RunReporter):
                 (self.folder.path / HIERARCHIES).mkdir(exist_ok=True)
                 hierarchy.save(self.folder.path / HIERARCHIES / f"{name}.pt")
         title = f"{experiment_name(self.config)}, {summary['method']}"
-        others = f", {CURVES} (each learner's curve)" + f", {HIERARCHIES}/ (what has mastered each task)" * bool(hierarchies)
+        others = f", {CURVES} (each learner's curve)" + f", {HIERARCHIES}/ (each task's best master)" * bool(hierarchies)
         self.finish(
             text,
             summary,

@@ -40,8 +40,8 @@ Trust = Annotated[
     bool,
     tyro.conf.FlagCreatePairsOff,
     tyro.conf.arg(
-        help="Let the file name code: import the module of the environment that it names. Without it a file may only name "
-        "registered environments, because it may come from anybody; --env NAME says so for one environment."
+        help="Trust the file: import the module of the environment that it names. Otherwise a file may only name registered "
+        "environments, because it may come from anybody; --env NAME trusts one environment."
     ),
 ]
 
@@ -60,7 +60,7 @@ class CommandLine:
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Move an earlier run in the same folder aside and start over."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Try the whole run, from training to the final test, in a size that takes half a minute."""
+    """Try out the whole run, from training to the final test, scaled down to half a minute."""
     trust: Trust = False
 
 
@@ -87,8 +87,11 @@ Command = TypeVar("Command", CommandLine, AdaptCommandLine, ReplayCommandLine)
 
 
 def parse_train_args(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:
-    """The configuration that a command line asks to run, what it says of the environment itself, and whether to start over; None
-    after it has only shown something.
+    """Parses [PRESET] [--options], or shows what they ask to see.
+
+    Returns:
+        The configuration, what the user, not a file, says about the environment, and whether to start over; None if something
+        was only shown.
 
     Raises:
         UserError: an unknown preset, option or value.
@@ -104,7 +107,7 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoic
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Parses [PRESET] [--options]. Without a preset's name it is that of the environment, if there is one.
+    """Parses [PRESET] [--options]. Without a preset's name it takes the environment's preset, if there is one.
 
     Raises:
         UserError: an unknown preset, option or value.
@@ -128,13 +131,13 @@ def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environment
     """Parses RUN_OR_PHI [--options], or PRESET --method [--options] for methods that need no training run.
 
     Returns:
-        The test's configuration, what the user, not a file, has said of the environment, and whether to start over.
+        The test's configuration, what the user, not a file, says about the environment, and whether to start over.
 
     Raises:
         UserError: there is nothing to test, or an option or value is unknown or has no meaning here.
     """
     default, rest = _source(arguments)
-    about = _about("How fast new tasks are learned with what training left.", default, "adapt")
+    about = _about("How fast new tasks are learned after training.", default, "adapt")
     command = _parsed(hide_training_options(AdaptCommandLine(default), rest, TRAINING_ONLY), rest, "mlsh adapt RUN_OR_PHI", about)
     return _checked(default, command.settings, TRAINING_ONLY), _choice(command, rest), command.fresh
 
@@ -154,17 +157,17 @@ def parse_replay_args(arguments: Sequence[str]) -> tuple[AdaptConfig, Environmen
 
 
 def _choice(command: Command, arguments: Sequence[str]) -> EnvironmentChoice:
-    """What a command line itself says of the environment, rather than the file that it starts from."""
+    """What the command line itself, not the file that it starts from, says about the environment."""
     given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
     named = command.settings.environment.env if "--env" in given else None
     return EnvironmentChoice(named, settings=bool({"--env-settings", "--task-settings"} & given), trust=command.trust)
 
 
 def _about(summary: str, default: AdaptConfig, name: str) -> str:
-    """What stands above the options."""
+    """The text above the options in a help."""
     if default.source:
         return f"{summary} The defaults are those of {default.source}."
-    return f"{summary} The defaults are those of {DEFAULT_PRESET}: mlsh {name} RUN --help has those of the run."
+    return f"{summary} The defaults are those of {DEFAULT_PRESET}: mlsh {name} RUN --help shows those of the run."
 
 
 def options_of_commands() -> dict[str, list[Option]]:
@@ -234,8 +237,8 @@ def _checked(default: AdaptConfig, config: AdaptConfig, meaningless: Mapping[str
         for name in names:
             if getattr(getattr(default, section), name) != getattr(getattr(config, section), name):
                 option, instead = name.replace("_", "-"), REPLACED_BY.get(name, "")
-                matter = "a matter of training, which is over" if name in TRAINING_ONLY[section] else "of no use for a film"
-                raise UserError(f"--{option} is {matter}: leave it out{instead}")
+                reason = "only affects training, which is over" if name in TRAINING_ONLY[section] else "does not affect a film"
+                raise UserError(f"--{option} {reason}: leave it out{instead}")
 
     if config.test.held_out and config.test.task:
         raise UserError("--held-out and --task both say which tasks are learned: leave one of them out")
@@ -254,7 +257,7 @@ def _parsed(default: Command, arguments: Sequence[str], prog: str, description: 
 
 
 def _what_to_start_from() -> argparse.ArgumentParser:
-    """A parser for --config FILE and --env ID only: they say with which defaults everything is parsed afterwards."""
+    """A parser for --config FILE and --env ID only, which determine the defaults of all other options."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", type=Path, nargs="?")
     parser.add_argument("--env", nargs="?")
@@ -266,6 +269,6 @@ def listing() -> str:
     presets = [f"  {name:28}{preset.summary}" for name, preset in PRESETS.items()]
     baselines = [f"  -{name:27}{baseline.summary}" for name, baseline in BASELINES.items()]
     environments = [f"  {name}" for name in known_environments()]
-    behind = "Baselines (behind any preset's name, as in moving-bandits-shared):"
-    yours = "Environments (or any --env module:Class of yours):"
-    return "\n".join(["Presets:", *presets, "", behind, *baselines, "", yours, *environments])
+    of_baselines = "Baselines (added to any preset's name, as in moving-bandits-shared):"
+    of_environments = "Environments (or your own: --env module:Class):"
+    return "\n".join(["Presets:", *presets, "", of_baselines, *baselines, "", of_environments, *environments])

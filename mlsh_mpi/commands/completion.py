@@ -1,6 +1,6 @@
 """A script that completes the command ``mlsh`` in a shell: its commands, presets, runs, options and their values.
 
-The script is static, so that a shell need not start Python: only the runs below runs/ are looked up when they are asked for.
+The script is static, so that a shell need not start Python: it only looks up the runs below runs/, when they are completed.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ WITH_RUNS = ("adapt", "replay", "seeds")
 WITH_MANY = ("figures", "seeds")
 """Commands that take several words without an option."""
 FILES = 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")); return'
-"""What offers the names of files."""
+"""Offers file names."""
 BEFORE = {
     "bash": "",
     "zsh": "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n",
 }
-"""What a shell must be told first."""
+"""What a shell needs first."""
 SCRIPT = """# Completes the command mlsh ({version}), as `mlsh completion {shell}` has printed it.
 {before}_mlsh() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} words='' options='' runs='' many=''
     COMPREPLY=()
 
-    # A shell may take --option=value apart.
+    # A shell may split --option=value.
     if [[ $word == = ]]; then
         word=''
     elif [[ $previous == = ]]; then
@@ -61,7 +61,7 @@ SCRIPT = """# Completes the command mlsh ({version}), as `mlsh completion {shell
 {arguments}
     esac
 
-    # What has no option stands first, and only some commands take more than one.
+    # Positional arguments come first, and only some commands take more than one.
     if [[ $word == -* || ! $many && $COMP_CWORD -gt 2 ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))
         return
@@ -88,7 +88,7 @@ def main() -> None:
     with exit_on_user_error():
         shell = sys.argv[1] if len(sys.argv) > 1 else ""
         if shell in ("-h", "--help"):
-            return say("mlsh completion bash > FILE: a script to be read by your shell; zsh in place of bash")
+            return say("mlsh completion bash > FILE: a script for your shell to read; zsh in place of bash")
         if shell not in SHELLS:
             raise UserError(f"name your shell{nearest(shell, SHELLS)}: mlsh completion {' or '.join(SHELLS)}")
         return say(script(shell))
@@ -112,14 +112,14 @@ def script(shell: str) -> str:
 
 
 def _options() -> Iterator[tuple[str, list[Option]]]:
-    """Every command that has options, and these."""
+    """Every command that has options, with its options."""
     yield from options_of_commands().items()
     for name, function in OF_FUNCTIONS.items():
         yield name, list(options_of(getattr(import_module(COMMANDS[name][0]), function)))
 
 
 def _of_value(option: Option) -> str:
-    """What to do behind an option: offer its values or files, or nothing."""
+    """What to do after an option: offer its values or files, or nothing."""
     if option.name == "--env":
         named: Iterable[str] = known_environments()
     elif option.annotation in (Path, Path | None, tuple[Path, ...]) or option.name == "--folder":
@@ -137,7 +137,7 @@ def _of_command(name: str, options: list[Option]) -> str:
 
 
 def _first(name: str) -> list[str]:
-    """What the first argument of a command may be, runs apart."""
+    """What the first argument of a command may be, apart from runs."""
     firsts: dict[str, Any] = {
         "train": [*PRESETS, *(f"{preset}-{baseline}" for preset in PRESETS for baseline in BASELINES)],
         "adapt": all_pretrained(),
@@ -149,5 +149,5 @@ def _first(name: str) -> list[str]:
 
 
 def _listed(words: Iterable[str]) -> str:
-    """Words as one word of a shell."""
+    """Words, quoted as one word for a shell."""
     return shlex.quote(" ".join(words))

@@ -1,6 +1,6 @@
-"""Checks what could go wrong here before a long run: launcher, hosts, network, filesystem and rendering.
+"""Checks, before a long run, for what could go wrong here: launcher, hosts, network, filesystem and rendering.
 
-mpirun -np 4 python -m mlsh_mpi doctor        (launch/doctor.sh chooses the launcher and looks at more)
+mpirun -np 4 python -m mlsh_mpi doctor        (launch/doctor.sh chooses the launcher and checks more)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OK, NOTE, WRONG = "ok", "note", "WRONG"
 PATIENCE = 30.0
 """Seconds that any check may take."""
 RANK_BYTES = 100e6
-"""Bytes of memory that a rank needs for environments and batches, in addition to what it has taken here."""
+"""Bytes of memory that a rank needs for environments and batches, in addition to what it uses for these checks."""
 SLOW = 5e-3
 """Seconds above which an allreduce of 8 bytes is slow, where each rank has a core of its own."""
 PICTURE = "import gymnasium, mlsh_envs as m; e = m.AntTwowalk('rgb_array'); e.reset(seed=0); e.render(); e.close()"
@@ -67,32 +67,33 @@ def main() -> None:
 
 
 def start(current: Job) -> Verdict:
-    """Launcher, software and clocks. All ranks agree on the software, or the job would not have got this far."""
+    """Launcher, software and clocks. All ranks have the same software, or the job would not have got this far."""
     size, world = current.world.size, current.world
     times = world.allgather(time.time())
-    apart = max(times) - min(times)
+    spread = max(times) - min(times)
 
-    mine = software()
-    names = ", ".join(f"{name} {mine[name]}" for name in ("Python", *PACKAGES))
+    versions = software()
+    names = ", ".join(f"{name} {versions[name]}" for name in ("Python", *PACKAGES))
     ranks = f"{size} rank{'s' if size > 1 else ''}"
-    text = f"{ranks} with {current.library}; {names}, mlsh_mpi {mine['mlsh_mpi'][:8]}"
+    text = f"{ranks} with {current.library}; {names}, mlsh_mpi {versions['mlsh_mpi'][:8]}"
 
     if size == 1 and promised_ranks(os.environ) is None:
         return Verdict(NOTE, "start", f"{text}; started without a launcher: put mpirun -np N in front")
-    if apart >= 1:
-        return Verdict(NOTE, "start", f"{text}; clocks are {apart:.1f} s apart: set them (NTP)")
+    if spread >= 1:
+        return Verdict(NOTE, "start", f"{text}; clocks are {spread:.1f} s apart: set them (NTP)")
     return Verdict(OK, "start", text)
 
 
 def hosts(current: Job) -> Verdict:
     """Ranks, cores and memory of each host."""
-    told, crowded, poor = [], [], []
-    for host, mine in _by_host(current, (current.cores, _free_memory())):
-        cores, memory = mine[0]
-        told.append(f"{host} ({len(mine)} on {cores} cores)")
-        crowded += [host] if len(mine) > cores else []
-        poor += [f"{host} ({memory / 1e9:.1f} GB)"] if memory < len(mine) * RANK_BYTES else []
-    text = f"ranks on {len(told)} host{'s' if len(told) > 1 else ''}: {', '.join(told[:6])}{', ...' if len(told) > 6 else ''}"
+    summaries, crowded, poor = [], [], []
+    for host, ranks in _by_host(current, (current.cores, _free_memory())):
+        cores, memory = ranks[0]
+        summaries.append(f"{host} ({len(ranks)} on {cores} cores)")
+        crowded += [host] if len(ranks) > cores else []
+        poor += [f"{host} ({memory / 1e9:.1f} GB)"] if memory < len(ranks) * RANK_BYTES else []
+    count, more = len(summaries), ", ..." if len(summaries) > 6 else ""
+    text = f"ranks on {count} host{'s' if count > 1 else ''}: {', '.join(summaries[:6])}{more}"
     if poor:
         return Verdict(WRONG, "hosts", f"{text}; too little free memory on {', '.join(poor[:4])}: start fewer ranks there")
     if crowded:
@@ -101,17 +102,17 @@ def hosts(current: Job) -> Verdict:
 
 
 def shared_memory(current: Job) -> Verdict:
-    """Room in /dev/shm on each host, of which this job has taken its part already, and what killed jobs have left there."""
-    mine = (*room.free_bytes(), room.leftovers()) if current.is_lowest_on_host and room.SHARED.is_dir() else None
-    told, left = [], []
-    for host, here in _by_host(current, mine):
-        free, size, files = next((found for found in here if found is not None), (0.0, 0.0, []))
-        needed = room.needed_bytes(len(here), one_host=len(current.hosts) == 1) if "MPICH" in current.library else 0.0
+    """Room in /dev/shm on each host, of which this job already occupies its share, and what killed jobs have left there."""
+    room_here = (*room.free_bytes(), room.leftovers()) if current.is_lowest_on_host and room.SHARED.is_dir() else None
+    summaries, left = [], []
+    for host, ranks in _by_host(current, room_here):
+        free, size, files = next((each for each in ranks if each is not None), (0.0, 0.0, []))
+        needed = room.needed_bytes(len(ranks), one_host=len(current.hosts) == 1) if "MPICH" in current.library else 0.0
         if size < needed:
-            return Verdict(WRONG, "shm", room.words(host, len(here), needed, size, files))
-        told.append(f"{free / 1e6:,.0f} of {size / 1e6:,.0f} MB free on {host}")
+            return Verdict(WRONG, "shm", room.words(host, len(ranks), needed, size, files))
+        summaries.append(f"{free / 1e6:,.0f} of {size / 1e6:,.0f} MB free on {host}")
         left += [f"{room.listed(files)} on {host}"] if files else []
-    text = f"{room.SHARED}: {', '.join(told[:6])}{', ...' if len(told) > 6 else ''}"
+    text = f"{room.SHARED}: {', '.join(summaries[:6])}{', ...' if len(summaries) > 6 else ''}"
     if left:
         return Verdict(NOTE, "shm", f"{text}; killed jobs have left files there: {', '.join(left[:3])}")
     return Verdict(OK, "shm", text)
@@ -119,18 +120,18 @@ def shared_memory(current: Job) -> Verdict:
 
 def binding(current: Job) -> Verdict:
     """Threads of a rank, and whether ranks are bound to the same cores while others are idle."""
-    mine = (frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "unset"))
-    found = _by_host(current, mine)
-    for host, here in found:
-        used = frozenset().union(*(cores for cores, _, _ in here))
-        if len(used) < min(len(here), here[0][1]):
+    facts = (frozenset(os.sched_getaffinity(0)), os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "unset"))
+    by_host = _by_host(current, facts)
+    for host, ranks in by_host:
+        used = frozenset().union(*(cores for cores, _, _ in ranks))
+        if len(used) < min(len(ranks), ranks[0][1]):
             return Verdict(
                 WRONG,
                 "binding",
-                f"{len(here)} ranks of {host} are bound to {len(used)} of its {here[0][1]} cores: start with --bind-to none "
+                f"{len(ranks)} ranks of {host} are bound to {len(used)} of its {ranks[0][1]} cores: start with --bind-to none "
                 "(Open MPI), unset SLURM_CPUS_PER_TASK before mpirun, or ask SLURM for as many --ntasks-per-node",
             )
-    threads = sorted({number for _, here in found for _, _, number in here})
+    threads = sorted({number for _, ranks in by_host for _, _, number in ranks})
     if threads != ["1"]:
         return Verdict(WRONG, "binding", f"OMP_NUM_THREADS is {', '.join(threads)}: set it to 1, a rank is one thread")
     return Verdict(OK, "binding", "one thread a rank, enough cores for each")
@@ -139,7 +140,7 @@ def binding(current: Job) -> Verdict:
 def network(current: Job) -> Verdict:
     """Time and bandwidth of an allreduce over all ranks."""
     if current.world.size == 1:
-        return Verdict(NOTE, "network", "one rank talks to nobody")
+        return Verdict(NOTE, "network", "there is only one rank")
 
     seconds = {}
     for size in (2, 25_000, 1_000_000):
@@ -159,17 +160,15 @@ def network(current: Job) -> Verdict:
 
     crowded = current.world.any([current.ranks_here > current.cores])[0]
     if current.world.any([seconds[2] > SLOW and not crowded])[0]:
-        return Verdict(
-            NOTE, "network", f"{text}: slow; name the fast network with hosts.sh --interface, or ask for nodes close by"
-        )
+        return Verdict(NOTE, "network", f"{text}: slow; name the fast network with hosts.sh --interface, or ask for nearby nodes")
     return Verdict(OK, "network", text)
 
 
 def filesystem(current: Job) -> Verdict:
     """Whether the other hosts see a new file, a rename and a lock in the current folder."""
-    here, world = Path.cwd(), current.world
+    folder, world = Path.cwd(), current.world
     name = world.bcast(f".doctor-{uuid.uuid4().hex}")
-    draft, final = here / f"{name}.tmp", here / name
+    draft, final = folder / f"{name}.tmp", folder / name
     mistake = None
 
     with contextlib.ExitStack() as held:
@@ -193,7 +192,7 @@ def filesystem(current: Job) -> Verdict:
 
     if mistake is not None:
         return Verdict(
-            WRONG, "filesystem", f"{here} on {current.host_of[0]}: {mistake}; start in a folder with room, or use --folder"
+            WRONG, "filesystem", f"{folder} on {current.host_of[0]}: {mistake}; start in a folder with room, or use --folder"
         )
 
     blind = [host for host in current.hosts if host not in seen_by]
@@ -201,14 +200,14 @@ def filesystem(current: Job) -> Verdict:
         level = WRONG if "SLURM_JOB_ID" in os.environ else NOTE
         why = f"runs there continue only with their first rank on {current.host_of[0]}"
         return Verdict(
-            level, "filesystem", f"{here} is not shared with {', '.join(blind[:5])}: {why}; use a --folder that all share"
+            level, "filesystem", f"{folder} is not shared with {', '.join(blind[:5])}: {why}; use a --folder that all share"
         )
 
     if not all(refused):
-        return Verdict(NOTE, "filesystem", f"{here} has no locks: see to it yourself that no two jobs write into one run folder")
+        return Verdict(NOTE, "filesystem", f"{folder} has no locks: make sure yourself that no two jobs write to one run folder")
 
     shared = f"seen by all hosts within {milliseconds:.0f} ms, locked for all" if len(current.hosts) > 1 else "written and locked"
-    return Verdict(OK, "filesystem", f"{here}: {shared}; {shutil.disk_usage(here).free / 1e9:.0f} GB free")
+    return Verdict(OK, "filesystem", f"{folder}: {shared}; {shutil.disk_usage(folder).free / 1e9:.0f} GB free")
 
 
 def pictures(current: Job) -> Verdict:
@@ -223,7 +222,8 @@ def pictures(current: Job) -> Verdict:
             tried = subprocess.run(
                 [sys.executable, "-c", PICTURE], capture_output=True, env=environment, timeout=PATIENCE, check=False
             )
-            text = f"MuJoCo draws an ant ({time.perf_counter() - began:.1f} s with its start)" if tried.returncode == 0 else None
+            seconds = time.perf_counter() - began
+            text = f"MuJoCo draws an ant ({seconds:.1f} s including its start)" if tried.returncode == 0 else None
 
     text = current.world.bcast(text)
 
@@ -243,22 +243,22 @@ def slurm(current: Job) -> Verdict:
 
 def _slurm(environment: Mapping[str, str], ranks: int, which: Callable[[str], str | None]) -> Verdict:
     if "SLURM_JOB_ID" not in environment:
-        found = "sbatch launch/slurm/train.sbatch doctor looks at its nodes" if which("sbatch") else "not here"
-        return Verdict(OK, "SLURM", f"no job of it; {found}")
+        hint = "sbatch launch/slurm/train.sbatch doctor checks its nodes" if which("sbatch") else "not installed here"
+        return Verdict(OK, "SLURM", f"this is not a SLURM job; {hint}")
     text = f"job {environment['SLURM_JOB_ID']}, nodes {environment.get('SLURM_JOB_NODELIST', '?')}"
     tasks = int(environment.get("MLSH_RANKS", environment.get("SLURM_NTASKS", ranks)))
     if tasks != ranks:
         return Verdict(WRONG, "SLURM", f"{text}: {tasks} tasks, but {ranks} ranks; start with mpirun -np {tasks}")
     if not which("scontrol") and not which("sbatch"):
-        more = "cannot requeue itself, for this node has neither scontrol nor sbatch: submit several with --dependency=singleton"
-        return Verdict(NOTE, "SLURM", f"{text}; it {more}")
+        reason = "this node has neither scontrol nor sbatch: submit several jobs with --dependency=singleton"
+        return Verdict(NOTE, "SLURM", f"{text}; the job cannot requeue itself, because {reason}")
     return Verdict(OK, "SLURM", f"{text}, {tasks} tasks; the job can requeue itself")
 
 
-def _by_host(current: Job, mine: T) -> list[tuple[str, list[T]]]:
+def _by_host(current: Job, value: T) -> list[tuple[str, list[T]]]:
     """The values of all ranks, by host."""
-    found = current.world.allgather(mine)
-    return [(host, [one for one, name in zip(found, current.host_of, strict=True) if name == host]) for host in current.hosts]
+    values = current.world.allgather(value)
+    return [(host, [one for one, name in zip(values, current.host_of, strict=True) if name == host]) for host in current.hosts]
 
 
 def _free_memory() -> float:
@@ -285,7 +285,7 @@ def _left(group: Path) -> float | None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether another rank has locked a file; also True where the file is not seen, so that this cannot be told."""
+    """Whether another rank has locked a file; also True if the file is not visible, because then nothing can be said."""
     try:
         with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -46,7 +46,7 @@ def figures(
 
     Args:
         names: fig4a, fig4b and so on, table1, table2, or all.
-        make: make the runs that the figure's folder lists first, below runs/ in the current folder; unfinished runs are resumed.
+        make: first make the runs that the figure's folder lists, below runs/ in the current folder; unfinished runs are resumed.
         runs: take the curves of these run folders.
         only: make only runs whose folder's name contains this.
         pdf: write each figure as PDF too, beside the PNG.
@@ -87,20 +87,20 @@ def _home() -> Path:
 
 
 def _made(home: Path, name: str, only: str) -> list[runner.Command]:
-    """Says what the missing runs cost before, makes them, and records their cost. Returns all runs that were wanted."""
+    """Prints what the missing runs cost last time, makes them, and records their cost. Returns all requested runs."""
     file = home / name / "cost.json"
 
     listed = runner.read_commands(home / name)
     stages = [[run for run in stage if only in str(run.folder)] for stage in listed]
-    wanted = [run for stage in stages for run in stage]
-    missing = [run for run in wanted if not run.finished]
+    requested = [run for stage in stages for run in stage]
+    missing = [run for run in requested if not run.finished]
 
     if not missing:
-        return wanted
+        return requested
 
     cost = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     known = [cost[run.name] for run in missing if run.name in cost]
-    before = f", of which {len(known)} took {sum(known) / 3600:.1f} core-hours when they were made before" if known else ""
+    before = f", of which {len(known)} took {sum(known) / 3600:.1f} core-hours last time" if known else ""
     say(f"{name}: {len(missing)} runs to make{before}")
 
     runner.make(stages, name)
@@ -109,11 +109,11 @@ def _made(home: Path, name: str, only: str) -> list[runner.Command]:
     lines = ",\n".join(f" {json.dumps(run)}: {json.dumps(cost[run])}" for run in sorted(cost))
     with files.writing(file):
         files.save_text(file, f"{{\n{lines}\n}}\n")
-    return wanted
+    return requested
 
 
 def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
-    """Draws a figure and writes its numbers, after these runs have replaced older ones of the same name and seed."""
+    """Draws a figure and writes its numbers, with these runs in place of older ones of the same name and seed."""
     shown, picture = FIGURES[name], home / name / f"{name}.png"
     _take(home, name, folders)
     curves = read_points(home / name / CURVES)
@@ -136,24 +136,24 @@ def _draw(home: Path, name: str, folders: Sequence[Path], pdf: bool) -> None:
 
 
 def _take(home: Path, name: str, folders: Sequence[Path]) -> None:
-    """Takes over the curves and final tests of those of the runs that belong to the figure."""
-    shown, kept = FIGURES[name], home / name
-    wanted, curves, tests = {series.runs for series in shown.series}, [], []
+    """Stores the curves and final tests of those runs that belong to the figure."""
+    shown, figure_folder = FIGURES[name], home / name
+    of_figure, curves, tests = {series.runs for series in shown.series}, [], []
     for folder in folders:
         try:
-            found = _read(shown, folder)
-            if series_of(run_name(folder))[0] in wanted:
-                curves += found
+            run_curves = _read(shown, folder)
+            if series_of(run_name(folder))[0] in of_figure:
+                curves += run_curves
                 tests += read_final_test(folder)
         except UserError as error:
             warn(f"mlsh_mpi: left out: {error}")
 
-    with files.writing(kept / CURVES):
+    with files.writing(figure_folder / CURVES):
         if curves:
-            kept.mkdir(parents=True, exist_ok=True)
-            write_points(kept / CURVES, renewed(read_points(kept / CURVES), curves))
+            figure_folder.mkdir(parents=True, exist_ok=True)
+            write_points(figure_folder / CURVES, renewed(read_points(figure_folder / CURVES), curves))
         if tests:
-            write_final_tests(kept / FINAL_TESTS, renewed(read_final_tests(kept / FINAL_TESTS), tests))
+            write_final_tests(figure_folder / FINAL_TESTS, renewed(read_final_tests(figure_folder / FINAL_TESTS), tests))
 
 
 def _results(home: Path, name: str) -> str:
@@ -164,7 +164,7 @@ def _results(home: Path, name: str) -> str:
 
 
 def _read(shown: PaperFigure | PaperTable, folder: Path) -> list[Curve]:
-    """The curves of a run, or for a table what its learners have reached."""
+    """The curves of a run, or for a table their last points."""
     return read_last(folder) if isinstance(shown, PaperTable) else read_run(folder, shown.averaged)
 
 

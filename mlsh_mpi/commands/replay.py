@@ -47,9 +47,9 @@ def main() -> None:
     with job() as current:
         if current.world.size > 1:
             raise UserError.of_all("a film is made by one process: start it without mpirun, or with mpirun -np 1")
-        wanted = parse_on_rank0(current, parse_replay_args)
-        if wanted is not None:
-            replay(current, *wanted)
+        parsed = parse_on_rank0(current, parse_replay_args)
+        if parsed is not None:
+            replay(current, *parsed)
 
 
 def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: Film) -> None:
@@ -58,11 +58,11 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
     Args:
         current: an MPI job with one rank.
         config: the test's configuration.
-        choice: what the user, not a file, has said of the environment.
+        choice: what the user, not a file, says about the environment.
         film: what to show, and the file to write.
 
     Raises:
-        UserError: something does not fit, or cannot be rendered.
+        UserError: the arguments do not fit together, or the environment cannot be rendered.
     """
     from mlsh_mpi.reporting import video as films
 
@@ -78,9 +78,9 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
         raise UserError(f"--video {film.video} must end in {', '.join(films.FORMATS)}")
     for option, path in (("--video", None if film.paths else film.video), ("--paths", film.paths)):
         if path is not None and path.is_file():
-            raise UserError(f"{option} {path} is there already: remove it, or name another file")
+            raise UserError(f"{option} {path} exists already: remove it, or name another file")
     if film.paths is not None and adaptation_set.family.attribute("ground") is None:
-        raise UserError(f"--paths draws where ants walk, and {adaptation_set.family.name} has no ground to be seen from above")
+        raise UserError(f"--paths draws where ants walk, but {adaptation_set.family.name} has no ground to show from above")
     _check_can_render(adaptation_set, film)
     forced = _forced(config, adaptation_set, learners, policies)
     learned = read_hierarchy(Path(config.source)) if Path(config.source).is_file() else None
@@ -92,8 +92,8 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
     elif film.force_primitive in forced:
         takes = [("alone", forced[film.force_primitive](), 0)]
     else:
-        there = f"0 to {len(forced) - 1}" if forced else "none"
-        raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({there})")
+        valid = f"0 to {len(forced) - 1}" if forced else "none"
+        raise UserError(f"--force-primitive {film.force_primitive} is not one of the primitives of this run ({valid})")
     if film.paths is not None:
         everywhere = [(f"primitive {k} alone", forced[k](), None) for k in forced if film.force_primitive is None]
         name, rollout, _ = takes[-1]
@@ -174,9 +174,9 @@ def _draw_paths(path: Path, adaptation_set: AdaptationSet, walks: Sequence[tuple
 
 
 def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) -> list[tuple[str, Rollout, int]]:
-    """What to film before and after learning: a name, the rollout, and the update that names its random streams.
+    """What to film before and after learning: a name, the rollout, and the update whose random streams it used.
 
-    Both have the same random streams, except for learners that remember, whose first and last episodes are shown.
+    Both use the same random streams, except for learners with a memory, whose first and last episodes are shown.
     """
     from mlsh_mpi.tracking.logs import Bar
 
@@ -193,10 +193,10 @@ def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) ->
 
 
 def _check_can_render(adaptation_set: AdaptationSet, film: Film) -> None:
-    """Draws one picture before anything is learned, so that a missing renderer is known at once.
+    """Draws one picture before anything is learned, so that a missing renderer is noticed at once.
 
     Raises:
-        UserError: the environment draws no pictures here.
+        UserError: the environment cannot draw pictures here.
     """
     if film.paths is not None:
         return
@@ -211,7 +211,7 @@ def _check_can_render(adaptation_set: AdaptationSet, film: Film) -> None:
     finally:
         adaptation_set.family.maker.mention(fault_of_closing(env))
     if picture is None:
-        raise UserError(f"{adaptation_set.family.name} draws no pictures: render() gave none")
+        raise UserError(f"{adaptation_set.family.name} draws no pictures: render() returned None")
 
 
 def _leave_if_asked(current: Job) -> None:

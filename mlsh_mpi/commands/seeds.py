@@ -25,23 +25,23 @@ def seeds(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], picture: Path
     if not runs:
         raise UserError("name run folders, such as runs/*-seed*")
 
-    found, mistakes = [], []
+    read, mistakes = [], []
     for folder in runs:
         try:
-            found.append(Run.read(folder))
+            read.append(Run.read(folder))
         except UserError as error:
             mistakes.append(str(error))
 
-    if not found:
+    if not read:
         raise UserError(mistakes[0])
     try:
         with files.writing(f"--picture {picture}"):
             picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_seeds(picture, found)
+            draw_seeds(picture, read)
     except ValueError as error:
         raise UserError(f"--picture {picture} cannot be written: {error}") from None
 
-    say(f"{len(found)} runs are in {picture}")
+    say(f"{len(read)} runs are in {picture}")
     for mistake in mistakes:
         warn(f"mlsh_mpi: left out: {mistake}")
 

@@ -1,4 +1,4 @@
-"""Which options a command's help shows: those that mean something there, or those that most users need."""
+"""Which options a command's help shows: those that have an effect there, or those that most users need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ON_ONE_SCREEN = (
 
 
 def hide_training_options(command: Command, arguments: Sequence[str], meaningless: Mapping[str, Sequence[str]]) -> Command:
-    """The same, but where all options are asked for, without those that mean nothing there."""
+    """The command as it is or, if the arguments ask for help, without the options that have no effect there."""
     if not HELP_FLAGS & set(arguments):
         return command
     settings: Any = command.settings  # type: ignore[attr-defined]
@@ -33,7 +33,7 @@ def hide_training_options(command: Command, arguments: Sequence[str], meaningles
 
 
 def most_needed(command: Command) -> Command:
-    """The same with no options but those that most users need."""
+    """The command with only the options that most users need."""
     settings: Any = command.settings  # type: ignore[attr-defined]
     shown = {
         name: _hiding(section, {option: value for option, value in vars(section).items() if option not in MOST_NEEDED})
@@ -46,7 +46,7 @@ def most_needed(command: Command) -> Command:
 
 
 def _hiding(value: Any, hidden: Mapping[str, Any], **others: Any) -> Any:
-    """A dataclass's instance of a type of its own that hides some fields from the command line, and has others replaced."""
+    """A copy of a dataclass instance, of a new type that hides some fields from the command line and replaces others."""
     types = get_type_hints(type(value), include_extras=True)
     suppressed: Any = tyro.conf.Suppress
     fields = [(name, suppressed[types[name]], dataclasses.field(default=item)) for name, item in hidden.items()]

@@ -17,20 +17,20 @@ COMMANDS = {
     "replay": ("mlsh_mpi.commands.replay", "film episodes before and after learning", "RUN_OR_PHI"),
     "figures": ("mlsh_mpi.commands.figures", "draw the paper's figures from runs", "FIGURE"),
     "seeds": ("mlsh_mpi.commands.seeds", "draw several runs together", "RUN..."),
-    "doctor": ("mlsh_mpi.commands.doctor", "look for what would go wrong on these hosts", ""),
-    "completion": ("mlsh_mpi.commands.completion", "print a script that completes all this in your shell", "bash|zsh"),
+    "doctor": ("mlsh_mpi.commands.doctor", "check what could go wrong on these hosts", ""),
+    "completion": ("mlsh_mpi.commands.completion", "print a completion script for your shell", "bash|zsh"),
 }
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
-"""What parses the arguments of a command, in `mlsh_mpi.commands.cli`."""
+"""The function of `mlsh_mpi.commands.cli` that parses a command's arguments."""
 WITHOUT_JOB = {"figures", "seeds"}
-"""Commands that are no MPI job; a job handles its signals itself."""
+"""Commands that are not MPI jobs; a job handles its signals itself."""
 SHOWING = {"-h", "--help", "--list", "--print-config"}
 """Arguments with which a command only shows something."""
 
 
 def start(name: str, arguments: Sequence[str]) -> None:
-    """Starts a command. Where it only shows something and no launcher has started it, it needs neither MPI nor torch."""
+    """Starts a command. If it only shows something and no launcher has started it, it needs neither MPI nor torch."""
     early_interrupt.watch()
     if name in PARSERS and SHOWING & set(arguments) and not os.environ.keys() & RANK_VARIABLES:
         with exit_on_user_error():

@@ -47,9 +47,9 @@ SOME = 4
 def main() -> None:
     """Entry point of ``python -m mlsh_mpi.train``."""
     with job() as current:
-        wanted = parse_on_rank0(current, _parse)
-        if wanted is not None:
-            run_job(current, *wanted)
+        parsed = parse_on_rank0(current, _parse)
+        if parsed is not None:
+            run_job(current, *parsed)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:
@@ -71,13 +71,13 @@ def run_job(
     Args:
         current: the MPI job.
         config: the run's configuration, the same on every rank.
-        choice: what the user, not a file, has said of the environment.
+        choice: what the user, not a file, says about the environment.
         fresh: whether to move an earlier run in the same folder aside.
         callback: called on rank 0 after each iteration.
         watched: whether rank 0 has a callback, the same on every rank.
 
     Raises:
-        UserError: on every rank; configuration, environment, ranks and folder do not fit one another.
+        UserError: on every rank; configuration, environment, ranks and folder do not fit together.
     """
     torch.set_num_threads(1)
     world = current.world
@@ -86,10 +86,10 @@ def run_job(
     if not family.name.startswith(SCRIPTED):
         current.check_same_on_all_ranks(environment_source(family))
     path = run_folder.default_folder(config)
-    found = Experiment(config, current, family)
+    asked_for = Experiment(config, current, family)
     training = methods.ALGORITHMS[config.algorithm.algorithm]
     check_resumable = methods.load_entry_point(training.check_resumable)
-    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: check_resumable(saved, found))
+    kind = Kind("--iterations", (PHI, PICTURE), lambda saved: check_resumable(saved, asked_for))
     opened, saved, done = open_on_all_ranks(current, path, config, lambda: identity(family, current.library), fresh, kind)
     if done:
         return path
@@ -97,7 +97,7 @@ def run_job(
         config = as_it_began(path, saved.config, config)
     if saved and run_folder.stopped(saved, config):  # training has ended, and the job left during the test
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
-    if saved:  # observations stay as they were, also where the first look of another job would see them a little differently
+    if saved:  # keep what is subtracted from observations, although this job may have measured it a little differently
         family = family.subtracting(offset_of(saved.identity))
     groups = groups_of(config, world, saved)
     world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a resumed run keeps its groups
@@ -122,7 +122,7 @@ def run_job(
 def _evaluator(
     experiment: Experiment, groups: int, reporter: TrainingReporter | None, saved: Checkpoint | None
 ) -> Evaluator | None:
-    """What evaluates the primitives during training; None where this is not asked for, and was not before the run was cut."""
+    """Evaluates the primitives during training; None unless this job or an earlier one of the run asks for it."""
     config = experiment.config
     if config.run.evaluation_interval is None and Best.in_checkpoint(saved) is None:
         return None
@@ -166,7 +166,7 @@ def _test(experiment: Experiment, policies: PrimitivePolicies, reporter: Trainin
 
 
 def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
-    """The tasks on which each primitive is tried alone: those listed, or else some of those that the fresh masters are given."""
+    """The tasks on which each primitive is tried alone: those listed, or else some of those that the fresh masters get."""
     if not methods.supports_forcing(config):
         return ()
     count = min(SOME, config.run.test_masters)
@@ -177,7 +177,7 @@ def _check(config: Config, family: TaskFamily, current: Job) -> None:
     """Checks the configuration against the environment and the ranks.
 
     Raises:
-        UserError: configuration, environment and ranks do not fit one another.
+        UserError: configuration, environment and ranks do not fit together.
     """
     config.check(family.episode_length)
     world, groups = current.world, groups_of(config, current.world, None)

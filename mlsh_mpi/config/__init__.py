@@ -1,1 +1,1 @@
-"""The configuration of a run: settings, presets, and what the command line or a script changes of them."""
+"""The configuration of a run: settings, presets, and what the command line or a script changes in them."""

@@ -1,4 +1,4 @@
-"""Settings for after the training: how single tasks are learned, and what is filmed."""
+"""Settings for what follows training: how single tasks are learned, and what is filmed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class AdaptationSettings:
     """How single tasks are learned once training is over (paper, section 6.2)."""
 
     method: MethodName | None = None
-    """How a task is learned: by a fresh master over frozen primitives, a trained policy that is fine-tuned, a fresh policy, a
-    recurrent policy that remembers, gradient steps from a trained policy, or fresh tables of options or actions; by default as
-    the training intended."""
+    """How a task is learned: by a fresh master over frozen primitives, by fine-tuning a trained policy, by a fresh policy, by the
+    memory of a recurrent policy, by gradient steps from a trained policy, or by fresh tables of options or actions; by default as
+    the training algorithm intends."""
     updates: OptionalPositiveInt = None
-    """Number of updates on each task; by default W of the training run, for RL² the episodes of a trial less one."""
+    """Number of updates on each task; by default W of the training run, for RL² one less than the episodes of a trial."""
     task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Learn only this task, named as in the tables (goal=1) or by its JSON; may be given several times. By default the tasks that
-    the environment lists, or else draws."""
+    the environment lists, or else random ones."""
     held_out: bool = False
     """Learn tasks that training never draws."""
 
@@ -40,7 +40,7 @@ class AdaptConfig(Config):
 
 
 def resolved(config: AdaptConfig) -> AdaptConfig:
-    """The configuration with one iteration more than updates, so that the effect of the last update is seen.
+    """The configuration with one iteration more than updates, to measure the effect of the last update.
 
     Raises:
         UserError: the number of updates is less than 1.
@@ -56,15 +56,15 @@ class Film:
     """What a replay shows, and the file that it writes."""
 
     video: Path | None = None
-    """File to write, which must not be there: .mp4 or .gif, or .png for a strip of stills; by default the first free name of
+    """File to write, which must not exist: .mp4 or .gif, or .png for a strip of stills; by default the first free name of
     replay.mp4, replay-2.mp4 and so on in the run's folder."""
     force_primitive: Annotated[int | None, NOT_NEGATIVE] = None
-    """Show this primitive alone instead of those that the masters choose."""
+    """Show this primitive alone, whatever the masters would choose."""
     fps: OptionalPositiveInt = None
     """Frames per second; by default those of the environment."""
     paths: Path | None = None
-    """Instead of a film, draw to this file, which must not be there, where ants go, seen from above: each primitive alone, and
-    each task once learned."""
+    """Instead of a film, draw the ants' paths from above into this file, which must not exist: each primitive alone, and each
+    task once it is learned."""
 
 
 TRAINING_ONLY: dict[str, tuple[str, ...]] = {
@@ -83,7 +83,7 @@ TRAINING_ONLY: dict[str, tuple[str, ...]] = {
     "run": ("iterations", "stop_when"),
     "environment": ("primitive_columns",),
 }
-"""Options of training that have no meaning once it is over, by section."""
+"""Options that only affect training, by section."""
 UNUSED_BY_FILMS: dict[str, tuple[str, ...]] = TRAINING_ONLY | {
     "run": (
         *TRAINING_ONLY["run"],
@@ -95,11 +95,11 @@ UNUSED_BY_FILMS: dict[str, tuple[str, ...]] = TRAINING_ONLY | {
         "time_limit",
     )
 }
-"""Those that have none for a film."""
+"""Options that do not affect a film, by section."""
 REPLACED_BY = {
     "groups": ", and use --test-masters",
     "workers": ", and use --steps",
     "iterations": ", and use --updates",
     "folder": ", and use --video",
 }
-"""What may be used in their place."""
+"""What to use in their place."""

@@ -1,4 +1,4 @@
-"""The bounds of numeric settings, as annotations that stand beside the fields."""
+"""The bounds of numeric settings, as annotations of their fields."""
 
 from __future__ import annotations
 

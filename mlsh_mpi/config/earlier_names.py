@@ -1,4 +1,4 @@
-"""Names of earlier versions, which files of users still hold and their scripts still use."""
+"""Names of earlier versions, which users' files and scripts may still use."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def present_settings(value: Any) -> Any:
         return {SETTINGS.get(name, name): present_settings(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(present_settings(item) for item in value)
-    if isinstance(value, str) and "=" in value:  # what was asked for of the first iterations: forming_iterations=72
+    if isinstance(value, str) and "=" in value:  # an entry of Config.shortened: forming_iterations=72
         name, _, rest = value.partition("=")
         return f"{SETTINGS.get(name, name)}={rest}"
     return value
 
 
 def present_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword options with their present names. Says so, once for each."""
+    """Keyword options with their present names. Warns once about each earlier name."""
     present = {}
     for name, value in options.items():
         _note(name, SETTINGS.get(name, name))
@@ -45,7 +45,7 @@ def present_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def present_arguments(arguments: Sequence[str]) -> list[str]:
-    """The words of a command line with the present names of options. Says so, once for each."""
+    """The words of a command line with the present names of options. Warns once about each earlier name."""
     present = []
     for word in arguments:
         match = re.fullmatch(r"--(no-)?([\w-]+)(=.*)?", word, re.DOTALL)

@@ -1,7 +1,7 @@
-"""Every method, a row each: what learns a task after which training, and the baselines that experiments are compared with.
+"""A table of all methods: what learns a task after which training, and the baselines that experiments are compared with.
 
-A baseline is one module in `mlsh_mpi/baselines` and one row of :data:`METHODS`. Rows name code by entry points, ``module:name``,
-so that this table needs neither torch nor MPI.
+A baseline is one module in `mlsh_mpi/baselines` and one row of :data:`METHODS`. Rows name code as entry points, ``module:name``,
+so that this module needs neither torch nor MPI.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST = 3000
 
 
 def whole_episodes(config: Config, episode_length: int) -> int:
-    """Environment steps of a worker in an iteration: as many whole episodes as D holds, or D."""
+    """Environment steps of a worker in an iteration: as many whole episodes as fit into D, or D if none fits."""
     lanes, steps = config.sampling.shape(episode_length)
     return lanes * steps
 
@@ -46,7 +46,7 @@ class Training:
     one_policy: bool = True
     """Whether it trains one policy for all tasks, from whole episodes, without an observation filter."""
     recurrent: bool = False
-    """Whether its policy remembers earlier steps, so that it cannot act step by step from a file."""
+    """Whether its policy has a memory, so that one loaded from a file cannot act step by step."""
     steps: Callable[[Config, int], int] = whole_episodes
     """Environment steps of a worker in an iteration, given the episode length."""
 
@@ -61,17 +61,17 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Method:
-    """How a task is learned once training is over, and the training that only this method can follow, if there is one."""
+    """How a task is learned after training, and the training algorithm that needs this method, if there is one."""
 
     summary: str
     """What learns, as the tables name it."""
     learner: str
     """Entry point: given an adaptation set and the trained policies (None if untrained), the learners."""
     source: Literal["primitives", "policy", "nothing"]
-    """What must have been trained: K primitives, one policy, or nothing."""
+    """What must be trained before: K primitives, one policy, or nothing."""
     training: Training | None = None
     baseline: Baseline | None = None
-    """The preset's variant that trains with it, by the suffix of the method's name."""
+    """The variant of a preset that trains with it; its suffix is the method's name."""
     updates: Callable[[Config], int] = updates_of_a_master
 
 
@@ -79,10 +79,10 @@ class Method:
 
 
 def episodes_of_a_trial(config: Config, episode_length: int) -> int:
-    """Episodes of a trial of RL²: as configured, or else as many as D holds, up to ten.
+    """Episodes of a trial of RL²: as configured, or else as many as fit into D, up to ten.
 
     Raises:
-        UserError: D does not hold them.
+        UserError: they do not fit into D.
     """
     most = config.sampling.steps // episode_length
     if config.algorithm.trial is not None and config.algorithm.trial > most:
@@ -94,7 +94,7 @@ def episodes_of_a_trial(config: Config, episode_length: int) -> int:
 
 
 def lanes_before_and_after(config: Config, episode_length: int) -> int:
-    """MAML: lanes of a worker before its gradient step, and as many after it: half of the episodes that D holds, or one."""
+    """MAML: lanes of a worker before its gradient step, and as many after it: half of the episodes that fit into D, or one."""
     return max(1, config.sampling.steps // 2 // episode_length)
 
 
@@ -111,7 +111,7 @@ def _without_warmup(config: Config) -> Config:
 
 
 def _trained_by(algorithm: str, minibatches: int) -> Callable[[Config], Config]:
-    """Another algorithm for a single policy, with observations and values as they are, not standardised, and whole episodes."""
+    """Another algorithm for a single policy, with whole episodes, and without standardising observations or values."""
 
     def of(config: Config) -> Config:
         whole = config.sampling.steps if config.sampling.steps >= 2000 else 2 * LONGEST
@@ -142,7 +142,7 @@ METHODS: dict[str, Method] = {
         source="primitives",
     ),
     "fine-tune": Method(
-        "copies of the trained policy that learn on",
+        "fine-tuned copies of the trained policy",
         learner="mlsh_mpi.baselines.single_policy:SinglePolicyAdaptation",
         source="policy",
     ),
@@ -152,7 +152,7 @@ METHODS: dict[str, Method] = {
         source="nothing",
     ),
     "rl2": Method(
-        "tasks for the recurrent policy, an episode an update",
+        "tasks for the recurrent policy, one episode per update",
         learner="mlsh_mpi.baselines.rl2:RL2Adaptation",
         source="policy",
         training=Training(
@@ -166,7 +166,7 @@ METHODS: dict[str, Method] = {
         updates=lambda config: max(1, (config.algorithm.trial or 10) - 1),
     ),
     "maml": Method(
-        "copies of the trained policy that take gradient steps",
+        "copies of the trained policy after gradient steps",
         learner="mlsh_mpi.baselines.maml:MAMLAdaptation",
         source="policy",
         training=Training(
@@ -175,7 +175,7 @@ METHODS: dict[str, Method] = {
             steps=lambda config, length: 2 * lanes_before_and_after(config, length) * length,
         ),
         baseline=Baseline(
-            "MAML (Finn et al. 2017): one policy from which gradient steps on a task begin", _trained_by("maml", minibatches=1)
+            "MAML (Finn et al. 2017): one policy to start gradient steps on a task from", _trained_by("maml", minibatches=1)
         ),
     ),
     "option-critic": Method(
@@ -189,12 +189,12 @@ METHODS: dict[str, Method] = {
         source="nothing",
     ),
 }
-"""Every method, by what --method calls it."""
+"""Every method by its name for --method."""
 
 ALGORITHMS: dict[str, Training] = {
     "mlsh": Training("mlsh_mpi.algorithm.mlsh:train", "mlsh_mpi.algorithm.training_state:check_resumable", one_policy=False)
 } | {name: method.training for name, method in METHODS.items() if method.training}
-"""Every algorithm that trains, by what --algorithm calls it."""
+"""Every training algorithm by its name for --algorithm."""
 
 BASELINES: dict[str, Baseline] = {
     "shared": Baseline("one policy for all tasks, by the same workers (paper, Figures 4 and 7)", _without_hierarchy),
@@ -212,25 +212,25 @@ UNTRAINED = tuple(name for name, method in METHODS.items() if method.source == "
 if TYPE_CHECKING:
     AlgorithmName = str
     MethodName = str
-else:  # so that the command line offers what is in the tables
+else:  # so that the command line offers the names in the tables
     AlgorithmName, MethodName = Literal[tuple(ALGORITHMS)], Literal[tuple(METHODS)]
 
 
 def load_entry_point(entry_point: str) -> Any:
-    """What ``module:name`` of a row names."""
+    """Imports what an entry point, ``module:name``, names."""
     module, name = entry_point.split(":")
     return getattr(import_module(module), name)
 
 
 def default_method(config: Config) -> str:
-    """The method that learns a task after such a training run."""
+    """The method that learns tasks after a training run with this configuration."""
     if ALGORITHMS[config.algorithm.algorithm].one_policy:
         return config.algorithm.algorithm
     return "master" if config.hierarchy.primitives > 1 else "fine-tune"
 
 
 def method_of(config: Config) -> str:
-    """The method that learns a task: the one that a test asks for, or else the default."""
+    """The method that learns a task: the test's --method, or else the default."""
     test = getattr(config, "test", None)
     return (test and test.method) or default_method(config)
 

@@ -46,12 +46,12 @@ def with_options(config: Config, options: Mapping[str, Any]) -> Config:
 
 
 def for_environment(config: Config, env: str | None, **also: Any) -> Config:
-    """The configuration for `env`: if that is one of the user's own, without settings that only the present environment knows.
+    """The configuration for `env`: for an environment of the user's own, without settings that only the configured one knows.
 
     Args:
         config: the configuration of another environment, or of the same.
         env: the environment's name; None for that of the configuration.
-        also: more fields of its environment to replace in that case.
+        also: further fields of the environment's section to replace in that case.
     """
     if env in (None, config.environment.env) or _is_one_of_ours(str(env)):
         return config
@@ -67,33 +67,33 @@ def _is_one_of_ours(env: str) -> bool:
 
 
 def fitted(config: Config, default: Config) -> Config:
-    """Shortens the first iterations (:data:`FIRST`) in proportion to all, where they would otherwise take all.
+    """Shortens the first iterations (:data:`FIRST`) in proportion to --iterations, where they would otherwise be all of them.
 
     Args:
-        config: the configuration that was asked for.
+        config: the requested configuration.
         default: the preset that it was made from.
     """
     iterations, shorter = config.run.iterations, {}
-    asked = {name: first_iterations(dataclasses.asdict(config), name) for name in FIRST}
+    requested = {name: first_iterations(dataclasses.asdict(config), name) for name in FIRST}
     for name in FIRST:
         first = getattr(config.hierarchy, name)
         if first != getattr(default.hierarchy, name):  # set by hand
-            asked[name] = first
+            requested[name] = first
         elif first >= iterations:
             shorter[name] = first * iterations // default.run.iterations
-    return with_first_iterations(config, shorter, asked)
+    return with_first_iterations(config, shorter, requested)
 
 
 def first_iterations(config: Mapping[str, Any], name: str) -> Any:
-    """What was asked for of one of :data:`FIRST`, given a configuration as plain values; it may last less."""
-    asked = dict(text.split("=", 1) for text in config.get("shortened", ()))
-    return int(asked[name]) if name in asked else config.get("hierarchy", {}).get(name)
+    """The requested length of one of :data:`FIRST`, before shortening, given a configuration as plain values."""
+    requested = dict(text.split("=", 1) for text in config.get("shortened", ()))
+    return int(requested[name]) if name in requested else config.get("hierarchy", {}).get(name)
 
 
-def with_first_iterations(config: Config, lengths: Mapping[str, Any], asked: Mapping[str, int]) -> Config:
-    """The configuration in which some of :data:`FIRST` last as long as this, where something else was asked for."""
+def with_first_iterations(config: Config, lengths: Mapping[str, Any], requested: Mapping[str, int]) -> Config:
+    """The configuration with other lengths of :data:`FIRST`; `shortened` records the requested ones that differ."""
     hierarchy = dataclasses.replace(config.hierarchy, **lengths)
-    shortened = tuple(f"{name}={asked[name]}" for name in FIRST if getattr(hierarchy, name) != asked[name])
+    shortened = tuple(f"{name}={requested[name]}" for name in FIRST if getattr(hierarchy, name) != requested[name])
     return dataclasses.replace(config, hierarchy=hierarchy, shortened=shortened)
 
 
@@ -117,15 +117,15 @@ def _named(section: str, fields: Iterable[str]) -> list[str]:
 def _replaced(owner: Any, values: Mapping[str, Any], path: str) -> Any:
     """A section with some fields replaced; lists become tuples."""
     types = get_type_hints(type(owner))
-    found = {}
+    replaced = {}
     for name, value in values.items():
         where = path if path.endswith(name) else f"{path}.{name}" if path else name
         if name not in types:
             raise UserError(f"there is no option {where!r}{nearest(name, list(types))}")
-        found[name] = _as_plain(value)
-        if not _fits(found[name], types[name]):
+        replaced[name] = _as_plain(value)
+        if not _fits(replaced[name], types[name]):
             raise UserError(f"option {where!r} is {value!r}, which is of the wrong type; {getattr(owner, name)!r} would do")
-    return dataclasses.replace(owner, **found)
+    return dataclasses.replace(owner, **replaced)
 
 
 def _as_plain(value: Any) -> Any:
@@ -165,7 +165,7 @@ def from_dict(value: Any, source: str) -> Config:
     """The inverse of ``dataclasses.asdict``, for a value read from a file.
 
     Raises:
-        UserError: `source` holds something that is no setting, or a value that is of the wrong type or out of bounds.
+        UserError: `source` holds something that is not a setting, or a value of the wrong type or out of bounds.
     """
     config: Config = _filled(Config(), present_settings(value), source, "")
     try:
@@ -185,7 +185,7 @@ def _filled(default: Any, value: Any, source: str, path: str) -> Any:
     for name, item in value.items():
         where = f"{path}.{name}" if path else name
         if name not in types:
-            raise UserError(f"{source} has {where!r}, which is no setting of this version")
+            raise UserError(f"{source} has {where!r}, which is not a setting of this version")
 
         current = getattr(default, name)
         if dataclasses.is_dataclass(current):

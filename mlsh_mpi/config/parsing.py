@@ -1,4 +1,4 @@
-"""Parses command lines with tyro, and tells a mistake in one sentence: the option, its rule and the value that was given."""
+"""Parses command lines with tyro, and reports a mistake in one sentence: the option, its rule and the value given."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from mlsh_mpi.output import discard
 
 T = TypeVar("T")
 HELP_FLAGS = {"-h", "--help"}
-"""Arguments that ask for all options."""
+"""Arguments that ask for help."""
 WORDS: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "whole numbers"),
     float: ("a number", "numbers"),
     str: ("a word", "words"),
     Path: ("a path", "paths"),
 }
-"""What an option of a type takes: one of it, and several."""
+"""What an option of a type takes, in the singular and the plural."""
 HIDDEN: Any = tyro.conf.Suppress[str].__metadata__[0]  # type: ignore[attr-defined]
-"""What marks an option that is not shown."""
+"""Marks an option that help does not show."""
 COUNTS = ("no", "one", "two", "three", "four")
 
 
-def parsed(kind: Callable[..., T], arguments: Sequence[str], **how: Any) -> T:
-    """What tyro makes of a command line, for a dataclass or a function.
+def parsed(kind: Callable[..., T], arguments: Sequence[str], **others: Any) -> T:
+    """Parses a command line into a dataclass, or calls a function with it.
 
     Args:
         kind: the dataclass that is filled, or the function that is called.
         arguments: the words of the command line.
-        how: other arguments of ``tyro.cli``.
+        others: other arguments of ``tyro.cli``.
 
     Raises:
         UserError: an option or a value is unknown.
     """
-    # A function is called only later, because what it says itself is not tyro's.
+    # A function is called only after parsing, so that its own output is not taken for tyro's.
     filled: Any = kind if isinstance(kind, type) else functools.wraps(kind)(functools.partial(functools.partial, kind))
 
     stderr = io.StringIO()
     try:
         with contextlib.nullcontext() if HELP_FLAGS & set(arguments) else contextlib.redirect_stderr(stderr):
-            result: Any = tyro.cli(filled, args=arguments, **how)
+            result: Any = tyro.cli(filled, args=arguments, **others)
     except BrokenPipeError:  # whoever read the help has seen enough
         discard(sys.stdout)
         sys.exit()
@@ -73,7 +73,7 @@ class Option:
     annotation: Any
     """Type of its value."""
     has_opposite: bool
-    """Whether a flag may be given with no- too: --no-stratify-tasks, --master.no-standardise-values."""
+    """Whether a flag also has a form with no-: --no-stratify-tasks, --master.no-standardise-values."""
 
     @property
     def is_flag(self) -> bool:
@@ -118,24 +118,24 @@ def _takes_one(kind: Any) -> str:
 
 
 def _one_line_error(box: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Tyro's boxed message as one sentence of our own, with the nearest option where one is mistyped."""
+    """Tyro's boxed message as one sentence of our own, with the nearest option if one is mistyped."""
     unknown = _unknown_option(arguments, options)
     if unknown:
         return unknown
 
     text = _text_of(box)
-    found = re.search(r"--[\w.-]*\w", text)
-    option = found[0].lower() if found else ""
+    match = re.search(r"--[\w.-]*\w", text)
+    option = match[0].lower() if match else ""
     if text.lower().startswith("unrecognized"):
         return _unrecognized(text.partition(":")[2].strip(), arguments, options)
     if option not in options:
         return f"{text[0].lower()}{text[1:]}: --help lists options and values"
 
-    values, wanted = _values_of(option, arguments), takes(options[option])
+    values, expected = _values_of(option, arguments), takes(options[option])
     if not values:
-        return f"missing value for {option}, which takes {wanted}"
+        return f"missing value for {option}, which takes {expected}"
     hint = nearest(values[0], [str(choice) for choice in choices(options[option])])
-    return f"{option} takes {wanted}, not {' '.join(map(repr, values))}{hint}"
+    return f"{option} takes {expected}, not {' '.join(map(repr, values))}{hint}"
 
 
 def _unknown_option(arguments: Sequence[str], options: Mapping[str, Any]) -> str:
@@ -147,14 +147,14 @@ def _unknown_option(arguments: Sequence[str], options: Mapping[str, Any]) -> str
 
 
 def _unrecognized(words: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
-    """What is wrong with words that belong to no option."""
+    """The mistake in words that belong to no option."""
     if words.startswith("--"):
         return f"there is no option {words}: --help lists them all"
     first = words.split()[0] if words else ""
     place = list(arguments).index(first) if first in arguments else 0
     before = next((word for word in reversed(arguments[:place]) if word.startswith("--")), "")
-    takes_what = f"; {before} takes {takes(options[_plain(before)])}" if _plain(before) in options else ""
-    return f"unrecognized: {words}{takes_what}. Options begin with --, and what has no option comes first"
+    expected = f"; {before} takes {takes(options[_plain(before)])}" if _plain(before) in options else ""
+    return f"unrecognized: {words}{expected}. Options begin with --, and arguments without an option come first"
 
 
 def _text_of(box: str) -> str:
@@ -166,7 +166,7 @@ def _text_of(box: str) -> str:
 
 
 def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
-    """What follows the last mention of an option."""
+    """The words after the last mention of an option."""
     values: list[str] = []
     for place, argument in enumerate(arguments):
         word, given, value = argument.partition("=")
@@ -178,7 +178,7 @@ def _values_of(option: str, arguments: Sequence[str]) -> list[str]:
 
 
 def choices(annotation: Any) -> Iterator[Any]:
-    """The values of a type that lists them."""
+    """The values that a type lists, such as a Literal."""
     if get_origin(annotation) is Literal:
         yield from get_args(annotation)
     else:

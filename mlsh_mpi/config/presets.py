@@ -28,7 +28,7 @@ PRESETS: dict[str, Preset] = dict(
     [
         _preset(
             "moving-bandits",
-            "2D Moving Bandits, settings that separate the primitives with every seed",
+            "2D Moving Bandits, settings with which primitives separate for every seed",
             hierarchy=HierarchyConfig(whole_episode_iterations=72, learn_from_explored=False),
             sampling=SamplingConfig(groups=30),
             primitive=PrimitivePPO(learning_rate=7e-4, decay=2.0),
@@ -42,14 +42,14 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "moving-bandits-figure4a",
-            "2D Moving Bandits, the paper's settings with the schedule that its Figure 4a shows: W = U = 20, not 9 and 1",
+            "2D Moving Bandits, the paper's settings with the schedule of its Figure 4a: W = U = 20, not 9 and 1",
             hierarchy=HierarchyConfig(warmup=20, joint=20),
             sampling=SamplingConfig(groups=10, workers=12),
             run=RunConfig(iterations=1000),
         ),
         _preset(
             "key-door",
-            "Key Door, settings that learn the way to each goal past the key within 6 million steps",
+            "Key Door, settings that learn the way to each goal via the key within 6 million steps",
             environment=EnvironmentConfig(env="mlsh/KeyDoor-v0"),
             hierarchy=HierarchyConfig(warmup=6, joint=9, whole_episode_iterations=100, learn_from_explored=False),
             sampling=SamplingConfig(groups=20, stratify_tasks=True),
@@ -58,7 +58,7 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "allwalk",
-            "Allwalk, settings whose primitives walk to four places, between which masters find the hidden one",
+            "Allwalk, settings whose primitives walk to four places, among which masters find the hidden one",
             environment=EnvironmentConfig(env="mlsh/Allwalk-v0"),
             hierarchy=HierarchyConfig(
                 primitives=4, macro_length=5, warmup=15, joint=10, whole_episode_iterations=40, learn_from_explored=False
@@ -86,7 +86,7 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "ant-twowalk",
-            "Ant Twowalk, settings that separate the primitives within 4 million steps",
+            "Ant Twowalk, settings with which primitives separate within 4 million steps",
             # Primitives also see the position: otherwise they could not stop at a target.
             **tuned(
                 "mlsh/AntTwowalk-v0",
@@ -102,7 +102,7 @@ PRESETS: dict[str, Preset] = dict(
         _preset(
             "ant-movement",
             "Ant Movement, settings with which each primitive runs along one axis within 3 million steps",
-            # Primitives also see the position: straying costs more than running pays.
+            # Primitives also see the position: leaving the axis costs more than running earns.
             **tuned(
                 "mlsh/AntMovement-v0",
                 155,
@@ -113,7 +113,7 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "ant-mazes",
-            "the nine ant mazes, settings that walk in three directions within 3 million steps",
+            "the nine ant mazes, settings whose primitives walk in three directions within 3 million steps",
             **tuned(
                 "mlsh/AntMaze-v0",
                 180,
@@ -122,9 +122,9 @@ PRESETS: dict[str, Preset] = dict(
                 groups=9,
                 primitives=3,
                 primitive=replace(SEEING, lam=0.8, learning_rate=1e-3, epochs=5, reward_scale=0.05),
-                uniform=40,  # else masters starve a primitive that walks later than the others
-                early_joint=40,  # no master chooses in them
-                # Five decisions an episode, each of which pays by itself.
+                uniform=40,  # else masters starve a primitive that learns to walk later than the others
+                early_joint=40,  # the same iterations, in which no master chooses
+                # Five decisions an episode, each with a reward of its own.
                 master=MasterPPO(learning_rate=0.005, gamma=0.8, lam=0.3, standardise_values=True, entropy_coefficient=0.05),
                 deterministic_primitives=True,
             ),
@@ -136,17 +136,17 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "ant-obstacle-course",
-            "the ant's obstacle course from nothing, where a reward is hard to come by",
+            "the ant's obstacle course from scratch, where rewards are sparse",
             **tuned("mlsh/AntObstacleCourse-v0", 240, forming=0, primitive=replace(TUNED, reward_scale=0.05)),
         ),
         _preset(
             "ant-obstacle-course-paper",
-            "the obstacle course from nothing, the paper's settings",
+            "the obstacle course from scratch, the paper's settings",
             **paper("mlsh/AntObstacleCourse-v0", 240, *RELEASED_ANT),
         ),
         _preset(
             "humanoid-walk-crawl",
-            "Humanoid Walk/Crawl, settings that walk and crawl within 5 million steps",
+            "Humanoid Walk/Crawl, settings that learn to walk and crawl within 5 million steps",
             **tuned("mlsh/HumanoidWalkCrawl-v0", 320, forming=200, cycle=(4, 20), groups=8, **SEEING_HUMANOID),
         ),
         _preset(
@@ -156,24 +156,24 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "humanoid-combination",
-            "the humanoid's walk there and crawl back from nothing",
+            "walking there and crawling back, from scratch",
             **tuned("mlsh/HumanoidCombination-v0", 240, forming=0, steps=3000, **HUMANOID),
         ),
         _preset(
             "humanoid-combination-paper",
-            "the combination from nothing, the paper's settings",
+            "walking there and crawling back from scratch, the paper's settings",
             **paper("mlsh/HumanoidCombination-v0", 240, *RELEASED_HUMANOID, steps=3000),
         ),
         _preset(
             "walker-obstacles",
-            "Walker Obstacles, settings that get far within 3 million steps where no bar is in the way",
+            "Walker Obstacles, settings that get far within 3 million steps unless a bar is in the way",
             **tuned("mlsh/WalkerObstacles-v0", 150, forming=60, primitive=replace(TUNED, reward_scale=0.02)),
         ),
         _preset(
             "swimmer-bandits",
             "Swimmer Bandits, the best of three settings: primitives swim to two places within 2.4 million steps",
             # As in Allwalk, primitives see the position, so that each can swim to a place. With ten decisions an episode
-            # instead of two masters learned nothing in as many updates.
+            # instead of two, masters learned nothing in the same number of updates.
             **tuned(
                 "mlsh/SwimmerBandits-v0",
                 120,
@@ -189,13 +189,13 @@ PRESETS: dict[str, Preset] = dict(
 
 DEFAULT_PRESET = "moving-bandits"
 VARIANTS = {"mlsh/AntBigCourse-v0": "ant-obstacle-course", "mlsh/FourRoomsPublished-v0": "four-rooms"}
-"""Presets of environments that are a variant of another, by their ids."""
+"""Presets of environments that are variants of another, by their ids."""
 
 
 def config_for(preset: str | None, env: str | None) -> Config:
-    """The configuration to begin with: of the preset, else of the environment's first one, else of `DEFAULT_PRESET`.
+    """The configuration to begin with: of the preset, else of the environment's first preset, else of `DEFAULT_PRESET`.
 
-    Settings that fit only its environment are left out for one of the user's own.
+    For an environment of the user's own, it leaves out settings that only fit the preset's environment.
 
     Raises:
         UserError: there is no such preset.
@@ -206,13 +206,13 @@ def config_for(preset: str | None, env: str | None) -> Config:
 
 
 def begins_with(env: str, preset: str) -> str:
-    """What users are told where an environment's name alone has chosen the preset."""
+    """The note for users where the environment's name alone determined the preset."""
     return f"{env} begins with the settings of the preset {preset}"
 
 
 def smoke(config: Config) -> Config:
-    """A small version that runs from end to end in half a minute: a few iterations that learn nothing worth keeping."""
-    whole, hierarchy = ALGORITHMS[config.algorithm.algorithm].one_policy, config.hierarchy  # which needs whole episodes
+    """A small version that runs from end to end in half a minute: a few iterations that learn nothing useful."""
+    whole, hierarchy = ALGORITHMS[config.algorithm.algorithm].one_policy, config.hierarchy  # one policy needs whole episodes
     return replace(
         config,
         preset=f"{config.preset}-smoke",

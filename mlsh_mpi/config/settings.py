@@ -32,7 +32,7 @@ LAYERS, UNITS = 16, 65_536
 SHORTENED = re.compile(r"(whole_episode|random_master)_iterations=\d{1,9}")
 """What :attr:`Config.shortened` may hold."""
 PREFIXED = ("master", "primitive")
-"""Concerns whose options keep its name, because both have the same options: --master.learning-rate."""
+"""Sections whose options keep the section's name, because both have the same options: --master.learning-rate."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class EnvironmentConfig:
     """Makes tasks for an environment that has none: each word is a task, the settings with which its environment is made, as in
     g=5.0 g=15.0 or, with two settings, g=5.0,l=1.0 g=15.0,l=0.5."""
     primitive_columns: tuple[int, int] | None = None
-    """First and last index of the part of an observation that primitives see; by default the part that the environment names,
-    else all. Masters see all of it."""
+    """First and last index of the part of an observation that primitives see; by default the part that the environment declares,
+    or else all of it. Masters always see all of it."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,25 @@ class HierarchyConfig:
     warmup: NotNegativeInt = 9
     """W, iterations on a new task that train only the master."""
     joint: PositiveInt = 1
-    """U, iterations on a task that then train master and primitives; W is in the same unit."""
+    """U, iterations on a task, after those, that train both master and primitives."""
     exploration: Fraction = 0.1
-    """Probability that a uniformly random decision replaces the master's (value of the released code)."""
+    """Probability that a uniformly random decision replaces the master's (default: the released code's value)."""
     learn_from_explored: bool = True
     """Primitives also learn from macro-actions that exploration chose."""
     whole_episode_iterations: NotNegativeInt = 0
     """Number of first iterations in which a macro-action lasts the whole episode, so that a master can tell primitives apart."""
     random_master_iterations: NotNegativeInt = 0
-    """Number of first iterations in which every choice of a primitive is uniformly random, and primitives learn from all: so that
-    one that is slower to move does not starve, because no master chooses it."""
+    """Number of first iterations in which primitives are chosen uniformly at random, and learn from every choice: otherwise one
+    that learns more slowly might starve, because no master chooses it."""
     early_joint_iterations: NotNegativeInt = 0
-    """Number of first iterations in which primitives also learn from groups in their warm-up: before primitives differ, there is
-    nothing that a master could warm up to."""
+    """Number of first iterations in which primitives also learn from groups in their warm-up: until primitives differ, a master
+    has nothing to learn in it."""
     deterministic_primitives: bool = False
     """Once primitives are trained and frozen they take their most likely action, without sampling: only the master explores. A
-    single policy, which goes on learning, does so where it is evaluated."""
+    single policy, which continues to learn, does so only when it is evaluated."""
     credit: Literal["episode", "macro-action"] = "episode"
     """How far a primitive's advantage looks ahead: to the end of the episode, whichever primitives act in the rest of it, or to
-    the end of its macro-action, where it bootstraps from the value of the primitive that takes over."""
+    the end of its macro-action, where it bootstraps from the value of the next primitive."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class AlgorithmConfig:
     """What is trained: a shared hierarchy, or one of the baselines (mlsh_mpi/baselines)."""
 
     algorithm: AlgorithmName = "mlsh"
-    """The algorithm; a preset's name followed by a baseline's sets it and what goes with it: moving-bandits-rl2."""
+    """The algorithm; a preset's name followed by a baseline's sets it, and the settings that it needs: moving-bandits-rl2."""
     trial: OptionalPositiveInt = None
-    """RL²: episodes of one task over which the policy keeps its hidden state; by default as many as D holds, up to ten."""
+    """RL²: episodes of one task over which the policy keeps its hidden state; by default as many as fit into D, up to ten."""
     inner_rate: PositiveFloat = 0.1
     """MAML: step size of the gradient steps on a task."""
 
@@ -102,7 +102,7 @@ class SamplingConfig:
     """How much data an iteration collects."""
 
     groups: PositiveInt = 10
-    """Number of groups; each has a task and a master of its own. Grows to one group for each rank if --workers is 1."""
+    """Number of groups; each has a task and a master of its own. If --workers is 1, there is at least one group for each rank."""
     workers: PositiveInt = 1
     """Number of workers in a group (paper: 12)."""
     steps: PositiveInt = 2000
@@ -125,14 +125,14 @@ class NetworkConfig:
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers."""
     initial_std: PositiveFloat = 1.0
-    """Standard deviation of a fresh policy's continuous actions, in half-widths of their range (RLtools: 0.5)."""
+    """Initial standard deviation of a policy's continuous actions, in half-widths of their range (RLtools: 0.5)."""
     filter_observations: bool = False
-    """Standardise observations by their running moments and clip them to +-5."""
+    """Standardise observations with their running mean and variance and clip them to +-5."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long a run is, its seed, and what it keeps. All but the seed may change when a run is resumed."""
+    """Length, seed and output of a run. All but the seed may change when a run is resumed."""
 
     seed: NotNegativeInt = 0
     """Seeds every random stream of the run."""
@@ -143,23 +143,23 @@ class RunConfig:
     test_masters: PositiveInt = 20
     """Number of fresh masters that the final test trains over the finished primitives; at least one for each rank."""
     test_episodes: PositiveInt = 20
-    """Episodes for each of these masters in which the final test runs a primitive alone on a task."""
+    """Episodes for each of these masters in which the final test runs each primitive alone on a task."""
     sync_interval: PositiveInt = 10
-    """Iterations between checks that phi is bitwise the same on all ranks."""
+    """Iterations between checks that phi is bitwise identical on all ranks."""
     checkpoint_minutes: NotNegativeFloat = 1.0
     """Minutes between checkpoints."""
     checkpoint_interval: OptionalPositiveInt = None
     """Iterations between checkpoints, in addition to the minutes."""
     evaluation_interval: OptionalPositiveInt = None
-    """Iterations between evaluations: fresh masters, as many as there are workers, learn single tasks over the primitives as they
-    are, and the best primitives so far are kept as best.pt. Each takes as many steps as W + 2 iterations, but less
-    time, because primitives do not learn from them. By default there are none."""
+    """Iterations between evaluations: fresh masters, as many as there are workers, learn single tasks over the current
+    primitives, and the best primitives so far are kept as best.pt. Each takes as many steps as W + 2 iterations, but less time,
+    because primitives do not learn from them. By default there are none."""
     time_limit: OptionalPositiveFloat = None
     """Minutes after which the job stops with a checkpoint; the same command continues the run."""
     stop_when: str | None = None
-    """Ends training early, once a logged metric has reached a value: "return/adapted>39"."""
+    """Ends training early, once a logged metric reaches a value: "return/adapted>39"."""
     patience: PositiveFloat = 600.0
-    """Seconds that one environment step or one wait for other ranks may take before the job is ended because it hangs."""
+    """Seconds that one environment step or one wait for other ranks may take before the job counts as hanging and is ended."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Config:
     primitive: PrimitivePPO = field(default_factory=PrimitivePPO)
     master: MasterPPO = field(default_factory=MasterPPO)
     shortened: tyro.conf.Suppress[tuple[str, ...]] = ()
-    """What was asked for of the hierarchy's first iterations, where --iterations shortens them: whole_episode_iterations=72."""
+    """The requested numbers of first iterations, where --iterations has shortened them: whole_episode_iterations=72."""
 
     def check_values(self) -> None:
         """Refuses values that would be wrong in any environment.
@@ -185,7 +185,7 @@ class Config:
             UserError: with the option, its value and the rule.
         """
         if not (FOLDER_NAME.fullmatch(self.preset) and self.preset.isprintable()):
-            raise UserError(f"a preset's name becomes that of a folder, so it must not hold a path, but is {self.preset!r}")
+            raise UserError(f"a preset's name becomes that of a folder, so it must not be a path, but is {self.preset!r}")
         if not all(SHORTENED.fullmatch(text) for text in self.shortened):
             raise UserError(f"shortened must name first iterations, as in whole_episode_iterations=72, but is {self.shortened}")
         for name, section in vars(self).items():
@@ -198,7 +198,7 @@ class Config:
             )
 
     def check(self, episode_length: int) -> None:
-        """Refuses settings that are out of range or do not fit one another.
+        """Refuses settings that are out of range or do not fit together.
 
         Args:
             episode_length: T, steps of the environment's episodes.
@@ -219,7 +219,7 @@ class Config:
 
         if cycle * self.sampling.steps < episode_length:
             raise UserError(
-                f"a group must see an episode of its task to the end, but --warmup and --joint are {cycle} iterations of --steps "
+                f"a group must complete an episode of its task, but --warmup and --joint are {cycle} iterations of --steps "
                 f"{self.sampling.steps}, and an episode has {episode_length} steps: use --steps {-(-episode_length // cycle)} or "
                 "more"
             )
@@ -238,11 +238,11 @@ class Config:
         if one_policy and (self.hierarchy.primitives > 1 or self.network.filter_observations):
             raise UserError(
                 f"--algorithm {algorithm} trains one policy on observations as they are, but --primitives is "
-                f"{self.hierarchy.primitives} and --filter-observations {self.network.filter_observations}: put -{algorithm} "
-                "behind the preset's name instead"
+                f"{self.hierarchy.primitives} and --filter-observations {self.network.filter_observations}: add -{algorithm} "
+                "to the preset's name instead"
             )
 
-        # Training ends as the hierarchy will be used.
+        # Training must end with the hierarchy as it will be used.
         for name, end in (
             ("whole-episode", f"at N = --macro-length {self.hierarchy.macro_length}"),
             ("random-master", "with the choices of masters"),

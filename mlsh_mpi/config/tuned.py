@@ -20,7 +20,7 @@ def paper(env: str, iterations: int, *settings: str, primitives: int = 2, steps:
     Args:
         env: Gymnasium id.
         iterations: number of iterations.
-        settings: settings of the environment, with which it is the released one.
+        settings: settings that turn the environment into the released one.
         primitives: K.
         steps: D.
     """
@@ -45,15 +45,15 @@ TUNED = PrimitivePPO(
 initial_std of 0.5 (tests/bench/learning.md). Each environment scales its rewards so that the return of a good episode is about
 ten (7 to 60): with values that are standardised instead, hierarchies form several times more slowly."""
 SEEING = replace(TUNED, critic_inputs=("time-left", "task"))
-"""The same with value networks that see the time left and the task (tests/bench/critics.md)."""
+"""The same, with value networks that also see the time left and the task (tests/bench/critics.md)."""
 MASTER = MasterPPO(learning_rate=0.005, memory=10, standardise_values=True)
-"""Settings for masters that make few decisions an iteration."""
+"""Settings for masters that make few decisions in an iteration."""
 HUMANOID: dict[str, Any] = {
     "initial_std": 0.75,
     "primitive": replace(TUNED, epochs=6, reward_scale=0.02),
     "deterministic_primitives": True,
 }
-"""Humanoids crawl only with a larger standard deviation (tests/bench/learning.md), and some fall over their own sampling."""
+"""Humanoids crawl only with a larger standard deviation (tests/bench/learning.md), and its noise makes some of them fall."""
 SEEING_HUMANOID = HUMANOID | {"primitive": replace(SEEING, epochs=6, standardise_values=True)}
 """With value networks that see the time left and the task, and standardised values: twice the return (tests/bench/critics.md)."""
 

@@ -1,4 +1,4 @@
-"""What the final tests behind a figure found: read from run folders, kept as one small CSV file beside the curves."""
+"""Results of the final tests behind a figure: read from run folders, stored as one small CSV file beside the curves."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class FinalTest:
     adapted: float
     """Of fresh masters after their last update, exploring."""
     without_exploration: float
-    """Of the same without exploration; NaN where that was not looked at."""
+    """Of the same without exploration; NaN if that was not evaluated."""
     primitives: tuple[float, ...]
-    """Of each primitive alone; empty where primitives were not looked at."""
+    """Of each primitive alone; empty if that was not evaluated."""
 
 
 def read_final_test(folder: Path) -> list[FinalTest]:
@@ -61,7 +61,7 @@ def read_final_test(folder: Path) -> list[FinalTest]:
             )
             for label, task in tasks.items()
         ]
-    raise UserError(f"{path} cannot be read: start the same run again, which makes it anew")
+    raise UserError(f"{path} cannot be read: start the same run again, which writes a new one")
 
 
 def read_final_tests(path: Path) -> list[FinalTest]:
@@ -91,7 +91,7 @@ def read_final_tests(path: Path) -> list[FinalTest]:
 
 
 def write_final_tests(path: Path, tests: Iterable[FinalTest]) -> None:
-    """Writes final tests as CSV, sorted by series, seed and task; primitives in their order, with a space between them.
+    """Writes final tests as CSV, sorted by series, seed and task; primitives in order, separated by spaces.
 
     Raises:
         OSError: the file cannot be written.
@@ -112,8 +112,8 @@ def has_separated(alone: Sequence[Sequence[float]], own: float, other: float) ->
 
     Args:
         alone: for each task the return of each primitive alone.
-        own: least return of such a primitive on its task.
-        other: its largest return on any other task.
+        own: smallest sufficient return of such a primitive on its task.
+        other: its largest permissible return on any other task.
     """
 
     def serves_only(k: int, task: int) -> bool:

@@ -1,4 +1,4 @@
-"""One of our curves in a figure: its line, its band, its seeds, and where N jumps."""
+"""One of our curves in a figure: its line, its band, its seeds, and the jump of N."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ JUMP: dict[str, Any] = {"marker": "D", "markersize": 5, "markerfacecolor": "whit
 
 
 class OurCurve:
-    """Mean and band as far as all runs went, and runs that went on.
+    """Mean and band up to the end of the shortest run, and the rest of longer runs.
 
     Args:
-        series: what is drawn.
+        series: the series to draw.
         curves: the curves of its runs.
-        colour: of all that is drawn.
+        colour: the colour for all of it.
         mean_of_tasks: whether to average the tasks of each seed first.
         end: where the paper's axis ends.
     """
@@ -62,7 +62,7 @@ class OurCurve:
             seeds: whether to show each seed in place of the band.
 
         Returns:
-            What stands in the legend.
+            The curve's entry in the legend.
         """
         panels = (by_steps, by_count)
         for axis, x in self._across(panels, self._places):
@@ -87,7 +87,7 @@ class OurCurve:
         return line
 
     def _across(self, panels: tuple[Axes | None, Axes | None], places: Array) -> Iterator[tuple[Axes, Array]]:
-        """The panels that there are, each with the x values of points in it."""
+        """The existing panels, each with the x values of points in it."""
         counted = self._counted(places)
         values = (places[:, 1], np.where(counted <= self._end, counted, np.nan))
         return ((axis, x) for axis, x in zip(panels, values, strict=True) if axis is not None)
@@ -98,5 +98,5 @@ class OurCurve:
 
 
 def jump_handle() -> Artist:
-    """What the legend shows for the mark."""
+    """The legend's entry for the mark."""
     return Line2D([], [], color="0.3", label="N falls from whole episodes to its value", **JUMP)

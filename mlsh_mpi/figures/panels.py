@@ -1,4 +1,4 @@
-"""Draws a figure of the paper: our curves with their bands, the paper's own in grey."""
+"""Draws a figure of the paper: our curves with their bands, and the paper's own in grey."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlsh_mpi.reporting.statistics import BANDED
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HALO = withStroke(linewidth=2.5, foreground="white")
-"""Keeps a label legible where a curve passes behind it."""
+"""Keeps a label legible in front of a curve."""
 COLUMNS = 4
 """Number of small panels in a row."""
 
@@ -42,7 +42,7 @@ def digitised(path: Path, panel: str) -> dict[str, Array]:
 
 
 def draw_figure(shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str, Array]) -> Figure:
-    """Draws the figure: a panel with the paper's axis, and one by environment steps if that is another; or, where curves would
+    """Draws the figure: a panel with the paper's axis, and one by environment steps if that is not the same; or, if curves would
     hide one another, a small panel with the paper's axis for each.
 
     Args:
@@ -53,9 +53,9 @@ def draw_figure(shown: PaperFigure, curves: Sequence[Curve], of_paper: dict[str,
     of_paper = {series.digitised: of_paper[series.digitised] for series in shown.series if series.digitised in of_paper}
     end = max(points[-1, 0] for points in of_paper.values()) if of_paper and shown.axis == "cycles" else np.inf
     ours = [
-        OurCurve(series, mine, colour, shown.mean_of_tasks, end)
+        OurCurve(series, of_series, colour, shown.mean_of_tasks, end)
         for series, colour in zip(shown.series, style.colours(shown.series), strict=True)
-        if (mine := [curve for curve in curves if curve.series == series.runs])
+        if (of_series := [curve for curve in curves if curve.series == series.runs])
     ]
     with matplotlib.rc_context(style.RC):
         return _draw_multiples(shown, ours, of_paper) if shown.small_multiples else _draw_together(shown, ours, of_paper)
@@ -83,7 +83,7 @@ def _draw_together(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict[
 
 
 def _draw_multiples(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict[str, Array]) -> Figure:
-    """A small panel for each of our curves, with the paper's curve that it is to be compared with."""
+    """A small panel for each of our curves, with the paper's curve for comparison."""
     columns = max(1, min(COLUMNS, len(ours)))
     rows = -(-len(ours) // columns)
     figure = Figure(figsize=(style.WIDTH, rows * style.SMALL))
@@ -111,20 +111,20 @@ def _draw_multiples(shown: PaperFigure, ours: Sequence[OurCurve], of_paper: dict
 
 
 def _paper_handle(label: str) -> Artist:
-    """What the legend shows for the paper's curves."""
+    """The legend's entry for the paper's curves."""
     return Line2D([], [], color=style.PAPER, ls=style.DASHES[0], lw=1.3, label=label)
 
 
 def _draw_papers(axes: Sequence[Axes], shown: PaperFigure, of_paper: dict[str, Array]) -> list[list[tuple[float, float, str]]]:
-    """Draws the paper's curves. Returns where they end in each panel, from the last panel on: x, y, name."""
+    """Draws the paper's curves. Returns their ends in each panel, starting with the last panel: x, y, name."""
     ends: list[list[tuple[float, float, str]]] = [[] for _ in axes]
-    # The paper counts iterations and cycles from 0: the point at 0 has the steps of one.
+    # The paper counts iterations and cycles from 0: the point at 0 is after the steps of one.
     begun = 1 if shown.axis in ("iterations", "cycles") else 0
     for dashes, (name, points) in zip(cycle(style.DASHES), of_paper.items()):
         x, y = points.T
         steps = (x + begun) * shown.steps
-        dense = np.union1d(steps, np.geomspace(steps[steps > 0][0] / 100, steps[-1], 300))  # so that lines straight in the paper
-        dense = dense[dense >= steps[0]]  # are bent as they must be on a logarithmic axis
+        dense = np.union1d(steps, np.geomspace(steps[steps > 0][0] / 100, steps[-1], 300))  # so that the paper's straight lines
+        dense = dense[dense >= steps[0]]  # are curved on a logarithmic axis, as they should be
         for axis, places, values, at in zip(axes[::-1], (dense, x), (np.interp(dense, steps, y), y), ends, strict=False):
             axis.plot(places, values, color=style.PAPER, ls=dashes, lw=1.3, zorder=1)
             at.append((places[-1], values[-1], style.paper_name(name)))
@@ -132,7 +132,7 @@ def _draw_papers(axes: Sequence[Axes], shown: PaperFigure, of_paper: dict[str, A
 
 
 def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[OurCurve]) -> str:
-    """Names and scales the axes. Returns what the caption must say of them."""
+    """Names and scales the axes. Returns a note on them for the caption."""
     first, second, note = axes[0], axes[-1], ""
     first.set_ylabel("return of an episode")
 
@@ -156,7 +156,7 @@ def _set_axes(axes: Sequence[Axes], shown: PaperFigure, ours: Sequence[OurCurve]
 
 
 def _about(ours: Sequence[OurCurve], beside_paper: bool) -> str:
-    """What lines and bands are: only what there is in this figure."""
+    """Explains the lines and bands that this figure has."""
     several, tasks = [one for one in ours if one.seeds >= BANDED], any(one.tasks > 1 for one in ours)
     single = all(one.seeds == 1 for one in ours)
     text = "" if several or tasks or not single else "A single run. " if len(ours) == 1 else "Lines are single runs. "
@@ -173,7 +173,7 @@ def _about(ours: Sequence[OurCurve], beside_paper: bool) -> str:
 
 
 def _name_at_their_ends(axis: Axes, places: Sequence[tuple[float, float, str]]) -> None:
-    """Labels curves at their ends (x, y, name), one above another, in room that the panel is given to the right of its axis."""
+    """Labels curves at their ends (x, y, name), one above another, in extra room to the right of the panel's axis."""
     texts = [
         axis.annotate(
             name, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=9, color="0.35", path_effects=[HALO]
@@ -184,7 +184,7 @@ def _name_at_their_ends(axis: Axes, places: Sequence[tuple[float, float, str]]) 
     if not texts:
         return
 
-    # Room to the right of the axis, which itself ends where it did.
+    # Room to the right of the axis, whose own end stays.
     scale = axis.xaxis.get_transform()
     edges = axis.get_xlim()
     left, right = scale.transform(np.array(edges))
@@ -195,19 +195,19 @@ def _name_at_their_ends(axis: Axes, places: Sequence[tuple[float, float, str]]) 
     ticks = {minor: [x for x in axis.get_xticks(minor=minor) if edges[0] <= x <= edges[1]] for minor in (False, True)}
     axis.set_xlim(*scale.inverted().transform(np.array([left, right])))
     axis.spines.bottom.set_bounds(*edges)
-    for minor, kept in ticks.items():
-        axis.set_xticks(kept, minor=minor)
+    for minor, positions in ticks.items():
+        axis.set_xticks(positions, minor=minor)
 
-    # Labels keep their order, and stand a line apart.
+    # Labels keep their order, and are a line apart.
     line = 1.05 * max(text.get_window_extent().height for text in texts)
-    wanted = [float(axis.transData.transform((x, y))[1]) for x, y, _ in places]
-    order = np.argsort(wanted)
-    for at, height in zip(order, apart(np.sort(wanted), line, axis.bbox.y0 + line, axis.bbox.y1 - line / 2), strict=True):
-        texts[at].xyann = (4, (height - wanted[at]) * 72 / axis.figure.dpi)
+    heights = [float(axis.transData.transform((x, y))[1]) for x, y, _ in places]
+    order = np.argsort(heights)
+    for at, height in zip(order, apart(np.sort(heights), line, axis.bbox.y0 + line, axis.bbox.y1 - line / 2), strict=True):
+        texts[at].xyann = (4, (height - heights[at]) * 72 / axis.figure.dpi)
 
 
 def apart(heights: Array, line: float, low: float, high: float) -> list[float]:
-    """Heights from the lowest up, moved so that they are a line apart and between both limits."""
+    """Heights in ascending order, moved so that they are a line apart and within both limits."""
     placed: list[float] = []
     for height in heights:
         placed.append(max(height, placed[-1] + line if placed else low))

@@ -1,4 +1,4 @@
-"""What each figure of the paper shows, and the runs that reproduce it: read from the figures' folders below launch/paper."""
+"""The contents of each figure of the paper, and the runs that reproduce it: read from the figures' folders below launch/paper."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Series:
     """Name of their folders without the seed, below runs/paper/."""
     label: str
     digitised: str = ""
-    """The paper's curve to compare it with, as launch/paper/paper-curves.csv names it."""
+    """The paper's curve to compare it with, by its name in launch/paper/paper-curves.csv."""
     cycle: int = 1
-    """W + U, where the axis counts cycles."""
+    """W + U, if the axis counts cycles."""
     method: str = ""
-    """Whose colour it has (`figures/style.py`); the last part of the runs' name if empty."""
+    """The method whose colour it gets (`figures/style.py`); the last part of the runs' name if empty."""
     printed: float | None = None
-    """The number in the paper's table, where it has one."""
+    """The number in the paper's table, if there is one."""
     jump: int = 0
     """The iteration after which N falls from a whole episode to its value; 0 for never."""
 
@@ -38,23 +38,23 @@ class PaperFigure:
 
     title: str
     panel: str
-    """As launch/paper/paper-curves.csv names it; empty if the paper has no curve."""
+    """Its name in launch/paper/paper-curves.csv; empty if the paper has no curve."""
     axis: Axis
-    """What the paper's horizontal axis counts."""
+    """The unit of the paper's horizontal axis."""
     steps: float
     """Environment steps of the paper's run per unit of its axis, over all workers."""
     series: tuple[Series, ...]
     caption: str
-    """What was scaled, for the reader of the figure."""
+    """Notes for the reader of the figure, such as what was scaled."""
     every: int = 1
-    """Number of iterations averaged to one point of a training curve; those of a cycle where the axis counts cycles."""
+    """Number of iterations averaged to one point of a training curve; those of a cycle if the axis counts cycles."""
     small_multiples: bool = False
-    """Whether each curve has a panel of its own, because together they hide one another."""
+    """Whether each curve has a panel of its own, because together they would hide one another."""
     separated: tuple[float, float] | None = None
-    """Where primitives are for one task each: least return of a primitive alone on its own task, and largest on any other, with
-    which a seed counts as separated."""
+    """If each primitive should serve one task: the smallest return of a primitive alone on its own task, and the largest on any
+    other, with which a seed counts as separated."""
     mean_of_tasks: bool = False
-    """Whether to average the tasks of each seed first: where chance decides which task a collapsed seed serves, tasks are no
+    """Whether to average the tasks of each seed first: if it is random which task a collapsed seed serves, tasks are not
     strata."""
 
     def averaged(self, runs: str) -> int:
@@ -64,7 +64,7 @@ class PaperFigure:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper, drawn as bars: what learners on a task have reached after their last update."""
+    """A table of the paper, drawn as bars: returns of learners on a task after their last update."""
 
     title: str
     series: tuple[Series, ...]

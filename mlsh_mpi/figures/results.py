@@ -1,4 +1,4 @@
-"""The numbers of a figure as a Markdown table, from the files beside it."""
+"""The numbers of a figure as a Markdown table, from the files in its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlsh_mpi.sampling import seeding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BEGIN, END = "<!-- results: written by `mlsh figures` -->", "<!-- end of results -->"
-"""What the table stands between on the figure's page."""
+"""The marks around the table on the figure's page."""
 
 
 def results(
@@ -25,12 +25,12 @@ def results(
     tests: Sequence[FinalTest],
     of_paper: dict[str, Array],
 ) -> str:
-    """The table: a row for each series, with the paper's number where there is one.
+    """The table: a row for each series, with the paper's number if there is one.
 
     Args:
         shown: the figure.
         curves: our curves.
-        tests: what final tests found.
+        tests: results of final tests.
         of_paper: the paper's curves by name, (n, 2) points each.
     """
     if isinstance(shown, PaperTable):
@@ -40,13 +40,13 @@ def results(
     results = ["return in the end", "seeds", "fresh masters", "without exploration", "separated"]
     heading = ["", "paper", "n", "million steps", *results]
 
-    # What no series has is no column.
-    kept = [at for at, name in enumerate(heading) if not name or any(row[at] for row in rows)]
-    return _markdown([heading[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    # Leave out columns that are empty for all series.
+    columns = [at for at, name in enumerate(heading) if not name or any(row[at] for row in rows)]
+    return _markdown([heading[at] for at in columns], [[row[at] for at in columns] for row in rows])
 
 
 def placed(page: str, table: str) -> str:
-    """The text of a page with the table between its marks; as it is if it has none."""
+    """The text of a page with the table between its marks; unchanged if it has none."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     return f"{before}{begin}\n\n{table}\n{end}{after}" if begin and end else page
@@ -60,19 +60,19 @@ def _of_figure(
     of_paper: dict[str, Array],
 ) -> list[str]:
     """A row of a figure's table."""
-    mine = [curve for curve in curves if curve.series == series.runs]
+    own = [curve for curve in curves if curve.series == series.runs]
     paper = of_paper.get(series.digitised)
     papers = "" if paper is None else _number(float(_end(paper[:, 1])))
-    if not mine:
+    if not own:
         return [series.label, papers, "0", *[""] * 6]
 
-    places, returns = together(mine)
+    places, returns = together(own)
     reached = _end(returns)  # (tasks, runs)
     if shown.mean_of_tasks:
         reached = reached.mean(0, keepdims=True)
 
-    mine_tested = [test for test in tests if test.series == series.runs]
-    runs = [[test for test in mine_tested if test.seed == seed] for seed in sorted({test.seed for test in mine_tested})]
+    own_tests = [test for test in tests if test.series == series.runs]
+    runs = [[test for test in own_tests if test.seed == seed] for seed in sorted({test.seed for test in own_tests})]
     return [
         series.label,
         papers,
@@ -105,7 +105,7 @@ def _of_table(series: Series, curves: Sequence[Curve]) -> list[str]:
 
 
 def _count(runs: Sequence[Sequence[FinalTest]], separated: tuple[float, float] | None) -> str:
-    """How many seeds have separated, where primitives were looked at."""
+    """How many seeds have separated, if primitives were evaluated alone."""
     several = [run for run in runs if min(len(test.primitives) for test in run) > 1]
     if separated is None or not several:
         return ""
@@ -113,7 +113,7 @@ def _count(runs: Sequence[Sequence[FinalTest]], separated: tuple[float, float] |
 
 
 def _end(returns: Array) -> Array:
-    """Mean of the last tenth of curves (..., points), one point at least."""
+    """Mean of the last tenth of curves (..., points), at least one point."""
     tenth = max(1, returns.shape[-1] // 10)
     return np.asarray(returns[..., -tenth:].mean(-1))
 
@@ -129,14 +129,14 @@ def _banded(values: Array) -> str:
 
 
 def _seeds(values: Array) -> str:
-    """The value of every seed, in their order; least and largest where they are many."""
+    """The value of every seed, in order; smallest and largest if there are many."""
     if len(values) > 5:
         return f"{_number(float(values.min()))} to {_number(float(values.max()))}"
     return ", ".join(_number(float(value)) for value in values)
 
 
 def _number(value: float) -> str:
-    """A return as text: thousands have a comma, small ones three digits behind the point."""
+    """A return as text: thousands have a comma, small ones three decimals."""
     if not math.isfinite(value):
         return "not finite"
     size = abs(value)
@@ -144,6 +144,6 @@ def _number(value: float) -> str:
 
 
 def _markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, a line a row."""
+    """A table with one line per row."""
     lines = [heading, ["---"] * len(heading), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -62,7 +62,7 @@ class Command:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             command = ["mpirun", "-np", str(ranks), sys.executable, "-m", "mlsh_mpi", name, *arguments]
-            # In a session of its own: else a terminal's Ctrl-C would reach it at once, and some launchers then end the job.
+            # In its own session: else a terminal's Ctrl-C would reach it directly, and some launchers then end the job.
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     @property
@@ -95,7 +95,7 @@ def cpu_seconds(folder: Path) -> float:
 def make(stages: Sequence[Sequence[Command]], title: str) -> None:
     """Makes the unfinished runs, as many at a time as there are cores, stage after stage.
 
-    On INT or TERM it asks every run to leave in an orderly way; the same call continues them.
+    On INT or TERM it asks every run to stop with a checkpoint; the same call continues them.
     """
     cores, commands = len(os.sched_getaffinity(0)), [command for stage in stages for command in stage]
     leaving = threading.Event()
@@ -106,7 +106,7 @@ def make(stages: Sequence[Sequence[Command]], title: str) -> None:
         began = time.monotonic()
         process = command.start(ranks)
         while process.poll() is None:
-            if leaving.wait(0.2):  # repeated, because a job that is just starting ignores it
+            if leaving.wait(0.2):  # repeated, because a starting job ignores it
                 process.send_signal(signal.SIGUSR1)
                 time.sleep(2)
         if not leaving.is_set():

@@ -1,4 +1,4 @@
-"""One look for all figures: a colour for each method, names for the paper's curves, and where title, legend and caption stand."""
+"""One style for all figures: colours of methods, names of the paper's curves, and the layout of title, legend and caption."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ COLOURS = {
     "w20": "#611A49",
 }
 """The colour of each method, by the last part of its runs' name (or :attr:`Series.method`). The palette is that of Okabe and
-Ito with shades of its own colours, for readers who are colour-blind. It is not that of primitives (`mlsh_envs.window`), which no
-figure here shows."""
+Ito with shades of its colours, for colour-blind readers. It differs from that of primitives (`mlsh_envs.window`), which are not
+shown in these figures."""
 SPARE = ("#117733", "#AA4499", "#661100", "#6699CC")
 """For methods without a colour of their own, in the order of a figure's series."""
 PAPER = "0.5"
-"""The grey of all that the paper has printed."""
+"""The grey of the paper's own results."""
 DASHES = (
     (0, (4, 1.5)),
     (0, (1.2, 1.2)),
@@ -56,7 +56,7 @@ DASHES = (
     (0, (2.5, 3)),
     (0, (9, 1.2, 3, 1.2)),
 )
-"""The dashes of the paper's curves, by which they are told apart."""
+"""The dashes that distinguish the paper's curves."""
 NAMES = {
     "nowarm": "no warm-up",
     "nodiff": "N = 1",
@@ -66,11 +66,11 @@ NAMES = {
     "OC": "Option-Critic",
     "AC": "Actor-Critic",
 }
-"""What the paper's curves are called in figures, where launch/paper/paper-curves.csv has an abbreviation."""
+"""Names of the paper's curves in figures, for the abbreviations in launch/paper/paper-curves.csv."""
 
 WIDTH, HEIGHT, SMALL = 9.2, 3.9, 2.3
-"""Inches of a figure's panels, and of the height of a small one. A README shows a figure about as wide as this at 100 dots
-an inch."""
+"""Size of a figure's panels, and height of a small one, in inches. A README shows a figure about as wide as this at 100 dots
+per inch."""
 RC: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -90,24 +90,24 @@ MARGIN = 0.12
 
 
 def colours(series: Sequence[Series]) -> list[str]:
-    """The colours of a figure's series, in their order."""
+    """The colours of a figure's series, in order."""
     spare = iter(SPARE * len(series))
     return [COLOURS.get(one.method or one.runs.split("/")[-1]) or next(spare) for one in series]
 
 
 def paper_name(digitised: str) -> str:
-    """What a curve of the paper is called in a figure: K4 is K = 4."""
+    """The name of a curve of the paper in a figure: K4 is K = 4."""
     if digitised[:1] in ("K", "W") and digitised[1:].isdigit():
         return f"{digitised[0]} = {digitised[1:]}"
     return NAMES.get(digitised, digitised)
 
 
 def lay_out(figure: Figure, title: str, caption: str, handles: Sequence[Artist] = ()) -> None:
-    """Puts the title above the panels, and legend and caption below. The figure grows by what they need."""
+    """Puts the title above the panels, and legend and caption below. The figure grows accordingly."""
     width, height = figure.get_size_inches()
     left = MARGIN / width
 
-    # Texts first, because the legend and the panels get what they leave.
+    # Texts first, because the legend and the panels get the remaining room.
     heading = figure.text(left, 1.0, title, va="top", fontsize=12, fontweight="bold")
 
     unbroken = caption.replace(" = ", "\xa0=\xa0")
@@ -135,7 +135,7 @@ def lay_out(figure: Figure, title: str, caption: str, handles: Sequence[Artist] 
 
     edges = (0, (below + MARGIN) / total, 1, height / total)
     figure.set_layout_engine("constrained", rect=edges, w_pad=MARGIN / 2, wspace=0.04)
-    figure.draw_without_rendering()  # places the panels, so that what is written into them can be measured
+    figure.draw_without_rendering()  # lays out the panels, so that text in them can be measured
 
 
 def _inches(figure: Figure, drawn: Any) -> float:
@@ -144,12 +144,12 @@ def _inches(figure: Figure, drawn: Any) -> float:
 
 
 def stamp(shown: object, data: Path) -> str:
-    """What a picture was drawn from, as a checksum: another definition or other data, another stamp."""
+    """A checksum of a picture's definition and data, which changes with either."""
     return hashlib.sha256(repr(shown).encode() + data.read_bytes()).hexdigest()[:16]
 
 
 def write(figure: Figure, picture: Path, pdf: bool, stamp: str) -> list[Path]:
-    """Writes the figure as PNG, with a stamp in its text chunk `Source`, and as PDF beside it if that is wanted.
+    """Writes the figure as PNG, with a stamp in its text chunk `Source`, and optionally as PDF beside it.
 
     Returns:
         The files.
@@ -158,6 +158,6 @@ def write(figure: Figure, picture: Path, pdf: bool, stamp: str) -> list[Path]:
     with matplotlib.rc_context(RC):
         for file in files:
             metadata = {"CreationDate": None} if file.suffix == ".pdf" else {"Source": stamp}
-            with whole(file) as unfinished:  # equal figures, equal files
+            with whole(file) as unfinished:  # the same figure gives the same file
                 figure.savefig(unfinished, metadata=metadata)
     return files

@@ -1,4 +1,4 @@
-"""Draws a table of the paper as bars: what our learners have reached, with the paper's number beside it."""
+"""Draws a table of the paper as bars: returns of our learners, with the paper's number beside them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 WIDTH = 7.2
 """Inches of the panel."""
 BAR = 0.34
-"""Width of a bar and of the paper's mark beside it, where methods are 1 apart."""
+"""Width of a bar and of the paper's mark beside it; the distance between methods is 1."""
 
 
 def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
@@ -30,7 +30,7 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
 
     Args:
         shown: the paper's table to draw.
-        reached: what our learners have reached, a curve each, whose last point counts.
+        reached: a curve for each of our learners, whose last point is drawn.
     """
     with matplotlib.rc_context(style.RC):
         figure = Figure(figsize=(WIDTH, style.HEIGHT))
@@ -70,7 +70,7 @@ def draw_table(shown: PaperTable, reached: Sequence[Curve]) -> Figure:
 
 
 def _counted(runs: Sequence[Array]) -> str:
-    """The number of seeds, and that of learners of a seed where they are several."""
+    """The number of seeds, and of learners for each seed if there are several."""
     if not runs:
         return "no runs yet"
     fewest, most = min(map(len, runs)), max(map(len, runs))
@@ -79,7 +79,7 @@ def _counted(runs: Sequence[Array]) -> str:
 
 
 def _bar(axis: Axes, x: float, runs: Sequence[Array], colour: str) -> bool:
-    """Draws the mean of the runs' means and its value; from three runs on its band, else every learner.
+    """Draws the mean of the runs' means and its value; with three or more runs its band, else every learner.
 
     Returns:
         Whether it has a band.
@@ -103,7 +103,7 @@ def _bar(axis: Axes, x: float, runs: Sequence[Array], colour: str) -> bool:
 
 
 def _write(axis: Axes, x: float, value: float, y: float, colour: str) -> None:
-    """Writes a value above the height y, or below it where the value is negative."""
+    """Writes a value above the height y, or below it if the value is negative."""
     up = value >= 0
     axis.annotate(
         _number(value),

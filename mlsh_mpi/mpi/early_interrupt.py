@@ -12,7 +12,7 @@ from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here
 from mlsh_mpi.output import warn
 
 INTERRUPTED = 130
-"""Exit code of what Ctrl-C has ended."""
+"""Exit code after Ctrl-C."""
 START_SECONDS = 15.0
 """Seconds that MPI may take to start after an interrupt; it may wait for a rank that an earlier Ctrl-C has ended already."""
 _exit_process = os._exit
@@ -20,9 +20,9 @@ _asked = False
 
 
 def watch() -> None:
-    """From here on SIGINT ends a lone process at once; a rank goes on until its job has started, and all ranks end together.
+    """From here on SIGINT ends a lone process at once; a rank continues until its job has started, and all ranks end together.
 
-    A rank that ended by itself would make the launcher kill the others, and add up their exit codes.
+    If a rank ended by itself, the launcher would kill the others and combine their exit codes.
     """
     if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
         signal.signal(signal.SIGINT, _on_interrupt)
@@ -35,11 +35,11 @@ def asked() -> bool:
 
 @contextmanager
 def ending_if_interrupted() -> Iterator[None]:
-    """While MPI starts in the body, which may wait for other ranks for ever, ends this rank in time if it was interrupted."""
+    """While MPI starts in the body, which may wait for other ranks for ever, ends this rank in time if interrupted."""
     if not _asked:
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, START_SECONDS)  # its signal needs no interpreter to end the process
+    signal.setitimer(signal.ITIMER_REAL, START_SECONDS)  # its signal ends the process even if the interpreter is blocked
     try:
         yield
     finally:

@@ -35,17 +35,17 @@ def end_job(error: BaseException, sentence: Callable[[str], str], folder: Path |
 
 
 def abort(code: int) -> NoReturn:
-    """Ends every rank. This one exits by itself, because the launcher may take a moment to end it."""
+    """Ends every rank. This one also exits by itself, because the launcher may take a moment to end it."""
     time.sleep(0.3)  # the launcher needs a moment to read this rank's output, or it is lost
     MPI.COMM_WORLD.Abort(code)
     exit_process(code)
 
 
 def report_failure(text: str, folder: Path | None, is_lowest_on_host: bool) -> None:
-    """Prints why this rank failed, once per job: the first rank to create the file prints, the others wait for its abort. If that
-    rank is on another host, which may be out of reach, the first rank of this host prints too."""
-    rank, here = MPI.COMM_WORLD.Get_rank(), f"on {socket.gethostname()} "
-    text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} {here}{text}"
+    """Prints why this rank failed, once per job: the first rank to create traceback.txt prints, the others wait for its abort. If
+    that rank is on another host, which may be unreachable, the first rank of this host prints too."""
+    rank, on_host = MPI.COMM_WORLD.Get_rank(), f"on {socket.gethostname()} "
+    text = f"rank {rank} of {MPI.COMM_WORLD.Get_size()} {on_host}{text}"
     if folder is None:
         time.sleep(2 * min(rank, 1) + 0.05 * min(rank, 60))  # the lowest rank that fails prints; its abort takes a moment
     else:
@@ -53,7 +53,7 @@ def report_failure(text: str, folder: Path | None, is_lowest_on_host: bool) -> N
             with (folder / "traceback.txt").open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            if not is_lowest_on_host or here in _first_line(folder / "traceback.txt"):
+            if not is_lowest_on_host or on_host in _first_line(folder / "traceback.txt"):
                 time.sleep(5)
                 return
         except OSError:

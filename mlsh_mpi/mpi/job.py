@@ -32,7 +32,7 @@ from mlsh_mpi.output import say, warn
 STARTING = 600.0
 """Patience in seconds until the configuration is known (:meth:`Job.set_patience`): many ranks may load from one slow disk."""
 CLOCKS = 300.0
-"""Seconds by which clocks of hosts may differ: beyond five minutes munge and Kerberos refuse credentials, so that no job
+"""Seconds by which the hosts' clocks may differ: beyond five minutes munge and Kerberos refuse credentials, so that no job
 starts and no file opens."""
 UNSEEN = 10.0
 """Seconds until a new file counts as invisible: a network filesystem may take a moment, even if its folder is listed again."""
@@ -41,7 +41,7 @@ CONTINUE = 75
 
 
 _one_job = threading.Lock()
-"""Held by the job of this process: two jobs would mix up each other's collectives."""
+"""Held by this process's job: the collectives of two jobs would get mixed up."""
 
 
 class Preempted(SystemExit):
@@ -63,18 +63,18 @@ class Preempted(SystemExit):
 
 
 class Job:
-    """The whole MPI job, as this rank sees it."""
+    """The whole MPI job, from the perspective of this rank."""
 
     def __init__(self) -> None:
         check_not_singletons()
         world = MPI.COMM_WORLD
         self.exit_requested = ""
-        """What has asked this rank to leave at the next opportunity, such as the name of a signal; empty if nothing has."""
+        """Why this rank should leave at the next opportunity, such as the name of a signal; empty if it should not."""
         self.watch, self.library = Watchdog(self._on_launcher_gone), library_version()
         self.folder: Path | None = None
         """The run folder, once there is one; a traceback is kept there."""
         self.closing = ExitStack()
-        """What a run has opened; closed however the job ends, because a script may continue."""
+        """What a run has opened; closed no matter how the job ends, because a script may continue."""
         self.is_lowest_on_host = True
         """Whether this is the lowest rank of its host."""
         self.set_patience(STARTING)
@@ -100,7 +100,7 @@ class Job:
         self._process = os.getpid()
 
     def open(self) -> None:
-        """From here on, until :meth:`close`, signals are requests to leave, and nothing ends the process unnoticed.
+        """From here on, until :meth:`close`, a signal is a request to leave, and nothing ends the process unnoticed.
 
         Raises:
             UserError: the ranks are not one job: some are missing, or run something else.
@@ -134,9 +134,9 @@ class Job:
         self.watch.stop()
 
     def _check_exit(self, code: int) -> NoReturn:
-        """Replaces ``os._exit``, with which a simulator would end this rank without an error. Child processes may use it.
+        """Replaces ``os._exit``, with which a simulator would end this rank without an error. Child processes may still use it.
 
-        A call of exit() in a C library is not noticed.
+        A call of exit() in a C library goes unnoticed.
         """
         if os.getpid() != self._process:
             exit_process(code)
@@ -147,32 +147,32 @@ class Job:
         abort(1)
 
     def set_patience(self, seconds: float) -> None:
-        """From here on the watchdog ends the rank, and with it the job, when a single thing takes longer than this."""
+        """From here on the watchdog ends the rank, and with it the job, when a single operation takes longer than this."""
         self.watch.start(seconds, lambda text: report_failure(text, self.folder, self.is_lowest_on_host))
 
     def check_same_on_all_ranks(self, facts: dict[str, str]) -> None:
-        """Refuses ranks that would do something different.
+        """Refuses to run if ranks would do different things.
 
         Args:
-            facts: names and values of what must be the same on every rank.
+            facts: what must be the same on every rank, by name.
 
         Raises:
-            UserError: on every rank; it names the first rank that differs from rank 0, and its host.
+            UserError: on every rank; the message names the first rank that differs from rank 0, and its host.
         """
-        for rank, other in enumerate(found := self.world.allgather(facts)):
-            if other != found[0]:
+        for rank, other in enumerate(of_all := self.world.allgather(facts)):
+            if other != of_all[0]:
                 raise UserError.of_all(
                     f"all ranks must run the same, but rank {rank} on {self.host_of[rank]} has "
-                    f"{', '.join(differences(found[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
+                    f"{', '.join(differences(of_all[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
                     "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
                 )
 
     def _check_all_ranks_present(self) -> None:
-        wanted, size = os.environ.get("MLSH_RANKS"), self.world.size
-        if self.world.rank == 0 and wanted not in (None, str(size)):  # other hosts need not have the variable
+        expected, size = os.environ.get("MLSH_RANKS"), self.world.size
+        if self.world.rank == 0 and expected not in (None, str(size)):  # other hosts need not have the variable
             raise UserError(
-                f"MLSH_RANKS asks for {wanted} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
-                "(launch/doctor.sh shows what it sees), or MLSH_RANKS is left over from another job"
+                f"MLSH_RANKS asks for {expected} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
+                "(launch/doctor.sh shows which it uses), or MLSH_RANKS is left over from another job"
             )
 
     def _check_clocks(self) -> None:
@@ -192,7 +192,7 @@ class Job:
             with suppress(OSError):
                 os.listdir(path.parent)
             time.sleep(0.1)
-        return sorted({host for host, found in zip(self.host_of, self.world.allgather(seen), strict=True) if found})
+        return sorted({host for host, sees in zip(self.host_of, self.world.allgather(seen), strict=True) if sees})
 
     def _on_signal(self, number: int, _: object) -> None:
         if number == signal.SIGINT and self.exit_requested == "SIGINT":
@@ -200,7 +200,7 @@ class Job:
         self.exit_requested = signal.Signals(number).name
 
     def _on_launcher_gone(self) -> None:
-        """Nobody would hear a failure, or pass on a signal, any more."""
+        """Without the launcher, nobody would notice a failure or forward a signal."""
         self.exit_requested = self.exit_requested or "the launcher has ended"
 
     def exit_if_requested(self) -> None:
@@ -209,8 +209,8 @@ class Job:
             self.leave()
 
     def leave(self) -> NoReturn:
-        """Raises Preempted on all ranks, which must all call it, for the lowest rank's signal, or else the time limit."""
-        if self._afterwards:  # a sender that repeats signals until the job has ended would else kill it on its way out
+        """Raises Preempted on all ranks, which must all call it, because of the lowest rank's signal, or else the time limit."""
+        if self._afterwards:  # otherwise a sender that repeats its signal would kill the job while it is leaving
             ignored = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *(() if self.continues_after else (signal.SIGINT,)))
             self._afterwards |= dict.fromkeys(ignored, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -237,7 +237,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
         Preempted: the job leaves early.
     """
     if not script:
-        atexit.register(gc.freeze)  # else Python searches all of torch for garbage when it ends: half a second per rank
+        atexit.register(gc.freeze)  # else Python searches all of torch for garbage at exit: half a second per rank
     size = (promised_ranks(os.environ) or 1) if WITHOUT_MPI is not None else MPI.COMM_WORLD.Get_size()
     lone_script = script and size == 1
     current: Job | None = None
@@ -266,7 +266,7 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
             if not lone_script:
                 end_job(error, sentence, current.folder if current else None, current is not None and current.is_lowest_on_host)
 
-            # Only the script's own process is left: what it can handle reaches it.
+            # Only the script's own process is left: it gets the exceptions that it can handle.
             if isinstance(error, Interrupted):
                 raise KeyboardInterrupt from None  # Python exits with 130 for this class only
             if isinstance(error, (SystemExit, KeyboardInterrupt)):
@@ -283,8 +283,8 @@ def job(sentence: Callable[[str], str] = "mlsh_mpi: {}".format, *, script: bool 
 
 
 def _tell_that_it_leaves(leaving: Preempted) -> None:
-    tell = say if leaving.code == CONTINUE else warn
-    tell(f"mlsh_mpi: {leaving}")
+    report = say if leaving.code == CONTINUE else warn
+    report(f"mlsh_mpi: {leaving}")
     if leaving.code == CONTINUE and "MLSH_LEFT" in os.environ:  # for a batch script whose launcher may hide the exit code
         Path(os.environ["MLSH_LEFT"]).touch()
 
@@ -292,7 +292,7 @@ def _tell_that_it_leaves(leaving: Preempted) -> None:
 @contextmanager
 def _only_job() -> Iterator[None]:
     if not _one_job.acquire(blocking=False):
-        raise UserError("a process runs one job at a time, and one is at work here: wait for its end, or start another process")
+        raise UserError("a process runs one job at a time, and one is running here: wait for its end, or start another process")
     try:
         yield
     finally:

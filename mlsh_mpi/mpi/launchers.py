@@ -15,9 +15,9 @@ NAMES = {
 }
 """Names of the launchers' processes, cut to the length that the kernel keeps."""
 STEPS = {"slurmstepd"}
-"""What starts the ranks on a host for srun. It belongs to SLURM, which ends it."""
+"""The process that starts the ranks on a host for srun. SLURM itself ends it."""
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
-"""Environment variables in which launchers leave the number of a rank."""
+"""Environment variables in which launchers give the number of a rank."""
 
 
 def promised_ranks(environment: Mapping[str, str]) -> int | None:
@@ -32,10 +32,10 @@ def promised_ranks_here(environment: Mapping[str, str]) -> int | None:
     """Number of ranks on this host according to the launcher; None if it does not say. Without a launcher there is one."""
     if not environment.keys() & {*RANK_VARIABLES}:
         return 1
-    here = _first_number(environment, "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
-    if here is None and environment.get("SLURM_STEP_NUM_NODES") == "1":  # of srun; mpirun may have inherited it from a batch job
+    ranks = _first_number(environment, "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+    if ranks is None and environment.get("SLURM_STEP_NUM_NODES") == "1":  # srun's, which mpirun may inherit from a batch job
         return promised_ranks(environment)
-    return here
+    return ranks
 
 
 def is_first_here(environment: Mapping[str, str]) -> bool:
@@ -49,7 +49,7 @@ def _first_number(environment: Mapping[str, str], *names: str) -> int | None:
 
 
 def above() -> list[Path]:
-    """The folders in /proc of these processes, the nearest first. Empty if the rank was started by other means, or by hand."""
+    """The folders in /proc of the launcher's processes, the nearest first. Empty if the rank was started without a launcher."""
     return list(takewhile(lambda process: _name(process) in NAMES, islice(_ancestors(), 6)))
 
 
@@ -62,7 +62,7 @@ def _ancestors() -> Iterator[Path]:
 
 
 class Lifeline:
-    """Tells whether the launcher that has started this rank on this host still exists."""
+    """Tells whether the launcher process that started this rank on this host still exists."""
 
     def __init__(self) -> None:
         launchers = (process for process in islice(_ancestors(), 6) if _name(process) in NAMES | STEPS)
@@ -75,7 +75,7 @@ class Lifeline:
 
 
 def _since(process: Path) -> str | None:
-    """When a process began, by which it differs from a later one with its number; None if it has ended."""
+    """When a process began, to distinguish it from a later one with the same number; None if it has ended."""
     try:
         state, *rest = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except (OSError, ValueError):
@@ -84,7 +84,7 @@ def _since(process: Path) -> str | None:
 
 
 def kill_later(seconds: float) -> None:
-    """Kills those that still exist after this time: a launcher that waits for an unreachable host would stay for ever."""
+    """Kills the launcher's processes that still exist after this time: one that waits for an unreachable host would never end."""
     still = []
     for path in above():
         with contextlib.suppress(OSError):  # the process has ended meanwhile

@@ -14,7 +14,7 @@ from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here, promised_ranks
 from mlsh_mpi.mpi.room import lack_of_room
 from mlsh_mpi.mpi.transports import within_host
 
-# If a script has started MPI already, nothing of this matters any more.
+# If a script has started MPI already, none of this matters any more.
 _no_room = lack_of_room(os.environ) if "mpi4py.MPI" not in sys.modules else None
 with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # about a foreign launcher: check_not_singletons reports it
@@ -42,12 +42,12 @@ def check_mpi_available() -> None:
 
 
 def speaks_for_all() -> bool:
-    """Whether this process tells what all know: without MPI one on each host, for what is missing may be missing there only."""
+    """Whether this process prints what all ranks know: without MPI, one on each host, because MPI may be missing only there."""
     return is_first_here(os.environ) if WITHOUT_MPI is not None else promised_rank() == 0
 
 
 def check_not_singletons() -> None:
-    """Raises UserError if MPI has not the expected number of ranks: the launcher fits another MPI library, or was forgotten."""
+    """Raises UserError if MPI does not have the expected number of ranks: a launcher of another MPI library, or none at all."""
     promised, size = promised_ranks(os.environ), MPI.COMM_WORLD.Get_size()
     if promised is not None and promised != size:
         raise UserError(
@@ -59,7 +59,7 @@ def check_not_singletons() -> None:
     if promised is None and "MLSH_RANKS" not in os.environ and size == 1 and tasks != "1":
         raise UserError(
             f"SLURM has given this job {tasks} tasks, but MPI has one rank: put mpirun or srun in front (see "
-            "launch/slurm/train.sbatch), or set MLSH_RANKS=1 if one is meant"
+            "launch/slurm/train.sbatch), or set MLSH_RANKS=1 if you want one"
         )
 
 
@@ -69,7 +69,7 @@ def library_version() -> str:
 
 
 def promised_rank() -> int:
-    """This process's rank according to the launcher, so that singletons do not all take themselves for rank 0."""
+    """This process's rank according to the launcher, so that singletons do not all believe they are rank 0."""
     for name in RANK_VARIABLES:
         if name in os.environ:
             return int(os.environ[name])

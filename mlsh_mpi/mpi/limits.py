@@ -1,4 +1,4 @@
-"""Limits of the operating system that would end a long run only at its end."""
+"""Limits of the operating system that would otherwise end a long run only at its end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import resource
 from mlsh_mpi.errors import UserError
 
 FILES = 100
-"""Files that a rank has open at most, connections to other ranks not included: 40 are too few for the last plot."""
+"""Largest number of files that a rank has open, without connections to other ranks: 40 are too few for the last plot."""
 
 
 def allow_open_files(connections: int) -> None:
-    """Raises this process's limit of open files as far as it may, if it is too low.
+    """Raises this process's limit of open files if it is too low.
 
     Args:
         connections: number of connections to ranks on other hosts, each of which is an open file.

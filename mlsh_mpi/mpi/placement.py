@@ -36,14 +36,14 @@ class Placement:
 
 
 def grown(groups: int, workers_per_group: int, ranks: int) -> int:
-    """The number of groups: as configured, but with one worker a group at least one group for each rank."""
+    """The number of groups: as configured, but at least one for each rank if groups have one worker."""
     return max(groups, ranks) if workers_per_group == 1 else groups
 
 
 def ranks_with(groups: Sequence[bool], workers_per_group: int, ranks: int) -> list[int]:
     """The ranks that have workers of at least one marked group."""
     hosted = _hosted(len(groups), workers_per_group, ranks)
-    return [rank for rank, here in enumerate(hosted) if any(groups[group] for group in here)]
+    return [rank for rank, its_groups in enumerate(hosted) if any(groups[group] for group in its_groups)]
 
 
 @cache
@@ -71,9 +71,9 @@ def place(groups: int, workers_per_group: int, ranks: int, rank: int) -> Placeme
             "--groups or --workers"
         )
     if ranks <= groups:
-        here = np.array_split(np.arange(groups), ranks)[rank]
-        workers = (here[:, None] * workers_per_group + np.arange(workers_per_group)).reshape(-1)
-        return Placement(tuple(here.tolist()), tuple(workers.tolist()), shares_group=False)
+        own_groups = np.array_split(np.arange(groups), ranks)[rank]
+        workers = (own_groups[:, None] * workers_per_group + np.arange(workers_per_group)).reshape(-1)
+        return Placement(tuple(own_groups.tolist()), tuple(workers.tolist()), shares_group=False)
     ranks_of_group = np.array_split(np.arange(ranks), groups)
     group = next(g for g, members in enumerate(ranks_of_group) if rank in members)
     members = ranks_of_group[group]

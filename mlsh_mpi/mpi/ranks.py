@@ -1,10 +1,9 @@
 """Collective operations among ranks: reductions, broadcasts, gathers and agreement.
 
-A rank that waits gives way to ranks that work. Where every rank has a core of its own, a collective is started without blocking
-and tested until it is complete, at first without sleeping, which would only cost time, but yielding the core in case the kernel
-has put two ranks on one. Where one host has more ranks than cores, they sum in shared memory and sleep meanwhile
-(shared_memory.py); on several such hosts they sleep between two tests. A blocking collective would spin and starve the very rank
-that it waits for.
+A waiting rank yields to ranks that work. If every rank has a core of its own, a collective is started without blocking and tested
+until it is complete, at first without sleeping, which would only cost time, but yielding the core in case the kernel has put two
+ranks on one. If a single host has more ranks than cores, they reduce in shared memory and sleep meanwhile (shared_memory.py); on
+several such hosts they sleep between tests. A blocking collective would spin and starve the very rank that it waits for.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
 NAP = 25e-6
 """Seconds between two tests of a pending collective, multiplied by the ranks per core: a test costs about 10 us, so that the
-share of the cores that all waiting ranks take together does not depend on their number."""
+share of the cores that all waiting ranks use together does not depend on their number."""
 SPIN = 2e-4
-"""Seconds for which a rank with a core of its own tests without sleeping: most waits are shorter; a sleep would prolong them."""
+"""Seconds for which a rank with a core of its own tests without sleeping: most waits are shorter than a sleep would be."""
 
 
 @dataclass
 class Meter:
-    """What allreduces and broadcasts have cost this rank: seconds, including waiting; their number; bytes of their arrays."""
+    """The cost of this rank's allreduces and broadcasts: seconds, including waiting; their number; bytes of their arrays."""
 
     seconds: float = 0.0
     calls: int = 0
@@ -43,13 +42,13 @@ class Meter:
 
 
 class Ranks:
-    """The ranks of a communicator, as one of them sees them.
+    """The ranks of a communicator, from the perspective of one of them.
 
     Args:
         communicator: MPI's communicator.
         ranks_per_core: number of ranks on this host for each of its cores.
         one_host: whether all ranks of the job are on one host.
-        watch: watchdog over waiting.
+        watch: the watchdog over this rank's waits.
         parent: the ranks from which these were split.
     """
 
@@ -58,7 +57,7 @@ class Ranks:
     ) -> None:
         self._comm, self._ranks_per_core, self._one_host, self._watch = communicator, ranks_per_core, one_host, watch
         self._to_free: ExitStack = parent._to_free if parent else ExitStack()
-        """Communicators and pipes to be freed: a process that runs many jobs would run out of them."""
+        """Communicators and pipes to free: a process that runs many jobs would run out of them."""
         self._among: dict[tuple[int, ...], Ranks | None] = {}
         self._reducers: dict[int, SharedMemoryReducer | None] = {}
         self.rank: int = communicator.Get_rank()
@@ -86,7 +85,7 @@ class Ranks:
             return self._comm.gather(value)
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
-        """Whether each flag is set on any rank: how all ranks come to the same decision."""
+        """Whether each flag is set on any rank, so that all ranks make the same decision."""
         raised = np.array(flags, np.int32)
         self.allreduce(raised)
         return (raised > 0).tolist()
@@ -130,7 +129,7 @@ class Ranks:
             result, mistake = attempt(), None
         except UserError as error:
             mistake = str(error)
-        mistakes = [found for found in self.allgather(mistake) if found is not None]
+        mistakes = [each for each in self.allgather(mistake) if each is not None]
         if mistakes:
             raise UserError.of_all(mistakes[0])
         return result
@@ -138,14 +137,14 @@ class Ranks:
     def in_sync(self, values: Array) -> list[int]:
         """Ranks whose `values` are not bitwise equal to rank 0's; empty if all are."""
         hashes = self.allgather(zlib.crc32(values.tobytes()))
-        return [rank for rank, found in enumerate(hashes) if found != hashes[0]]
+        return [rank for rank, each in enumerate(hashes) if each != hashes[0]]
 
     def _reducer(self, nbytes: int) -> SharedMemoryReducer | None:
         """The shared-memory reducer for arrays of this size, prepared at the first call; None where MPI is to be used."""
         if self._ranks_per_core <= 1 or not self._one_host:
             return None
         if nbytes not in self._reducers:
-            self._barrier()  # so that a job that ends before all ranks are here leaves no folder behind
+            self._barrier()  # so that a job that ends before all ranks get here leaves no folder behind
             folder = self.bcast(prepared(self.size, nbytes) if self.rank == 0 else None)
             reducer = None if folder is None else joined(folder, self.rank, self.size)
             if reducer is not None:
@@ -184,7 +183,7 @@ class Ranks:
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """The watchdog watches the body, which waits for other ranks."""
+        """Lets the watchdog watch the body, which waits for other ranks."""
         self._watch.enter(lambda: f"{self.size - 1} other ranks: one of them hangs, or its host or the network is gone", WAITING)
         try:
             yield

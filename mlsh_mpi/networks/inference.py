@@ -1,4 +1,4 @@
-"""Inference while lanes are stepped: the cheapest forward passes for masters and primitives."""
+"""Inference while stepping lanes: the cheapest forward passes for masters and primitives."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mlsh_mpi.networks.distributions import Head
 from mlsh_mpi.networks.observation_filter import ObservationFilter
 
 Act = Callable[[Array, Array], Array]
-"""(L, observation as primitives see it), (L, ...) noise -> (L, ...) actions."""
+"""(L, part of the observation that primitives see), (L, ...) noise -> (L, ...) actions."""
 FEW_LANES = 24
-"""Up to this many lanes NumPy is faster: the overhead of a torch call is larger than its arithmetic. For an ant's primitives that
-is so up to 48 lanes (18 lanes take 11 us and 23), for a humanoid's, with 348 inputs, up to 20 to 24."""
+"""Up to this many lanes NumPy is faster, because the overhead of a torch call is larger than its arithmetic. For an ant's
+primitives the limit is 48 lanes (18 lanes take 11 us, or 23 with torch), for a humanoid's, with 348 inputs, 20 to 24."""
 
 
 def outputs_of(stack: StackedActorCritic, seen: Array) -> Array:
@@ -29,11 +29,11 @@ def outputs_of(stack: StackedActorCritic, seen: Array) -> Array:
 
 
 def actor(primitives: StackedActorCritic, primitive: Array, *, deterministic: bool = False) -> Act:
-    """A function for the actions of the primitives that run in the lanes, valid while these stay the same and do not learn.
+    """A function for the actions of the lanes' active primitives, valid as long as these stay the same and do not learn.
 
     Args:
         primitives: the stack of primitives.
-        primitive: (L,) the primitive that runs in each lane.
+        primitive: (L,) the active primitive of each lane.
         deterministic: whether to take the most likely actions instead of sampling.
     """
     head = primitives.network.head
@@ -45,13 +45,13 @@ def actor(primitives: StackedActorCritic, primitive: Array, *, deterministic: bo
 
 
 def _row_by_row(primitives: StackedActorCritic, primitive: Array) -> Callable[[Array], Array]:
-    """Policy outputs by torch, for each primitive in all its lanes at once."""
+    """Policy outputs with torch, for each primitive in all its lanes at once."""
     index, place = by_row(primitive, primitives.n)
     return lambda seen: outputs_of(primitives, seen[index]).reshape(index.size, -1)[place]
 
 
 def _lane_by_lane(primitives: StackedActorCritic, primitive: Array) -> Callable[[Array], Array]:
-    """Policy outputs by NumPy, with a copy of its primitive's weights for each lane."""
+    """Policy outputs with NumPy, with a copy of its primitive's weights for each lane."""
     layers = [(weight[primitive], bias[primitive]) for weight, bias in _layers(primitives)]
     return lambda seen: _forward(layers, seen[:, None])[:, 0]
 
@@ -74,7 +74,7 @@ def _forward(layers: Sequence[tuple[Array, Array]], x: Array) -> Array:
 
 @dataclass(frozen=True)
 class PrimitivePolicies:
-    """What all tasks share: the primitives and the observation filter."""
+    """The policies that all tasks share: the primitives, with the observation filter."""
 
     primitives: StackedActorCritic
     columns: Array
@@ -89,11 +89,11 @@ class PrimitivePolicies:
         return self.primitives.network.head
 
     def acting(self, primitive: Array, *, deterministic: bool = False) -> Act:
-        """A function for the lanes' actions while these primitives, (L,), run in them."""
+        """A function for the lanes' actions while these primitives, (L,), are active in them."""
         return actor(self.primitives, primitive, deterministic=deterministic or self.deterministic)
 
     def observe(self, raw: Array) -> Array:
-        """Raw observations (L, observation) as policies see them: filtered, if there is a filter."""
+        """Raw observations (L, observation) -> those that policies see: filtered, if there is a filter."""
         return raw if self.observation_filter is None else self.observation_filter(raw)
 
     def primitive_view(self, observation: Array) -> Array:
@@ -103,5 +103,5 @@ class PrimitivePolicies:
     @cached_property
     def _selection(self) -> slice | Array:
         first, last = int(self.columns[0]), int(self.columns[-1])
-        is_stretch = np.array_equal(self.columns, np.arange(first, last + 1))
-        return slice(first, last + 1) if is_stretch else self.columns
+        contiguous = np.array_equal(self.columns, np.arange(first, last + 1))
+        return slice(first, last + 1) if contiguous else self.columns

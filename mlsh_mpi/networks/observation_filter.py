@@ -1,4 +1,4 @@
-"""The observation filter: it standardises every policy's observations by running moments that are pooled over all ranks."""
+"""The observation filter standardises all policies' observations with running moments, which are pooled over all ranks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Moments:
 
     @classmethod
     def from_state_dict(cls, saved: Mapping[str, Tensor]) -> Moments:
-        """The inverse of :meth:`tensors`."""
+        """The inverse of :meth:`state_dict`."""
         return cls(float(saved["count"]), saved["total"].numpy(), saved["squares"].numpy())
 
     @classmethod
@@ -42,7 +42,7 @@ class Moments:
 
 
 class ObservationFilter:
-    """Standardises observations by the moments of all those before this iteration and clips them to +-`CLIP` (paper's code)."""
+    """Standardises observations with the moments of all previous iterations and clips them to +-`CLIP` (paper's code)."""
 
     CLIP = 5.0
 
@@ -59,7 +59,7 @@ class ObservationFilter:
         """(..., size) -> (..., size) float32."""
         standardised: Array = np.subtract(observation, self._mean, dtype=np.float32)
         standardised *= self._scale
-        np.minimum(standardised, self.CLIP, out=standardised)  # np.clip takes longer than all of this
+        np.minimum(standardised, self.CLIP, out=standardised)  # np.clip is slower than both together
         return np.maximum(standardised, -self.CLIP, out=standardised)
 
     def _set_scale(self) -> None:

@@ -1,1 +1,1 @@
-"""Acting after training, without trainer or MPI: primitives and hierarchies from files, and primitives as actions."""
+"""Acting after training, without the trainer or MPI: primitives and hierarchies from files, and primitives as actions."""

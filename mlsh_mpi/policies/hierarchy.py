@@ -1,4 +1,4 @@
-"""A master and its primitives, which have learned one task."""
+"""A master that has learned one task, with its primitives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlsh_mpi.sampling.interface import Interface
 
 FORMAT = "mlsh_mpi hierarchy"
 CONTENTS = {"macro_length": int, "task": str, "interface": dict, "phi": dict, "master": torch.Tensor}
-"""What a hierarchy's file holds, with the types."""
+"""The contents of a hierarchy's file, with their types."""
 
 
 class Hierarchy:
@@ -30,7 +30,7 @@ class Hierarchy:
     Args:
         primitives: the frozen primitives.
         master: (P,) parameters of the master.
-        macro_length: N, steps from one decision to the next.
+        macro_length: N, steps between decisions.
         task: label of the task that the master has learned.
 
     Raises:
@@ -79,7 +79,7 @@ class Hierarchy:
         return int((rng or self.primitives.rng).choice(len(weights), p=weights / weights.sum()))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes a file that :meth:`load` reads, and that ``torch.load(path, weights_only=True)`` reads too.
+        """Writes a file for :meth:`load`, which ``torch.load(path, weights_only=True)`` can also read.
 
         Raises:
             OSError: it cannot be written; an earlier file of that name stays as it was.
@@ -97,7 +97,7 @@ class Hierarchy:
         """
         saved = read_hierarchy(Path(path))
         if saved is None:
-            raise UserError(f"{path} is no hierarchy: name a file that Hierarchy.save or adapt has written")
+            raise UserError(f"{path} is not a hierarchy: name a file that Hierarchy.save or adapt has written")
         primitives = Primitives(phi_from_dict(saved["phi"], str(path)), Interface.from_dict(saved["interface"]))
         return cls(primitives, saved["master"], saved["macro_length"], saved["task"])
 
@@ -116,7 +116,7 @@ def read_hierarchy(path: Path) -> dict[str, Any] | None:
     """The contents of a hierarchy's file; None if the file is something else.
 
     Raises:
-        UserError: it cannot be read, or lacks something.
+        UserError: it cannot be read, or something is missing in it.
     """
     try:
         saved = files.load_tensors(path)

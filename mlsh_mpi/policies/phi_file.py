@@ -1,4 +1,4 @@
-"""phi, the primitives that all tasks share, as a file: saving, loading, and use in an environment."""
+"""Files of phi, the primitives that all tasks share: saving, loading, and use in an environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PHI_FORMAT = 3
 
 @dataclass(frozen=True)
 class PhiCheckpoint:
-    """The result of a training run as read from a file, not yet fitted to an environment."""
+    """The result of a training run, as read from a file and not yet fitted to an environment."""
 
     config: Config
     environment: str
@@ -40,14 +40,14 @@ class PhiCheckpoint:
     """Parameters of the K primitives by name, each (K, ...)."""
     filter_moments: Mapping[str, Tensor] | None
     saved_interface: Mapping[str, Any] | None = None
-    """Observations and actions of the environment of the training; None in formats 1 and 2."""
+    """Observations and actions of the training environment; None in formats 1 and 2."""
     format: int = PHI_FORMAT
 
     def interface(self) -> Interface:
-        """Observations and actions of the environment of the training.
+        """Observations and actions of the training environment.
 
         Raises:
-            UserError: the file, of an earlier version, does not hold them, and its environment is not a registered one.
+            UserError: the file of an earlier version does not hold them, and its environment is not registered.
         """
         if self.saved_interface is not None:
             return Interface.from_dict(self.saved_interface)
@@ -55,11 +55,11 @@ class PhiCheckpoint:
 
     @property
     def offset(self) -> Array | None:
-        """What was subtracted from observations in training: see :attr:`Interface.offset`."""
+        """The offset subtracted from observations in training: see :attr:`Interface.offset`."""
         return None if self.saved_interface is None else Interface.from_dict(self.saved_interface).offset
 
     def policies(self, interface: Interface) -> PrimitivePolicies:
-        """The primitives with their frozen filter, for an environment that may differ from the one they were trained in.
+        """The primitives with their frozen filter, for an environment that may differ from the training environment.
 
         Raises:
             UserError: the environment's observations or actions do not match those of the primitives.
@@ -78,7 +78,7 @@ class PhiCheckpoint:
         if known != offered:
             raise UserError(
                 f"these primitives do not fit {interface.name}: trained in {self.environment} they {_layout(*known)}, but there "
-                f"they would {_layout(*offered)}; take an environment of the same body, or train there"
+                f"they would {_layout(*offered)}; use an environment with the same body, or train there"
             )
 
         # Value networks are not needed to act: they may be missing, or see more than policies do.
@@ -93,25 +93,25 @@ class PhiCheckpoint:
         return PrimitivePolicies(stack, interface.primitive_columns, self.observation_filter(), deterministic=deterministic)
 
     def check_shapes(self, count: int, network: Network) -> None:
-        """Refuses parameters of other shapes than those of the networks, before any memory is taken for these. Value networks may
-        be missing: they are for training alone.
+        """Refuses parameters whose shapes differ from the networks', before any memory is allocated. Value networks may be
+        missing: only training needs them.
 
         Raises:
-            UserError: it names the first of them.
+            UserError: the message names the first of them.
         """
         for name, shape in network.shapes.items():
-            wanted, found = (count, *shape), self.parameters.get(name)
-            if found is None and name.startswith("value."):
+            expected, values = (count, *shape), self.parameters.get(name)
+            if values is None and name.startswith("value."):
                 continue
-            if found is None or found.shape != wanted:
-                instead = "missing" if found is None else f"of shape {tuple(found.shape)}"
+            if values is None or values.shape != expected:
+                instead = "missing" if values is None else f"of shape {tuple(values.shape)}"
                 raise UserError(
-                    f"these primitives are damaged: {name} must be of shape {wanted}, but is {instead}; take another copy of the "
-                    "file"
+                    f"these primitives are damaged: {name} must be of shape {expected}, but is {instead}; take another copy of "
+                    "the file"
                 )
 
     def tested_by(self, config: Config) -> PhiCheckpoint:
-        """The same primitives, which sample their actions or not as the configuration of a test says."""
+        """The same primitives, which sample their actions or not according to the configuration of a test."""
         hierarchy = replace(self.config.hierarchy, deterministic_primitives=config.hierarchy.deterministic_primitives)
         return replace(self, config=replace(self.config, hierarchy=hierarchy))
 
@@ -133,11 +133,11 @@ class PhiCheckpoint:
         if self.filter_moments is None:
             return None
         try:
-            found = ObservationFilter(len(self.filter_moments["total"]))
-            found.merge(Moments.from_state_dict(self.filter_moments))
+            observation_filter = ObservationFilter(len(self.filter_moments["total"]))
+            observation_filter.merge(Moments.from_state_dict(self.filter_moments))
         except Exception as error:  # contents of another kind can raise anything
             raise UserError(f"these primitives are damaged: their observation filter cannot be used ({error!r})") from None
-        return found
+        return observation_filter
 
 
 def save_phi(path: Path, policies: PrimitivePolicies, config: Config, interface: Interface) -> None:
@@ -150,7 +150,7 @@ def save_phi(path: Path, policies: PrimitivePolicies, config: Config, interface:
 
 
 def as_saved(policies: PrimitivePolicies, config: Config, interface: Interface) -> dict[str, Any]:
-    """The contents of a file of primitives as they are now: copies of their tensors, and plain values."""
+    """The contents of a file of the current primitives: copies of their tensors, and plain values."""
     moments = policies.observation_filter.moments.state_dict() if policies.observation_filter else None
     parameters = {name: values.clone() for name, values in policies.primitives.named_parameters().items()}
     return phi_as_dict(PhiCheckpoint(config, interface.name, parameters, moments, interface.as_dict()))
@@ -165,7 +165,9 @@ def load_phi(path: Path) -> PhiCheckpoint:
     if path.is_dir():
         path = path / PHI
         if not path.exists():
-            raise UserError(f"{path.parent} holds no {PHI}, which is written when training is over: start that again to go on")
+            raise UserError(
+                f"{path.parent} holds no {PHI}, which is written when training is over: start it again to continue it"
+            )
     try:
         saved = files.load_tensors(path)
     except OSError as error:
@@ -198,7 +200,7 @@ def phi_from_dict(saved: Mapping[str, Any], source: str) -> PhiCheckpoint:
             raise UserError(f"{source} has format {saved['format']}, and this version reads up to {PHI_FORMAT}: update it")
         parameters = {name.replace("policy.free", "policy.log_std"): values for name, values in saved["primitives"].items()}
         config = from_dict(saved["config"], source)
-        config = replace(config, run=replace(config.run, folder=None))  # that of somebody else
+        config = replace(config, run=replace(config.run, folder=None))  # which may be somebody else's
         interface = saved.get("interface")
         of_all = {len(values) for values in parameters.values()}  # K
         if of_all != {config.hierarchy.primitives} or not all(torch.isfinite(values).all() for values in parameters.values()):
@@ -213,9 +215,9 @@ def phi_from_dict(saved: Mapping[str, Any], source: str) -> PhiCheckpoint:
 
 
 def _is_no_phi(source: str) -> UserError:
-    return UserError(f"{source} is no {PHI} of mlsh_mpi: name a run folder or its {PHI}")
+    return UserError(f"{source} is not a {PHI} of mlsh_mpi: name a run folder or its {PHI}")
 
 
 def _layout(seen: int, filtered: int, outputs: int, continuous: bool) -> str:
-    of_all = f" of the {filtered} that are filtered" if filtered else ""
+    of_all = f" of the {filtered} filtered ones" if filtered else ""
     return f"see {seen} numbers{of_all} and {f'give {outputs} continuous' if continuous else f'choose one of {outputs}'} actions"

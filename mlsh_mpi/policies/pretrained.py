@@ -1,4 +1,4 @@
-"""Trained primitives by a name: those that come with this project, and those of runs below runs/."""
+"""Trained primitives by name: those that come with this project, and those of runs below runs/."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from mlsh_mpi.errors import UserError, nearest
 
 RUNS = "runs"
-"""The folder of all runs that name no other."""
+"""The folder of all runs that do not name another."""
 CHECKOUT = Path(__file__).resolve().parents[2] / "launch" / "paper"
 
 
@@ -33,19 +33,19 @@ def runs_below(folder: Path) -> list[Path]:
 
 
 def named_source(name: str) -> Path:
-    """The pretrained primitives of a name, such as ant-twowalk, or else the run folder of that name below runs/.
+    """The pretrained primitives with a name such as ant-twowalk, or else the run folder of that name below runs/.
 
     Raises:
         UserError: there is neither.
     """
-    known, here = all_pretrained(), Path(name).parent if "/" in name else Path(RUNS)
+    known, folder = all_pretrained(), Path(name).parent if "/" in name else Path(RUNS)
     if name in known:
         return known[name]
-    if "/" not in name and (here / name).is_dir():
-        return here / name
+    if "/" not in name and (folder / name).is_dir():
+        return folder / name
 
-    choices = [*map(str, runs_below(here)), *([] if "/" in name else known)]
-    hint = nearest(name, choices) or nearest(str(here / name), choices)
+    choices = [*map(str, runs_below(folder)), *([] if "/" in name else known)]
+    hint = nearest(name, choices) or nearest(str(folder / name), choices)
     raise UserError(
         f"there is no run folder and no phi.pt {name!r}, and no pretrained primitives of that name{hint}: there are "
         f"{', '.join(known)}"

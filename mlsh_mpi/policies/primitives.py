@@ -22,7 +22,7 @@ class Primitives:
 
     Args:
         phi: the result of a training run.
-        interface: observations and actions of the environment in which they act; by default those of the training.
+        interface: observations and actions of the environment in which they act; by default those of training.
 
     Raises:
         UserError: they do not fit the environment, or phi is a recurrent policy.
@@ -30,11 +30,11 @@ class Primitives:
 
     def __init__(self, phi: PhiCheckpoint, interface: Interface | None = None) -> None:
         if ALGORITHMS[phi.config.algorithm.algorithm].recurrent:
-            raise UserError("this policy acts by a memory of its last steps, which load() cannot give it: use adapt or replay")
+            raise UserError("this policy needs a memory of its last steps, which load() cannot give it: use adapt or replay")
         self.phi, self.interface = phi, interface or phi.interface()
         self.policies = phi.policies(self.interface)
         self.rng = np.random.default_rng()
-        """The generator that :meth:`act` samples with if it is given none."""
+        """The generator with which :meth:`act` samples by default."""
 
     def __len__(self) -> int:
         """K, the number of primitives."""

@@ -1,4 +1,4 @@
-"""Primitives as the actions of an agent: a semi-Markov decision process for any library that works with Gymnasium."""
+"""Primitives as actions: a semi-Markov decision process for any library that works with Gymnasium."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PrimitiveActions(gym.Wrapper[Any, Any, Any, Any]):
         env: a single environment, not vectorised, with its time limit.
         primitives: the frozen primitives.
         macro_length: N, steps of a macro-action.
-        task: the task that every reset sets; None leaves it to the environment.
-        seed: seeds the primitives' sampled actions.
+        task: the task for every reset; None leaves it to the environment.
+        seed: seeds the sampling of the primitives' actions.
 
     Raises:
         UserError: the primitives do not fit the environment.
@@ -36,7 +36,7 @@ class PrimitiveActions(gym.Wrapper[Any, Any, Any, Any]):
         if size != primitives.observation_size or env.action_space != primitives.action_space:
             raise UserError(
                 f"these primitives act on {primitives.observation_size} numbers in {primitives.action_space}, but {env} has "
-                f"{size} and {env.action_space}: take an environment of the same body"
+                f"{size} and {env.action_space}: use an environment with the same body"
             )
         if macro_length < 1:
             raise UserError(f"a macro-action lasts at least one step, but macro_length is {macro_length}")

@@ -1,1 +1,1 @@
-"""What is shown of a run: tables, plots and videos."""
+"""Tables, plots and videos of runs."""

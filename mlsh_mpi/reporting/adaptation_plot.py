@@ -34,9 +34,9 @@ def _draw(figure: Figure, summary: Any) -> None:
     ):
         few = tasks if 1 < len(tasks) <= len(COLOURS) else {}
         for colour, (label, task) in zip(COLOURS, few.items(), strict=False):
-            found = task[curve]
-            axis.plot(found["updates"], found["mean"], color=colour, lw=1.2, label=legend_label(label))
-            axis.fill_between(found["updates"], *np.transpose(found["band"]), color=colour, alpha=0.18, lw=0)
+            values = task[curve]
+            axis.plot(values["updates"], values["mean"], color=colour, lw=1.2, label=legend_label(label))
+            axis.fill_between(values["updates"], *np.transpose(values["band"]), color=colour, alpha=0.18, lw=0)
 
         whole = {"updates": range(len(summary["curve"])), "mean": summary["curve"], "band": summary["band"]}
         whole = summary[curve] if curve == "curve_without_exploration" else whole

@@ -1,4 +1,4 @@
-"""The logged curves behind a figure: read from run folders, kept as one small CSV file."""
+"""The logged curves behind a figure: read from run folders, stored as one small CSV file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlsh_mpi.tracking.run_folder import SUMMARY
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LEARNING = ("return/adapted", "return/mean")
-"""Metrics for a training curve: it shows the first of these that was logged."""
+"""Metrics for a training curve, which shows the first of these that was logged."""
 CURVES = "adaptation.json"
 """The file of a test with each learner's curves."""
 COLUMNS = ("series", "seed", "task", "iteration", "environment_steps", "return")
@@ -35,7 +35,7 @@ class Curve:
     """The run's name without the seed."""
     seed: int
     task: str
-    """Label of a test's task; empty for training, where every group has a task of its own."""
+    """Label of a test's task; empty for training, in which every group has its own task."""
     points: Array
     """(n, 3): iteration (in a test, number of updates), environment steps, mean return of an episode."""
 
@@ -47,9 +47,9 @@ def run_name(folder: Path) -> str:
 
 def series_of(name: str) -> tuple[str, int]:
     """A run's name without its seed, and the seed (0 if it names none)."""
-    found = re.fullmatch(r"(.*?)(?:[-_]?seed(\d+))?", name)
-    assert found
-    return found[1], int(found[2] or 0)
+    match = re.fullmatch(r"(.*?)(?:[-_]?seed(\d+))?", name)
+    assert match
+    return match[1], int(match[2] or 0)
 
 
 def training_curves(folder: Path) -> dict[str, Array]:
@@ -61,8 +61,8 @@ def training_curves(folder: Path) -> dict[str, Array]:
     rows = read_rows(folder / METRICS)
     curves = {}
     for metric in LEARNING:
-        if found := [(row["iteration"], row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
-            curves[metric] = np.array(found, float)
+        if points := [(row["iteration"], row["environment_steps"], row[metric]) for row in rows if row.get(metric) is not None]:
+            curves[metric] = np.array(points, float)
     if not curves:
         raise UserError(f"{folder} holds no run, or one without a return yet: name run folders, such as runs/*-seed*")
     return curves
@@ -73,7 +73,7 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
 
     Args:
         folder: the run folder.
-        averaged: given a series, the number of iterations that are averaged to one point of a training curve.
+        averaged: given a series, the number of iterations averaged to one point of a training curve.
 
     Raises:
         UserError: the run is not finished.
@@ -81,41 +81,41 @@ def read_run(folder: Path, averaged: Callable[[str], int]) -> list[Curve]:
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
     series, seed = series_of(run_name(folder))
-    found = _test_in(folder, "tasks", "steps", "returns")
-    if found is None:
+    curves = _test_in(folder, "tasks", "steps", "returns")
+    if curves is None:
         return [Curve(series, seed, "", _averaged(next(iter(training_curves(folder).values())), averaged(series)))]
-    returns, tasks = np.array(found["returns"], float), np.array(found["tasks"])  # (updates + 1, learners), (learners,)
+    returns, tasks = np.array(curves["returns"], float), np.array(curves["tasks"])  # (updates + 1, learners), (learners,)
     updates = np.arange(len(returns))
     return [
-        Curve(series, seed, task, np.stack((updates, updates * found["steps"], returns[:, tasks == task].mean(1)), axis=1))
-        for task in sorted(set(found["tasks"]))
+        Curve(series, seed, task, np.stack((updates, updates * curves["steps"], returns[:, tasks == task].mean(1)), axis=1))
+        for task in sorted(set(curves["tasks"]))
     ]
 
 
 def read_last(folder: Path) -> list[Curve]:
-    """What each learner of a finished test has reached: a curve of one point, the return after the last update, without
-    exploration where that was looked at. A training run has none.
+    """The final return of each learner of a finished test: a curve of one point, after the last update, without exploration if
+    that was evaluated. A training run has none.
 
     Raises:
         UserError: the run is not finished.
     """
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} holds no finished run")
-    found = _test_in(folder, "tasks", "steps", "returns", "returns_without_exploration")
-    if found is None:
+    curves = _test_in(folder, "tasks", "steps", "returns", "returns_without_exploration")
+    if curves is None:
         return []
     series, seed = series_of(run_name(folder))
-    returns, evaluated = (np.array(found[name][-1], float) for name in ("returns", "returns_without_exploration"))
-    updates = len(found["returns"]) - 1
+    returns, evaluated = (np.array(curves[name][-1], float) for name in ("returns", "returns_without_exploration"))
+    updates = len(curves["returns"]) - 1
     values = np.where(np.isnan(evaluated), returns, evaluated).tolist()
     return [
-        Curve(series, seed, f"{task}, learner {learner}", np.array([[updates, updates * found["steps"], value]]))
-        for learner, (task, value) in enumerate(zip(found["tasks"], values, strict=True))
+        Curve(series, seed, f"{task}, learner {learner}", np.array([[updates, updates * curves["steps"], value]]))
+        for learner, (task, value) in enumerate(zip(curves["tasks"], values, strict=True))
     ]
 
 
 def _test_in(folder: Path, *names: str) -> dict[str, Any] | None:
-    """The curves of each learner of a test, which have these names; None for a training run.
+    """The named curves of each learner of a test; None for a training run.
 
     Raises:
         UserError: the file is damaged.
@@ -125,15 +125,15 @@ def _test_in(folder: Path, *names: str) -> dict[str, Any] | None:
         return None
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
         whole = files.read_json(path)
-        found = {name: result(whole, name) for name in names}
-        shapes = {np.array(found[name], float).shape[1:] for name in names if name not in ("tasks", "steps")}
-        if shapes == {(len(found["tasks"]),)} and all(isinstance(task, str) for task in found["tasks"]) and found["steps"] > 0:
-            return found
-    raise UserError(f"{path} cannot be read: remove it and start the test again, which makes it anew")
+        curves = {name: result(whole, name) for name in names}
+        shapes = {np.array(curves[name], float).shape[1:] for name in names if name not in ("tasks", "steps")}
+        if shapes == {(len(curves["tasks"]),)} and all(isinstance(task, str) for task in curves["tasks"]) and curves["steps"] > 0:
+            return curves
+    raise UserError(f"{path} cannot be read: remove it and start the test again, which writes a new one")
 
 
 def _averaged(points: Array, every: int) -> Array:
-    """Means over blocks of `every` iterations; a block's point is placed at its last iteration."""
+    """Means over blocks of `every` iterations; a block's point is at its last iteration."""
     block = (points[:, 0] - 1) // every
     starts = np.flatnonzero(np.diff(block, prepend=-1))
     ends = np.append(starts[1:], len(points))
@@ -177,7 +177,7 @@ def write_points(path: Path, curves: Iterable[Curve]) -> None:
 
 
 class OfRun(Protocol):
-    """What belongs to one run of a figure."""
+    """Something that belongs to one run of a figure."""
 
     @property
     def series(self) -> str: ...
@@ -189,7 +189,7 @@ Kept = TypeVar("Kept", bound=OfRun)
 
 
 def renewed(old: Sequence[Kept], new: Sequence[Kept]) -> list[Kept]:
-    """The old items, with those of the runs that also have new ones replaced."""
+    """The items, with the old ones of a run replaced if there are new ones."""
     runs = {(item.series, item.seed) for item in new}
     return [*(item for item in old if (item.series, item.seed) not in runs), *new]
 
@@ -202,11 +202,11 @@ def together(curves: Sequence[Curve]) -> tuple[Array, Array]:
         seeds have different tasks, the smallest number counts.
     """
     common = set.intersection(*({float(x) for x in curve.points[:, 0]} for curve in curves))
-    kept = [curve.points[np.isin(curve.points[:, 0], sorted(common))] for curve in curves]
+    points_of = [curve.points[np.isin(curve.points[:, 0], sorted(common))] for curve in curves]
     tasks = list(dict.fromkeys(curve.task for curve in curves))
-    of_task = [[points[:, 2] for points, curve in zip(kept, curves, strict=True) if curve.task == task] for task in tasks]
+    of_task = [[points[:, 2] for points, curve in zip(points_of, curves, strict=True) if curve.task == task] for task in tasks]
     runs = min(map(len, of_task))
-    return kept[0][:, :2], np.array([values[:runs] for values in of_task])
+    return points_of[0][:, :2], np.array([values[:runs] for values in of_task])
 
 
 def last_by_seed(curves: Sequence[Curve]) -> list[Array]:

@@ -1,4 +1,4 @@
-"""What all plots of runs have in common: text of users is shown as it is, and a file is written whole or not at all."""
+"""The common part of all plots of runs: users' text is shown literally, and files are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LITERAL: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
 
 @contextmanager
 def figure_in(path: Path, *, width: float, height: float, dpi: int) -> Iterator[Figure]:
-    """A figure for the body to draw, which is then written.
+    """A figure for the body to draw, which is written afterwards.
 
     Args:
         path: file to write; its suffix gives the format, such as .png or .pdf.
@@ -29,10 +29,10 @@ def figure_in(path: Path, *, width: float, height: float, dpi: int) -> Iterator[
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: matplotlib knows no such format.
+        ValueError: matplotlib does not know the format.
     """
     with matplotlib.rc_context(LITERAL), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # boxes stand for what the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # characters missing in the font become boxes
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         with files.whole(path) as unfinished:
@@ -40,5 +40,5 @@ def figure_in(path: Path, *, width: float, height: float, dpi: int) -> Iterator[
 
 
 def legend_label(text: str) -> str:
-    """Text as a label of a legend, which would leave out one that begins with an underscore."""
+    """Text as a label for a legend, which would omit a label that begins with an underscore."""
     return f" {text}" if text.startswith("_") else text

@@ -1,4 +1,4 @@
-"""The header that a user reads before a run."""
+"""The header that users see before a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
     if hierarchy.whole_episode_iterations:
         at_first = f" ({family.episode_length} for the first {hierarchy.whole_episode_iterations} iterations)"
     if hierarchy.random_master_iterations:
-        at_first += f", chosen by chance for the first {hierarchy.random_master_iterations} iterations"
+        at_first += f", chosen at random for the first {hierarchy.random_master_iterations} iterations"
     early = f" (0 in the first {hierarchy.early_joint_iterations} iterations)" if hierarchy.early_joint_iterations else ""
 
     lines = {
@@ -40,9 +40,11 @@ def header(config: Config, job: Job, family: TaskFamily, groups: int, folder: Pa
     }
 
     if config.sampling.steps < family.episode_length:
-        lines["episodes"] = f"{config.sampling.steps} of their {family.episode_length} steps an iteration; they go on in the next"
+        lines["episodes"] = (
+            f"{config.sampling.steps} of their {family.episode_length} steps per iteration; the next continues them"
+        )
     if config.algorithm.algorithm != "mlsh":
-        lines |= {"workers": f"{workers}; each has a task of its own, another one every time", "hierarchy": ""}
+        lines |= {"workers": f"{workers}; each has a task of its own, a new one in every iteration", "hierarchy": ""}
 
     if done:
         lines["continues"] = f"from the checkpoint after iteration {done:,}; {iterations - done:,} to go"
@@ -61,7 +63,7 @@ def adapt_header(config: AdaptConfig, adaptation_set: AdaptationSet, learners: A
         "tasks": f"{count} learners on {len(tasks)} {'held-out ' * config.test.held_out}tasks: {named}",
         "hierarchy": f"K = {learners.behaviours}, N = {config.hierarchy.macro_length}" if method == "master" else "",
         "work": f"0 to {rounds - 1} updates of {learners.steps:,} steps, {count * learners.collected * rounds:,} in all"
-        + ("; as many again to look without exploration" if learners.explores else ""),
+        + ("; as many again for evaluations without exploration" if learners.explores else ""),
         "folder": str(folder),
     }
 

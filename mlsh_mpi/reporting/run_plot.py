@@ -1,4 +1,4 @@
-"""A plot of a run: its learning curves, and where each primitive goes (paper, Figure 3)."""
+"""A plot of a run: its learning curves, and the directions of each primitive (paper, Figure 3)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw(
         path: file to write.
         rows: metrics of each iteration; some or all may have been lost.
         forced: returns of each primitive alone; may have no tasks.
-        family: the environment's task family; with a `survey` primitives are drawn as arrows, else their returns as colours.
+        family: the environment's task family; with a `survey`, primitives are drawn as arrows, else their returns as colours.
         policies: the trained primitives; None if they cannot act alone.
         title: title of the plot.
     """
@@ -71,7 +71,7 @@ def _curve(axis: Axes, rows: Sequence[dict[str, float]]) -> None:
     if evaluated:
         axis.plot(*zip(*evaluated, strict=True), color="black", ls="--", marker="o", ms=4, lw=1, label="fresh masters, evaluated")
 
-    # Where N changes, returns do.
+    # Mark changes of N, because returns change with it.
     changes = [b for a, b in itertools.pairwise(rows) if a.get(LENGTH) != b.get(LENGTH)]
     for row in changes:
         axis.axvline(row["environment_steps"] / 1e6, color="0.5", ls=":", lw=1)
@@ -107,7 +107,7 @@ def _matrix(axis: Axes, forced: ForcedReturns) -> None:
     matrix = forced.returns
     axis.imshow(matrix.T, cmap="viridis", aspect="auto")
     for (k, task), value in np.ndenumerate(matrix):
-        colour = "black" if value > matrix.min() + 0.7 * np.ptp(matrix) else "white"  # on the light end of the scale
+        colour = "black" if value > matrix.min() + 0.7 * np.ptp(matrix) else "white"  # at the light end of the scale
         axis.annotate(format_value(value), (k, task), ha="center", va="center", color=colour, fontsize=8)
     axis.set(title="return of each primitive alone", xlabel="primitive", xticks=range(len(matrix)))
     axis.set_yticks(range(len(forced.tasks)), forced.tasks, fontsize=8)

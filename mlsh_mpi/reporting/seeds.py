@@ -25,9 +25,9 @@ class Run:
     """One finished or unfinished run."""
 
     name: str
-    """Name of its folder without the seed; runs of one name are drawn together."""
+    """Name of its folder without the seed; runs with the same name are drawn together."""
     curves: dict[str, Array]
-    """(n, 2) environment steps and mean return, for each metric of LEARNING that it has logged."""
+    """(n, 2) environment steps and mean return, for each metric of LEARNING in its log."""
     test: Array
     """(updates + 1,) mean return of fresh masters in the final test; empty if there was none yet."""
 

@@ -12,14 +12,14 @@ from mlsh_mpi.sampling import seeding
 Array = np.ndarray[Any, np.dtype[Any]]
 DRAWS = 2000
 BANDED = 3
-"""Least number of seeds that get a band: with fewer each is shown by itself."""
+"""Smallest number of seeds for a band: with fewer, each is shown by itself."""
 
 
 def interquartile_mean(values: Array) -> Array:
-    """Mean of the middle half along the last axis; of n values floor(n / 4) are left out at either end."""
+    """Mean of the middle half along the last axis: of n values, floor(n / 4) are left out at either end."""
     cut = values.shape[-1] // 4
-    kept = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
-    return np.asarray(kept.mean(-1))
+    middle = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
+    return np.asarray(middle.mean(-1))
 
 
 def interquartile_band(values: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -49,7 +49,7 @@ def nested_band(runs: Sequence[Array]) -> tuple[float, float]:
     replacement, and then, with replacement too, the values of each run that was drawn. With one run it is that of its values.
 
     Args:
-        runs: the values of each run, such as what the learners of a test have reached; runs may have different numbers of them.
+        runs: the values of each run, such as the returns of a test's learners; runs may have different numbers of them.
     """
     rng, means = seeding.stream(0, "test"), np.zeros(DRAWS)
     for drawn in (rng.integers(len(runs), size=DRAWS) for _ in runs):

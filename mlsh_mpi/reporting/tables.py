@@ -1,4 +1,4 @@
-"""The tables that a user reads after a run."""
+"""The tables that users see after a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def summarise(
     family: TaskFamily,
     config: Config,
 ) -> Any:
-    """Everything that the final tables say, as a JSON value.
+    """The contents of the final tables, as a JSON value.
 
     Args:
         rows: the rows of the log; some or all may have been lost.
@@ -47,25 +47,25 @@ def summarise(
     columns = {label: column for column, label in enumerate(forced.tasks)} if forced else {}
     tasks, usage = {}, []
 
-    # Tasks in the order of the environment's list, where primitives were tried on all of them.
+    # Tasks in the order of the environment's list, if primitives were tried on all of them.
     whole = bool(columns) and columns.keys() >= set(labels)
     for label in columns if whole else sorted(set(labels)):
-        here = np.array([other == label for other in labels])  # the learners of this task
-        usage.append(adaptation.usage[-1, here].mean(0))
+        on_task = np.array([other == label for other in labels])  # the learners of this task
+        usage.append(adaptation.usage[-1, on_task].mean(0))
         tasks[label] = {
-            "fresh": adaptation.returns[0, here].mean(),
-            "adapted": adaptation.returns[-1, here].mean(),
-            "adapted_worst": adaptation.returns[-1, here].min(),
-            "without_exploration": adaptation.returns_without_exploration[-1, here].mean(),
-            "entropy": adaptation.entropy[-1, here].mean(),
+            "fresh": adaptation.returns[0, on_task].mean(),
+            "adapted": adaptation.returns[-1, on_task].mean(),
+            "adapted_worst": adaptation.returns[-1, on_task].min(),
+            "without_exploration": adaptation.returns_without_exploration[-1, on_task].mean(),
+            "entropy": adaptation.entropy[-1, on_task].mean(),
             "usage": usage[-1],
-            "curve": _curve(adaptation.returns[:, here]),
-            "curve_without_exploration": _curve(adaptation.returns_without_exploration[:, here]),
+            "curve": _curve(adaptation.returns[:, on_task]),
+            "curve_without_exploration": _curve(adaptation.returns_without_exploration[:, on_task]),
             **({"forced": matrix[:, columns[label]]} if label in columns else {}),
         }
 
     reached = np.array([_reached(task) for task in tasks.values()])
-    listed = matrix if whole else matrix[:, :0]  # a few of the tasks that an environment draws tell nothing of the rest
+    listed = matrix if whole else matrix[:, :0]  # a few random tasks say nothing about the others
     diagnostics = HierarchyDiagnostics(adaptation.divergence[-1], np.stack(usage), listed, list(tasks), reached)
 
     last = rows[-1] if rows else {}
@@ -97,7 +97,7 @@ def _reached(task: dict[str, Any]) -> float:
 
 
 def _mean_costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Means over the iterations but for the first, which are slower; empty if nothing is left of the log."""
+    """Means over all but the first fifth of the iterations, which are slower; empty if nothing is left of the log."""
     late = rows[len(rows) // 5 :]
     speeds = {name: _median(late, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")}
     names = (*(f"time/{name}" for name in TIMES), *(f"communication/{name}" for name in COMMUNICATION))
@@ -116,20 +116,20 @@ def _median(rows: Sequence[dict[str, float]], name: str) -> float | None:
     return float(np.median(known)) if known else None
 
 
-def _diagnostics(found: HierarchyDiagnostics) -> dict[str, Any]:
-    information = {"information": found.information, "most_information": found.most_information}
-    return {"divergence": found.divergence, "verdict": found.verdict()} | information
+def _diagnostics(diagnostics: HierarchyDiagnostics) -> dict[str, Any]:
+    information = {"information": diagnostics.information, "most_information": diagnostics.most_information}
+    return {"divergence": diagnostics.divergence, "verdict": diagnostics.verdict()} | information
 
 
 def _curve(returns: Array) -> dict[str, Any]:
-    """(U + 1, M) -> means over the learners with their 95 % bands, for the updates after which there was an evaluation."""
+    """(U + 1, M) -> means over the learners with 95 % bands, for the updates with an evaluation."""
     known = np.flatnonzero(~np.isnan(returns).any(1))
     return {"updates": known, "mean": returns[known].mean(1), "band": [band(values) for values in returns[known]]}
 
 
 def separation(matrix: Array) -> float | None:
-    """How specialised the primitives are: with the best assignment of a primitive to each task, their mean return on the own task
-    less that on the tasks of the others. None where tasks are not listed or outnumber the primitives."""
+    """How specialised the primitives are: for the best assignment of primitives to tasks, their mean return on their own task
+    minus that on the others' tasks. None if tasks are not listed or outnumber the primitives."""
     if not matrix.size or matrix.shape[1] > matrix.shape[0] or matrix.shape[1] < 2:
         return None
     tasks = matrix.shape[1]
@@ -153,11 +153,11 @@ def tables(summary: Any, width: int = 110) -> str:
 
     diagnostics = summary["diagnostics"]
     if diagnostics is not None and len(diagnostics["divergence"]) > 1:
-        apart = diagnostics["divergence"]
-        pairs = ", ".join(f"{i}-{j} {apart[i][j]:.2f}" for i, j in itertools.combinations(range(len(apart)), 2))
-        console.print(f"divergence of primitives where they went (nats): {pairs}")
-        told = f"{diagnostics['information']:.2f} of at most {diagnostics['most_information']:.2f} nats"
-        console.print(f"what the choice of a primitive tells of the task: {told}")
+        divergence = diagnostics["divergence"]
+        pairs = ", ".join(f"{i}-{j} {divergence[i][j]:.2f}" for i, j in itertools.combinations(range(len(divergence)), 2))
+        console.print(f"divergence of primitives in visited states (nats): {pairs}")
+        nats = f"{diagnostics['information']:.2f} of at most {diagnostics['most_information']:.2f} nats"
+        console.print(f"information about the task in the choice of a primitive: {nats}")
         for sentence in diagnostics["verdict"]:
             console.print(f"WARNING: {sentence}")
 
@@ -176,7 +176,7 @@ def tables(summary: Any, width: int = 110) -> str:
 
 
 def _costs(summary: Any) -> Iterator[str]:
-    """What the run has taken, as far as its log says."""
+    """The costs of the run, as far as its log records them."""
     steps, spent = f"{summary['environment_steps']:,} environment steps", summary["communication"]
     if not spent:
         yield steps
@@ -185,7 +185,7 @@ def _costs(summary: Any) -> Iterator[str]:
     yield f"time: {shares} (communication includes waiting)"
     yield (
         f"communication of a rank in an iteration: {spent['calls']:.0f} sums and broadcasts of {spent['bytes'] / 1e6:.2f} MB "
-        f"in all, {spent['milliseconds']:.1f} ms with waiting"
+        f"in all, {spent['milliseconds']:.1f} ms including waiting"
     )
     steps += "" if summary["seconds"] is None else f" in {summary['seconds']:.0f} s"
     yield f"{steps}{_speeds(summary)}"
@@ -239,7 +239,7 @@ def curve_table(summary: Any, width: int = 110) -> str:
         table.add_column(name, justify="right")
 
     evaluated = summary["curve_without_exploration"]
-    looked = dict(zip(evaluated["updates"], zip(evaluated["mean"], evaluated["band"], strict=True), strict=True))
+    by_update = dict(zip(evaluated["updates"], zip(evaluated["mean"], evaluated["band"], strict=True), strict=True))
 
     for update, (mean, (low, high)) in enumerate(zip(summary["curve"], summary["band"], strict=True)):
         cells = [
@@ -249,8 +249,8 @@ def curve_table(summary: Any, width: int = 110) -> str:
             f"{format_value(low)} to {format_value(high)}",
         ]
 
-        if update in looked:
-            mean, (low, high) = looked[update]
+        if update in by_update:
+            mean, (low, high) = by_update[update]
             cells += [format_value(mean), f"{format_value(low)} to {format_value(high)}"]
         table.add_row(*cells)
 
@@ -259,7 +259,7 @@ def curve_table(summary: Any, width: int = 110) -> str:
 
 
 def _literal_console(file: io.StringIO, width: int) -> Console:
-    """A console that shows text as it is: a task may be called [left] or :star:."""
+    """A console that shows text literally: a task may be called [left] or :star:."""
     return Console(file=file, width=width, force_jupyter=False, markup=False, emoji=False, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""Plots of where episodes go, seen from above, in the colours of the active primitives."""
+"""Plots of episodes' paths from above, in the colours of the active primitives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos of episodes: the frames that the environment renders, with the active primitive as colour and caption."""
+"""Videos of episodes: frames from the environment, with the active primitive as colour and caption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlsh_mpi.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LONGEST = 300
-"""Largest number of frames of an episode; of a longer one only every second, third, ... step is shown."""
+"""Largest number of frames of an episode; a longer one only shows every second, third, ... step."""
 STRIP = 46
 """Height of the caption in pixels."""
 FORMATS = (".mp4", ".gif", ".png")
@@ -44,7 +44,7 @@ class Episode:
 
 
 def frame_steps(length: int) -> range:
-    """The steps of an episode that are shown: the last, and before it all, or every second, third, ... of a long episode."""
+    """The steps of an episode that are shown: all, or every second, third, ... of a long one; always with the last."""
     stride = -(-length // LONGEST)
     return range((length - 1) % stride, length, stride)
 
@@ -53,7 +53,7 @@ def render_frames(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
     """Runs the episode again and yields the frames that are shown, with captions: (height, width, 3).
 
     Raises:
-        UserError: the environment renders nothing, or does not repeat itself.
+        UserError: the environment renders nothing, or the episode does not repeat itself.
     """
     env.reset(seed=episode.seed, options={"task": episode.task})
     total, length, chosen = 0.0, len(episode.reward), frame_steps(len(episode.reward))
@@ -66,8 +66,8 @@ def render_frames(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
         _, reward, *_ = env.step(episode.action[t])
         if not np.isclose(float(reward), episode.reward[t], rtol=1e-4, atol=1e-6):
             raise UserError(
-                f"the environment did not repeat itself: step {t + 1} of an episode with the same seed, task and actions paid "
-                f"{float(reward):.6g} instead of {episode.reward[t]:.6g}; draw all randomness from self.np_random"
+                f"the environment did not repeat itself: step {t + 1} of an episode with the same seed, task and actions gave "
+                f"a reward of {float(reward):.6g} instead of {episode.reward[t]:.6g}; draw all randomness from self.np_random"
             )
 
         total += float(reward)
@@ -75,7 +75,7 @@ def render_frames(env: gym.Env[Any, Any], episode: Episode) -> Iterator[Array]:
         if t in chosen:
             drawn = env.render()
             if not isinstance(drawn, np.ndarray) or drawn.ndim != 3:
-                raise UserError('the environment draws no pictures: render() must give an array with render_mode="rgb_array"')
+                raise UserError('the environment draws no pictures: render() must return an array with render_mode="rgb_array"')
             yield _captioned(drawn, episode.title, f"step {t + 1} of {length}, return {total:.4g}", primitive)
 
 
@@ -83,10 +83,10 @@ def side_by_side(films: Sequence[Iterator[Array]]) -> Iterator[Array]:
     """Several videos side by side; one that is over keeps its last frame."""
     last: list[Array | None] = [None] * len(films)
     while True:
-        found = [next(film, None) for film in films]
-        if all(picture is None for picture in found):
+        new_frames = [next(film, None) for film in films]
+        if all(picture is None for picture in new_frames):
             return
-        last = [old if new is None else new for old, new in zip(last, found, strict=True)]
+        last = [old if new is None else new for old, new in zip(last, new_frames, strict=True)]
         shown = [picture for picture in last if picture is not None]
         height = max(picture.shape[0] for picture in shown)
         yield np.concatenate([_even(np.pad(p, ((0, height - p.shape[0]), (4, 4), (0, 0)))) for p in shown], axis=1)
@@ -107,7 +107,9 @@ def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int,
     """
     if path.suffix not in FORMATS:
         raise UserError(f"--video {path} must end in {', '.join(FORMATS)}")
-    how: dict[str, Any] = {"fps": fps, "macro_block_size": 2} if path.suffix == ".mp4" else {"duration": 1000 / fps, "loop": 0}
+    options: dict[str, Any] = (
+        {"fps": fps, "macro_block_size": 2} if path.suffix == ".mp4" else {"duration": 1000 / fps, "loop": 0}
+    )
     with files.writing(f"--video {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.whole(path) as unfinished:
@@ -115,7 +117,7 @@ def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int,
                 imageio.imwrite(unfinished, _stills(frames, lengths, advance))
                 return
             writer: Any
-            with imageio.get_writer(unfinished, **how) as writer:
+            with imageio.get_writer(unfinished, **options) as writer:
                 for frame in frames:
                     writer.append_data(frame)
                     advance()
@@ -124,11 +126,11 @@ def write(path: Path, frames: Iterator[Array], lengths: Sequence[int], fps: int,
 def _stills(frames: Iterator[Array], lengths: Sequence[int], advance: Callable[[], None]) -> Array:
     rows = []
     for length in lengths:
-        kept = set(np.linspace(0, length - 1, STILLS).round().astype(int).tolist())
+        shown = set(np.linspace(0, length - 1, STILLS).round().astype(int).tolist())
         row = []
         for number in range(length):
             picture = next(frames)
-            row += [picture] if number in kept else []
+            row += [picture] if number in shown else []
             advance()
         rows.append(np.concatenate(row, axis=1))
     widest = max(row.shape[1] for row in rows)

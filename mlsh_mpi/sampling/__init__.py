@@ -1,1 +1,1 @@
-"""Collecting data from environments: task families, lanes of episodes, and rollouts."""
+"""Collects data from environments: task families, lanes of episodes, and rollouts."""

@@ -1,4 +1,4 @@
-"""Converts the actions that a policy samples to those that an environment takes."""
+"""Converts actions that a policy samples to those that an environment takes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Actions:
 
     @classmethod
     def from_space(cls, space: gym.Space[Any], unclipped: bool = False) -> Actions:
-        """The conversion that fits an action space.
+        """The conversion for an action space.
 
         Args:
             space: action space of a single environment.
             unclipped: whether the environment also takes actions beyond its bounds.
 
         Raises:
-            UserError: a dimension is bounded on one side only, so that it has no middle.
+            UserError: a dimension is bounded on one side only, so it has no middle.
         """
         if not isinstance(space, gym.spaces.Box):
             return cls(space, None, None, unclipped)
@@ -58,7 +58,7 @@ class Actions:
 
     @property
     def middle_as_drawn(self) -> Array:
-        """The policy's action for the middle of a Box, or for the first of several discrete actions."""
+        """The policy's action that is converted to the middle of a Box, or to the first of several discrete actions."""
         return np.zeros(self.space.shape or (), np.float32 if isinstance(self.space, gym.spaces.Box) else np.int64)
 
     def __call__(self, action: Array) -> Array:
@@ -74,7 +74,7 @@ class Actions:
         return action.astype(self.space.dtype, copy=False)
 
     def _whole(self, action: Array) -> Array:
-        """Rounds to integers. Beyond a bound it is the bound itself, which a float cannot always represent."""
+        """Rounds to integers. Beyond a bound the result is the bound itself, which a float cannot always represent."""
         space, kind = self.space, np.iinfo(self.space.dtype)
         low, high = (kind.min, kind.max) if self.unclipped else (space.low, space.high)  # type: ignore[attr-defined]
         with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Checks an environment before anything is written: that it follows the task protocol and does nothing wrong unnoticed."""
+"""Checks an environment before anything is written: that it follows the task protocol and has no silent faults."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from mlsh_mpi.sampling.vector_form import ALTERNATIVE
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
 DRAWS = 16
-"""Number of tasks that are drawn twice each: if a fair coin instead of the generator chose between two tasks, the check would
-overlook it twice in 100,000 times."""
+"""Number of tasks that are drawn twice each: if a fair coin chose between two tasks, and not the generator, the check would miss
+it 2 times in 100,000."""
 BYTES, OTHER_NUMBERS = 4, 12
-"""Bytes of a number, and numbers per step beside observation and action: reward, end, primitive, decision, noise and so on."""
+"""Bytes of a number, and numbers per step besides observation and action: reward, end, primitive, decision, noise and so on."""
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}")
 """A memory address in Python's default text for an object."""
 
 
 def checked_family(maker: EnvironmentMaker, job: Job) -> TaskFamily:
-    """The task family of an environment, after checks: tasks are drawn on every rank, episodes are tried on rank 0.
+    """The task family of an environment, after checks: every rank draws tasks, and rank 0 tries episodes.
 
     Every rank must call it.
 
@@ -48,30 +48,29 @@ def checked_family(maker: EnvironmentMaker, job: Job) -> TaskFamily:
         job: the MPI job.
 
     Raises:
-        UserError: on every rank; the environment does not follow the protocol, and the message says how.
+        UserError: on every rank; the environment does not follow the protocol, and the message says where.
     """
 
-    def looked_at() -> tuple[TaskFamily, list[str], Array | None]:
+    def checked() -> tuple[TaskFamily, list[str], Array | None]:
         job.watch.enter(lambda: f"the first reset and step of {maker.name}")
         try:
             family = TaskFamily.from_maker(maker)
             names = task_names(family)
-            found = check_environment(maker, family) if job.world.rank == 0 else Findings([], None)
-            for note in found.notes:
+            findings = check_environment(maker, family) if job.world.rank == 0 else Findings([], None)
+            for note in findings.notes:
                 warn(f"mlsh_mpi: {note}")
         finally:
             job.watch.leave()
-        return family, names, found.offset
+        return family, names, findings.offset
 
-    family, names, offset = job.world.agreed(looked_at)
+    family, names, offset = job.world.agreed(checked)
     of_all = job.world.allgather((names, offset))
     for rank, (others, _) in enumerate(of_all):
         for name, other in zip_longest(names, others, fillvalue="no more"):
             if name != other:
                 raise UserError.of_all(
                     f"tasks of {family.name} must be the same on every rank, but where rank 0 has {name} rank {rank} has "
-                    f"{other}: draw from the generator that is given, and from lists and tuples: a set has another order in "
-                    "each process"
+                    f"{other}: draw with the given generator, from lists or tuples: the order of a set differs between processes"
                 )
     return family.subtracting(of_all[0][1])
 
@@ -84,7 +83,7 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
         family: the environment's task family.
 
     Returns:
-        What is allowed but seldom intended, and the offset of observations.
+        Notes on what is allowed but seldom intended, and the offset of observations.
 
     Raises:
         UserError: the environment breaks a rule, or its task does not reach it.
@@ -100,14 +99,14 @@ def check_environment(maker: EnvironmentMaker, family: TaskFamily) -> Findings:
                 opened.callback(vector.close)
                 _check_spaces(family, vector)
                 _episode(family, vector, tasks[0])
-            found = _called(family, "step", lambda: try_episodes(family, tasks, vector))
+            findings = _called(family, "step", lambda: try_episodes(family, tasks, vector))
 
         parts = left_out(family.env)
         without = f"{family.name}: {', '.join(parts)} is left out of observations, because it is not numbers" if parts else ""
-        return replace(found, notes=[*found.notes, *filter(None, [maker.left_aside, without])])
+        return replace(findings, notes=[*findings.notes, *filter(None, [maker.left_aside, without])])
     except LaneFault as fault:
         unpacked = "values to unpack (expected 5" in str(fault)  # raised by one of Gymnasium's wrappers
-        rule = f": step must return ({', '.join(STEP)}), as Gymnasium wants since 0.26" if unpacked else ""
+        rule = f": step must return ({', '.join(STEP)}), as Gymnasium requires since 0.26" if unpacked else ""
         raise UserError(f"{family.name} {fault}{rule}") from fault.__cause__
 
 
@@ -115,21 +114,21 @@ def task_names(family: TaskFamily) -> list[str]:
     """Names of some tasks, each drawn twice, and of the listed tasks.
 
     Raises:
-        UserError: tasks are drawn from something else than the given generator, or have no proper names.
+        UserError: tasks are not drawn with the given generator alone, or their names cannot be used.
     """
     head_for(family.action_space)  # refuses an unknown action space before anything acts in it
     _takes(family, "sample_task", "rng, split", np.random.default_rng(0), "train")
     if family.attribute("tasks") is not None:
         _takes(family, "tasks", "split", "train")
 
-    # Two draws from the same generator must be one task.
+    # Two draws with the same generator must be the same task.
     drawn = []
     for number in range(DRAWS):
         name, again = (_named(family, _drawn(family, number)) for _ in range(2))
         if name != again:
             raise UserError(
-                f"sample_task of {family.name} must draw from the generator it is given and from nothing else, but gave {name} "
-                f"and then {again} for the same one: ranks would disagree on the task of a group; use rng in place of "
+                f"sample_task of {family.name} must draw from the generator it is given and from nothing else, but returned "
+                f"{name} and then {again} for the same one: ranks would disagree on the task of a group; use rng in place of "
                 "self.np_random, np.random and random"
             )
         drawn.append(name)
@@ -142,7 +141,7 @@ def task_names(family: TaskFamily) -> list[str]:
         if count > 1:
             raise UserError(
                 f"tasks of {family.name} must have different names, but {count} of them are called {name}: list each once, or "
-                "return what tells them apart from task_to_json(task)"
+                "make task_to_json(task) distinguish them"
             )
     return drawn + listed
 
@@ -174,7 +173,7 @@ def _actions(family: TaskFamily) -> None:
 
 
 def _episode(family: TaskFamily, lanes: VectorEnv, task: Any) -> None:
-    """Tries two resets and a step.
+    """Makes two resets and a step.
 
     Raises:
         UserError: they do not follow the protocol.
@@ -192,7 +191,7 @@ def _episode(family: TaskFamily, lanes: VectorEnv, task: Any) -> None:
 
 
 def _check_spaces(family: TaskFamily, vector: VectorEnv) -> None:
-    """Refuses a vector form whose observations or actions are not those of the single one."""
+    """Refuses a vector form whose observations or actions differ from those of the single form."""
     observation, action = vector.spaces
     for what, single, other in (
         ("observations", family.env.observation_space, observation),
@@ -200,7 +199,7 @@ def _check_spaces(family: TaskFamily, vector: VectorEnv) -> None:
     ):
         if single.shape != other.shape or (what == "actions" and single != other):
             raise UserError(
-                f"the vector form of {family.name} must have the {what} of the single one, but has {other} instead of {single}: "
+                f"the vector form of {family.name} must have the {what} of the single form, but has {other} instead of {single}: "
                 f"{ALTERNATIVE}"
             )
 
@@ -208,25 +207,25 @@ def _check_spaces(family: TaskFamily, vector: VectorEnv) -> None:
 def _check_unchanged(family: TaskFamily, method: str, name: str, task: Any) -> None:
     if _named(family, task) != name:
         raise UserError(
-            f"{method} of {family.name} must leave its task as it is, but changed {name} to {_named(family, task)}: every lane "
-            "of a group is given the same object; copy what you take apart"
+            f"{method} of {family.name} must leave its task as it is, but changed {name} to {_named(family, task)}: all lanes "
+            "of a group get the same object; copy it before you change it"
         )
 
 
-def _takes(family: TaskFamily, method: str, wanted: str, *arguments: Any) -> None:
+def _takes(family: TaskFamily, method: str, expected: str, *arguments: Any) -> None:
     """Refuses a method that does not take the trainer's arguments."""
-    found = family.attribute(method)
-    if not callable(found):
-        raise UserError(f"{method} of {family.name} must be a method that takes ({wanted}), but it is {found!r}")
+    attribute = family.attribute(method)
+    if not callable(attribute):
+        raise UserError(f"{method} of {family.name} must be a method that takes ({expected}), but it is {attribute!r}")
     try:
-        signature = inspect.signature(found)
-    except ValueError:  # written in C: a mistake shows when it is called
+        signature = inspect.signature(attribute)
+    except ValueError:  # written in C: a mistake will show when it is called
         return
     try:
         signature.bind(*arguments)
     except TypeError as error:
         raise UserError(
-            f'{method} of {family.name} must take ({wanted}), but it is {method}{signature} ({error}): a split is "train" or '
+            f'{method} of {family.name} must take ({expected}), but it is {method}{signature} ({error}): a split is "train" or '
             '"held-out", and an environment without held-out tasks may ignore it'
         ) from None
 
@@ -255,11 +254,11 @@ def check_memory(workers: int, steps: int, family: TaskFamily, job: Job) -> None
     Raises:
         UserError: the data would not fit.
     """
-    here = -(-workers // job.world.size)
+    own_workers = -(-workers // job.world.size)
     numbers = BYTES * (2 * family.observation_size + math.prod(family.action_space.shape or (1,)) + OTHER_NUMBERS)
-    wanted, there = here * steps * numbers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / job.ranks_here
-    if wanted > there:
+    needed, share = own_workers * steps * numbers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / job.ranks_here
+    if needed > share:
         raise UserError(
-            f"{here:,} workers of this rank collect {steps:,} steps each, which takes {wanted / 1e9:,.0f} GB of memory, but "
-            f"{there / 1e9:,.1f} GB is a rank's share of this host: use fewer --groups, --workers or --steps, or more hosts"
+            f"{own_workers:,} workers of this rank collect {steps:,} steps each, which takes {needed / 1e9:,.0f} GB of memory, "
+            f"but {share / 1e9:,.1f} GB is a rank's share of this host: use fewer --groups, --workers or --steps, or more hosts"
         )

@@ -1,4 +1,4 @@
-"""Makes environments as users specify them: by Gymnasium id, by module:Class, or by a factory that a script passed."""
+"""Makes environments as users specify them: by Gymnasium id, by module:Class, or by a factory passed from a script."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from mlsh_mpi.sampling.vector_env import SequentialVectorEnv, VectorEnv
 from mlsh_mpi.sampling.vector_form import NotUsed, vector_lanes
 
 LONGEST = 2000
-"""Characters of a setting."""
+"""Largest number of characters of a setting."""
 
 
 class EnvironmentMaker:
-    """Makes an environment by Gymnasium id, by module:Class, or by calling what a script passed.
+    """Makes an environment by Gymnasium id, by module:Class, or by calling a factory passed from a script.
 
     Args:
         env: id, ``module:attribute``, or a callable that returns an environment.
         episode_length: T, steps of an episode; None takes the environment's registered time limit.
-        primitive_columns: first and last index of what primitives see of an observation; None takes what the environment names.
+        primitive_columns: first and last index of the part of an observation that primitives see; None for the environment's own.
         settings: keyword arguments of the environment, each as name=value; a value is JSON or Python, or else text.
         task_settings: tasks, each as the keyword arguments that are its own: name=value, or several with commas between them.
 
@@ -59,7 +59,7 @@ class EnvironmentMaker:
         if task_settings:
             self._env = with_tasks(self._env, [dict(_task_settings(text)) for text in task_settings])
         self.left_aside = ""
-        """Why a vector form that the environment has is not used, once :meth:`vector` has been called."""
+        """Why the environment's vector form is not used, once :meth:`vector` has been called; empty if it is used or missing."""
         self.primitive_columns, self._settings = primitive_columns, dict(map(_setting, settings))
         self._mentioned = False
         self.offset: np.ndarray[Any, np.dtype[Any]] | None = None
@@ -67,14 +67,14 @@ class EnvironmentMaker:
 
     @classmethod
     def from_config(cls, config: EnvironmentConfig, choice: EnvironmentChoice | None = None) -> EnvironmentMaker:
-        """From a run's configuration, which may come from a file of somebody else.
+        """From a run's configuration, which may come from somebody else's file.
 
         Args:
             config: settings of the run's environment.
-            choice: what the user, not a file, has said; by default nothing.
+            choice: what the user, not a file, says about the environment; by default nothing.
 
         Raises:
-            UserError: as the class; or the configuration names code that the user has not named.
+            UserError: as for the class; or the configuration names code that the user has not named.
         """
         choice = choice or EnvironmentChoice()
         for setting in (*map(_setting, config.env_settings), *chain(*map(_task_settings, config.task_settings))):
@@ -88,10 +88,10 @@ class EnvironmentMaker:
         return cls(env, config.episode_length, config.primitive_columns, config.env_settings, config.task_settings)
 
     def mention(self, fault: str) -> None:
-        """Says, once, what went wrong when an environment was closed; nothing if `fault` is empty."""
+        """Warns, once, about a fault when an environment was closed; does nothing if `fault` is empty."""
         if fault and not self._mentioned:
             self._mentioned = True
-            warn(f"mlsh_mpi: {self.name} {fault} when it was closed, after its work was done: mend its close()")
+            warn(f"mlsh_mpi: {self.name} {fault} when it was closed, after its work was done: fix its close()")
 
     @property
     def name(self) -> str:
@@ -107,11 +107,11 @@ class EnvironmentMaker:
         Raises:
             UserError: it cannot be made, or does not render.
         """
-        how: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+        mode: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
         mujoco_warnings.tell_once()  # before and after: its module may be loaded already, or only now
 
         try:
-            env = self._made(how)
+            env = self._made(mode)
         except Interrupted:
             raise
         except BaseException as error:
@@ -138,23 +138,23 @@ class EnvironmentMaker:
         return self._env(**self._settings, **how)
 
     def _refused_settings(self, error: Exception) -> str:
-        """What is wrong with the environment's settings, given what it raised."""
-        said = str(error).partition(" was raised from the environment creator")[0]  # what gym.make appends
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", said)
+        """What is wrong with the environment's settings, given the exception that it raised."""
+        message = str(error).partition(" was raised from the environment creator")[0]  # what gym.make appends
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
         if unknown and unknown[1] in self._settings:
             known = _settings_of(self._env)
-            there = f": there are {', '.join(known)}" if known else ""
-            return f"--env-settings: {self.name} has no setting {unknown[1]}{nearest(unknown[1], known)}{there}"
+            choices = f": there are {', '.join(known)}" if known else ""
+            return f"--env-settings: {self.name} has no setting {unknown[1]}{nearest(unknown[1], known)}{choices}"
         given = " ".join(f"{name}={value}" for name, value in self._settings.items())
-        if said.endswith("takes no arguments"):
+        if message.endswith("takes no arguments"):
             return f"--env-settings: {self.name} has no settings, so it does not take {given}"
-        return f"{self.name} does not take --env-settings {given}: {said}"
+        return f"{self.name} does not take --env-settings {given}: {message}"
 
     def vector(self, count: int) -> VectorEnv | None:
-        """`count` lanes stepped as arrays; None if the environment has no vector form that can be used.
+        """`count` lanes stepped as arrays; None if the environment has no usable vector form.
 
         Raises:
-            UserError: it has one, which could not be made.
+            UserError: it has one that could not be made.
         """
         if not isinstance(self._env, str) or gym.spec(self._env).vector_entry_point is None:
             return None
@@ -165,7 +165,7 @@ class EnvironmentMaker:
             return None
 
     def lanes(self, count: int) -> VectorEnv:
-        """`count` lanes, stepped as arrays if the environment has a vector form, else one after another."""
+        """`count` lanes, stepped as arrays if the environment has a usable vector form, else one after another."""
         lanes = self.vector(count)
         if lanes is None:
             envs = [self.single() for _ in range(count)]
@@ -175,16 +175,16 @@ class EnvironmentMaker:
 
 
 def _settings_of(env: str | EnvFactory) -> list[str]:
-    """Names of what a class and its bases, or a function, take by keyword; none if that cannot be told."""
+    """Names of the keyword arguments of a class and its bases, or of a function; none if they are not known."""
     try:
         entry = gym.spec(env).entry_point if isinstance(env, str) else env
         factory = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
         makers = [factory, getattr(factory, "world_type", None)]  # the project's environments pass settings to their worlds
         callables = [base for maker in makers for base in (inspect.getmro(maker) if inspect.isclass(maker) else [maker])]
-        found = [p for each in callables if each not in (None, object) for p in inspect.signature(each).parameters.values()]
+        parameters = [p for each in callables if each not in (None, object) for p in inspect.signature(each).parameters.values()]
     except (TypeError, ValueError, AttributeError, ImportError):
         return []
-    named = (p.name for p in found if p.default is not p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    named = (p.name for p in parameters if p.default is not p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return sorted({*named} - {"render_mode"})
 
 
@@ -204,8 +204,8 @@ def actions_of(env: gym.Env[Any, Any]) -> Actions:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    name, is_one, value = text.partition("=")
-    if not (is_one and name.isidentifier()):
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
         raise UserError(f"settings of an environment are given as name=value, such as integrator=implicitfast, not {text!r}")
     if len(text) > LONGEST:
         raise UserError(f"--env-settings takes at most {LONGEST} characters, but {name} has {len(text):,}")
@@ -247,7 +247,7 @@ def _resolve(env: str) -> str | EnvFactory:
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise UserError(f"--env {env} is not of the form module:Class or module:id, such as my_package.my_module:MyEnv")
     if module_name.endswith(".py"):
-        raise UserError(f"--env {env} names a file: leave out .py, for it is the module that is imported")
+        raise UserError(f"--env {env} names a file: leave out .py, because --env takes the module's name")
 
     try:
         module = importlib.import_module(module_name)
@@ -255,7 +255,7 @@ def _resolve(env: str) -> str | EnvFactory:
         raise
     except ModuleNotFoundError as error:
         raise UserError(
-            f"--env {env} needs the module {error.name!r}, which Python cannot find: install it or start where it lies"
+            f"--env {env} needs the module {error.name!r}, which Python cannot find: install it, or start in its folder"
         ) from None
     except BaseException as error:
         raise UserError(f"--env {env} needs the module {module_name}, which raised {as_words(error)}") from error
@@ -264,7 +264,7 @@ def _resolve(env: str) -> str | EnvFactory:
         if _is_registered(name):
             return name
         ids = [known for known, spec in gym.registry.items() if str(spec.entry_point).startswith(f"{module_name}:")]
-        raise UserError(f"module {module_name} has no {name!r}{nearest(name, [*dir(module), *ids])}, asked for by --env {env}")
+        raise UserError(f"module {module_name} has no {name!r}{nearest(name, [*dir(module), *ids])}, which --env {env} names")
 
     factory: EnvFactory = getattr(module, name)
     if not callable(factory):

@@ -1,4 +1,4 @@
-"""Episodes in lanes: how they are started from their seeds and stepped, and those under way between two collections."""
+"""Episodes in lanes: starting them from their seeds, stepping them, and keeping unfinished ones between two collections."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mlsh_mpi.sampling.vector_env import LaneFault, VectorEnv
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
 LARGEST = 1e12
-"""Largest magnitude of a number to learn from: the squares of returns over a thousand such rewards, and of their gradients, still
-fit into float32."""
+"""Largest magnitude of a number to learn from: the squares of returns over a thousand such rewards, and of their gradients, do
+not overflow in float32."""
 
 
 class Step(NamedTuple):
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Streams:
-    """Names the random streams of a collection."""
+    """Identifies the random streams of a collection."""
 
     seed: int
     iteration: int
@@ -62,7 +62,7 @@ class Episodes:
         self.seconds = 0.0
 
     def resume(self, running: RunningEpisodes) -> Array:
-        """(L, observation) of all lanes, after starting an episode in those that have none under way."""
+        """(L, observation) of all lanes, after starting an episode in those without an unfinished one."""
         fresh = ~running.started
         started = self.start(fresh) if fresh.any() else running.observation
         if fresh.all():
@@ -97,23 +97,23 @@ class Episodes:
         return self._timed("a step", self._lanes.step, action)
 
     def check_finite(self, reward: Array, observation: Array | None = None) -> None:
-        """Refuses numbers that cannot be learned from.
+        """Refuses numbers that are useless for learning.
 
         Args:
             reward: (T, L), of each step.
-            observation: (T + 1, L, observation) as the environments returned it, before each step and after the last.
+            observation: (T + 1, L, observation) unfiltered, before each step and after the last.
 
         Raises:
             EnvironmentFault: one is not finite, or larger than :data:`LARGEST`. The message names the first.
         """
-        found = []
+        faults = []
         for name, values, begins in (("observation", observation, 0), ("reward", reward, 1)):
             if values is None or not values.size or (values.min() >= -LARGEST and values.max() <= LARGEST):
                 continue
             t, lane, *_ = np.argwhere(~(np.abs(values) <= LARGEST))[0].tolist()  # NaN does not fit either
-            found.append((t + begins, t, name, lane, values[t, lane]))
-        if found:
-            _, steps, name, lane, value = min(found, key=lambda one: one[0])
+            faults.append((t + begins, t, name, lane, values[t, lane]))
+        if faults:
+            _, steps, name, lane, value = min(faults, key=lambda one: one[0])
             limit = f": numbers beyond +-{LARGEST:g} overflow in learning, so scale it" if np.isfinite(value).all() else ""
             place = self._place(lane)
             raise EnvironmentFault(f"{place} has the {name} {value.tolist()} after {steps} steps of the iteration{limit}")
@@ -143,16 +143,16 @@ class Episodes:
 
 @dataclass
 class RunningEpisodes:
-    """The episodes of L lanes between two collections. Their actions are kept, so that an episode can be run again."""
+    """The unfinished episodes of L lanes between two collections, with their actions, so that they can be replayed."""
 
     started: Array
-    """(L,) bool: an episode is under way; other lanes start a new one."""
+    """(L,) bool: an episode is unfinished; other lanes start a new one."""
     observation: Array
-    """(L, observation) the last one, as the environment returned it."""
+    """(L, observation) the last one, unfiltered."""
     macro_length: int
     """N of the last collection; if it changes, every lane decides again."""
     clock: Array
-    """(L,) steps into the macro-action; 0 where the next is to be decided."""
+    """(L,) steps since the last decision; 0 where a decision is due."""
     primitive: Array
     """(L,) the active primitive."""
     explored: Array
@@ -166,7 +166,7 @@ class RunningEpisodes:
 
     @classmethod
     def empty(cls, lanes: int, observation_size: int) -> RunningEpisodes:
-        """No episode is under way in any lane."""
+        """No lane has an unfinished episode."""
         observation, seeds = np.zeros((lanes, observation_size), np.float32), np.zeros(lanes, np.int64)
         clock, primitive, explored = (np.zeros(lanes, kind) for kind in (np.int64, np.int64, np.bool_))
         none = [np.zeros(0, np.float32)] * lanes
@@ -174,7 +174,7 @@ class RunningEpisodes:
 
     @property
     def carried_over(self) -> tuple[Array, Array]:
-        """(L,) summed reward so far of the episodes under way, and (L,) their steps so far; 0 where there is none."""
+        """(L,) summed reward so far of the unfinished episodes, and (L,) their steps so far; 0 where there is none."""
         initial_return = np.array([rewards.sum(dtype=np.float64) for rewards in self.rewards])
         return initial_return * self.started, np.array([len(rewards) for rewards in self.rewards]) * self.started
 
@@ -183,23 +183,23 @@ class RunningEpisodes:
 
         Args:
             steps: (T, L, ...) steps of the collection.
-            last: (L, observation) after the last step, as the environments returned it.
-            seeds: (L,) seeds of the episodes under way.
+            last: (L, observation) after the last step, unfiltered.
+            seeds: (L,) seeds of the current episodes.
             macro_length: N of the collection.
-            clock: (L,) steps into the macro-actions.
+            clock: (L,) steps since the last decision.
         """
         self.observation, self.seeds = last.copy(), np.array(seeds, np.int64)
         self.macro_length, self.clock = macro_length, clock
         self.primitive, self.explored = steps.primitive[-1].copy(), steps.explored[-1].copy()
         for lane in range(len(clock)):
             ends = np.flatnonzero(steps.end[:, lane])
-            for kept, new in ((self.rewards, steps.reward[:, lane]), (self.actions, steps.action[:, lane])):
-                goes_on = self.started[lane] and not len(ends)
-                kept[lane] = np.concatenate((kept[lane], new)) if goes_on else new[ends[-1] + 1 if len(ends) else 0 :].copy()
+            for past, new in ((self.rewards, steps.reward[:, lane]), (self.actions, steps.action[:, lane])):
+                continues = self.started[lane] and not len(ends)
+                past[lane] = np.concatenate((past[lane], new)) if continues else new[ends[-1] + 1 if len(ends) else 0 :].copy()
         self.started = ~steps.end[-1]
 
     def lane_states(self) -> list[dict[str, Any]]:
-        """What a resume needs of each lane, as tensors and plain values: its seed and actions determine an episode."""
+        """The state of each lane for a resume, as tensors and plain values: its seed and actions determine an episode."""
         return [
             {
                 "started": bool(self.started[lane]),
@@ -214,14 +214,14 @@ class RunningEpisodes:
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Restores what :meth:`lane_states` returned."""
-        for lane, kept in enumerate(states):
-            self.started[lane], self.seeds[lane] = kept["started"], kept["seed"]
-            self.observation[lane] = kept["observation"].numpy()
-            self.macro_length, self.clock[lane], self.primitive[lane], self.explored[lane] = kept["macro_action"]
-            self.rewards[lane], self.actions[lane] = kept["rewards"].numpy(), kept["actions"].numpy()
+        for lane, state in enumerate(states):
+            self.started[lane], self.seeds[lane] = state["started"], state["seed"]
+            self.observation[lane] = state["observation"].numpy()
+            self.macro_length, self.clock[lane], self.primitive[lane], self.explored[lane] = state["macro_action"]
+            self.rewards[lane], self.actions[lane] = state["rewards"].numpy(), state["actions"].numpy()
 
     def replay_actions(self, lanes: VectorEnv, tasks: Sequence[Any], watch: Watchdog) -> int:
-        """Brings lanes to where their episodes were, by repeating the actions taken since their reset.
+        """Restores the episodes of new lanes, by repeating the actions taken since their reset.
 
         Args:
             lanes: lanes that have not been reset yet.
@@ -229,7 +229,7 @@ class RunningEpisodes:
             watch: watchdog over the environments.
 
         Returns:
-            The number of episodes that went differently than before; they are no longer under way.
+            The number of episodes that diverged from before; they count as not started.
         """
         if not self.started.any():
             return 0
@@ -242,7 +242,7 @@ class RunningEpisodes:
         episodes = Episodes(lanes, tasks, self.seeds, Streams(0, 0, range(lanes.count)), watch)
         start = np.ones(lanes.count, np.bool_)
 
-        for t in range(longest):  # all lanes end together; until its own episode starts, a lane takes actions of zero
+        for t in range(longest):  # all lanes finish together; until its own episode starts, a lane takes actions of zero
             if start.any():
                 episodes.start_again(start)
             acting = begins <= t

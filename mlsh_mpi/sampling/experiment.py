@@ -20,11 +20,11 @@ class Experiment:
     family: TaskFamily
 
     def close(self, lanes: VectorEnv) -> None:
-        """Closes lanes that are no longer needed. Every rank must call it. What goes wrong on any of them ends nothing, but is
-        mentioned once."""
+        """Closes lanes that are no longer needed. Every rank must call it. A fault on any rank is mentioned once, but ends
+        nothing."""
         self.job.watch.enter(lambda: f"{self.family.name} to close")
         fault = lanes.close()
         self.job.watch.leave()
-        faults = [found for found in self.job.world.allgather(fault) if found]
+        faults = [each for each in self.job.world.allgather(fault) if each]
         if faults and self.job.world.rank == 0:
             self.family.maker.mention(faults[0])

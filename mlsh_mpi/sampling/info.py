@@ -1,4 +1,4 @@
-"""Plain numbers in what environments give as `info`, such as is_success, read at the end of an episode."""
+"""Plain numbers in the `info` that environments return, such as is_success, read at the end of an episode."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def numbers_of(info: Any) -> dict[str, float]:
     """The finite numbers and truth values of a single environment's `info`, by name; everything else is left out."""
     if not isinstance(info, Mapping):
         return {}
-    found = ((name, _number(value)) for name, value in info.items() if isinstance(name, str))
-    return {name: value for name, value in found if value is not None}
+    numbers = ((name, _number(value)) for name, value in info.items() if isinstance(name, str))
+    return {name: value for name, value in numbers if value is not None}
 
 
 def numbers_of_lane(info: Any, lane: int) -> dict[str, float]:
-    """The same for one lane of a vector environment, which gives arrays with a value for each lane, and beside `name` in `_name`
-    a mask of the lanes that have one (Gymnasium's convention)."""
+    """The same for one lane of a vector environment, which returns an array with a value for each lane as `name`, and a mask of
+    the lanes that have one as `_name` (Gymnasium's convention)."""
     if not isinstance(info, Mapping):
         return {}
     return numbers_of(

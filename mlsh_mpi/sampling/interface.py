@@ -14,9 +14,9 @@ from mlsh_mpi.sampling.actions import Actions
 
 Array = np.ndarray[Any, np.dtype[Any]]
 NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-"""Types of the numbers of a Box."""
+"""Types of a Box's numbers."""
 LARGEST = 10_000_000
-"""Largest number of numbers in an observation that a file may name."""
+"""Largest size of an observation that a file may specify."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Interface:
     actions: Actions
     """The conversion from policies' actions to the environment's."""
     offset: Array | None = field(default=None, kw_only=True)
-    """(observation,) subtracted from observations before they become float32, which could not tell large values apart; None where
-    they are small enough."""
+    """(observation,) subtracted from observations before the conversion to float32, in which large values could not be told
+    apart; None if they are small enough."""
 
     def as_float32(self, observation: Any) -> Array:
-        """(..., observation) as the environment returns it -> the same as policies and filters take it, float32."""
-        found = np.asarray(observation)
-        return (found if self.offset is None else found - self.offset).astype(np.float32, copy=False)
+        """(..., observation) from the environment -> float32 for policies and filters, with the offset subtracted."""
+        array = np.asarray(observation)
+        return (array if self.offset is None else array - self.offset).astype(np.float32, copy=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The interface as plain values, for a file."""
@@ -76,7 +76,7 @@ class Interface:
                     raise ValueError("an offset that is not finite")
             return cls(str(values["name"]), size, space, columns, actions, offset=offset)
         except Exception as error:  # contents of another kind can raise anything
-            raise UserError(f"the file is damaged: what it says of observations and actions cannot be used ({error!r})") from None
+            raise UserError(f"the file is damaged: its observations and actions cannot be used ({error!r})") from None
 
 
 def _action_space(plain: Mapping[str, Any]) -> gym.Space[Any]:

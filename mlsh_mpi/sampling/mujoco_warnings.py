@@ -1,4 +1,4 @@
-"""MuJoCo's warnings, each kind told once by each rank, and not kept in a file MUJOCO_LOG.TXT wherever a job was started."""
+"""MuJoCo's warnings: each rank prints each kind once, and none goes to a file MUJOCO_LOG.TXT in the current folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _told: set[str] = set()
 
 
 def tell_once() -> None:
-    """Takes over MuJoCo's warnings, if MuJoCo is loaded and nobody else has done so."""
+    """Handles MuJoCo's warnings, if MuJoCo is loaded and nobody else handles them."""
     mujoco = sys.modules.get("mujoco")
     if mujoco is not None and hasattr(mujoco, "get_mju_user_warning") and mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(_tell)

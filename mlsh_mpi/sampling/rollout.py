@@ -30,7 +30,7 @@ class Rollout:
     steps: Step
     """(T, L, ...)."""
     final_observation: Array
-    """(L, observation) after the last step, filtered; where the episode did not end there, the collection cut it."""
+    """(L, observation) after the last step, filtered; an episode that did not end there was cut by the collection."""
     streams: Streams
     """The workers and their random streams."""
     policies: PrimitivePolicies | None
@@ -38,15 +38,15 @@ class Rollout:
     macro_length: int
     """N, steps from one decision to the next."""
     limits: tuple[TimeLimit, ...]
-    """Ends of episodes that only the time limit caused, in order of time."""
+    """Ends of episodes that only the time limit caused, in chronological order."""
     carried_over: tuple[Array, Array]
-    """(L,) summed reward, and (L,) steps, before this collection of the episodes that were under way at its beginning."""
+    """(L,) summed reward, and (L,) steps, of the episodes that this collection continued, before it began."""
     environment_seconds: float
     policy_seconds: float
     tasks: tuple[Any, ...] = ()
     """The task of each worker; empty for tabular methods."""
     info: tuple[tuple[int, dict[str, float]], ...] = ()
-    """Lane, and plain numbers of the environment's `info`, at each end of an episode where there are any."""
+    """For each end of an episode: its lane, and the plain numbers of the environment's `info` if there are any."""
 
     def primitive_view(self, observation: Array) -> Array:
         """(..., observation) -> (..., the part of it that the primitives see)."""
@@ -63,7 +63,7 @@ class Rollout:
 
 
 class TimeLimit(NamedTuple):
-    """The lanes in which only the time limit ended the episode with step t."""
+    """The lanes whose episode ended with step t only because of the time limit."""
 
     t: int
     lanes: Array
@@ -73,7 +73,7 @@ class TimeLimit(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """What a master, or something in its place, decides for the lanes."""
+    """The decisions of a master, or of a substitute, for the lanes."""
 
     primitive: Array
     """(L,) int64, the chosen primitive."""
@@ -86,7 +86,7 @@ Master = Callable[[Array, Array], Decisions]
 
 
 def master_policy(masters: StackedActorCritic, exploration: float) -> Master:
-    """Decisions by private masters; the lanes are divided into equal blocks, one for each master."""
+    """Decisions of private masters; the lanes are divided into equal blocks, one for each master."""
     head = Exploring(masters.network.head.outputs, exploration)
 
     def decide(observation: Array, noise: Array) -> Decisions:
@@ -98,7 +98,7 @@ def master_policy(masters: StackedActorCritic, exploration: float) -> Master:
 
 
 def uniform_choice(primitives: int) -> Master:
-    """Uniformly random choices, from which primitives learn as from a master's own."""
+    """Uniformly random choices, from which primitives learn as from those of a master."""
 
     def decide(_: Array, noise: Array) -> Decisions:
         return Decisions(uniform(noise[:, 1], primitives), np.zeros(len(noise), np.bool_))
@@ -112,7 +112,7 @@ def constant_primitive(primitive: int) -> Master:
 
 
 def one_per_block(n: int, lanes_each: int) -> Master:
-    """In each of n equal blocks of lanes, the row of the stack with the block's number."""
+    """In each of n equal blocks of lanes, always the row of the stack with the block's number."""
     own = Decisions(np.repeat(np.arange(n), lanes_each), np.zeros(n * lanes_each, np.bool_))
     return lambda *_: own
 
@@ -140,10 +140,10 @@ def collect(
         steps: number of steps of each lane; T for a whole episode.
         macro_length: N, steps between decisions; a new episode starts a new macro-action.
         watch: watchdog over the environments.
-        running: the episodes that the last collection left under way, updated in place; None resets every lane and keeps nothing.
+        running: the unfinished episodes of the last collection, updated in place; None resets every lane and keeps nothing.
 
     Raises:
-        EnvironmentFault: an environment raised, or returned an observation or reward that is not finite.
+        EnvironmentFault: an environment raised an exception, or returned an observation or reward that is not finite.
     """
     started = time.perf_counter()
     lanes_each = lanes.count // len(streams.workers)
@@ -154,7 +154,7 @@ def collect(
     recording = _Recording.allocate(steps, episodes.resume(before), policies)
     at, seen = recording.steps, recording.seen
 
-    # Steps since the decision of each lane; a macro-action under way goes on if N is still the same.
+    # Steps since the decision of each lane; an unfinished macro-action continues if N is still the same.
     clock = np.where(before.started & (before.macro_length == macro_length), before.clock, 0)
     primitive, explored, t, act = before.primitive, before.explored, 0, policies.acting(before.primitive)
 
@@ -228,9 +228,9 @@ class _Recording:
 
         return cls(steps, raw, seen, [], [], [])
 
-    def steps_until_an_end(self, wanted: range, act: Act, noise: Array, episodes: Episodes, policies: PrimitivePolicies) -> int:
-        """Takes the wanted steps, but none after one with which an episode has ended; returns the number of the last."""
-        for t in wanted:
+    def steps_until_an_end(self, steps: range, act: Act, noise: Array, episodes: Episodes, policies: PrimitivePolicies) -> int:
+        """Takes these steps, but stops after one with which an episode has ended; returns the number of the last step."""
+        for t in steps:
             if self.step(t, act(policies.primitive_view(self.seen[t]), noise[t]), episodes, policies):
                 break
         return t
@@ -242,21 +242,21 @@ class _Recording:
         try:
             following, self.steps.reward[t], self.steps.end[t] = episodes.step(action)
         except EnvironmentFault:
-            episodes.check_finite(self.steps.reward[:t], self.raw[: t + 1])  # what it observed before may be the first cause
+            episodes.check_finite(self.steps.reward[:t], self.raw[: t + 1])  # an earlier observation may be the cause
             raise
 
         end = self.steps.end[t]
-        ended = bool(np.count_nonzero(end))  # takes a fraction of the time of any()
+        ended = bool(np.count_nonzero(end))  # much faster than any()
 
         if ended:
             limited = np.flatnonzero(end & episodes.truncated)
             if len(limited):
                 self.limits.append(TimeLimit(t, limited, policies.observe(following)[limited]))
             lanes = np.flatnonzero(end)
-            told = zip(lanes.tolist(), episodes.numbers(lanes), strict=False)  # a vector environment may tell nothing at all
-            self.info.extend((lane, numbers) for lane, numbers in told if numbers)
+            infos = zip(lanes.tolist(), episodes.numbers(lanes), strict=False)  # a vector environment may have none at all
+            self.info.extend((lane, numbers) for lane, numbers in infos if numbers)
 
-        # What follows an end is the first observation of the next episode.
+        # After an end comes the first observation of the next episode.
         self.raw[t + 1] = episodes.start(end) if ended and t + 1 < len(self.steps.end) else following
         self.seen[t + 1] = policies.observe(self.raw[t + 1])
         return ended

@@ -1,4 +1,4 @@
-"""Pure functions: a random stream for every purpose, named by what it is for and never by the rank that draws from it.
+"""Pure functions: a random stream for every purpose, identified by its purpose and never by the rank that draws from it.
 
 No generator outlives an iteration, so tasks, resets and noise depend neither on the placement of workers nor on where a run was
 interrupted.
@@ -31,8 +31,8 @@ def episode_seeds(seed: int, iteration: int, worker: int, lanes: int) -> np.ndar
 
 
 def next_episode_seed(first: int, episode: int) -> int:
-    """Seed of a lane's episode number `episode`, given that of its first, whose number is 0. Seeds are below 2**31, because
-    simulators written in C take no more."""
+    """Seed of a lane's episode number `episode`, given that of its first, whose number is 0. Seeds are below 2**31 for simulators
+    written in C."""
     return int(np.random.SeedSequence((first, episode)).generate_state(1)[0]) % 2**31
 
 

@@ -2,9 +2,10 @@
 
 The protocol: a ``gymnasium.Env`` with ``sample_task(rng, split)`` that accepts ``reset(options={"task": task})``. If it also has
 ``tasks(split)``, its tasks are few and results are reported for each; without ``task_to_json(task)`` a task must be a JSON value;
-``primitive_observation``, a slice or indices, names the part of an observation that primitives see; ``unclipped_actions = True``
-asks for actions as policies sample them, beyond their bounds too. Any of these may be defined by a ``gymnasium.Wrapper`` around
-an existing environment: the outermost object that has one counts. An id registered with a vector form is stepped as arrays.
+``primitive_observation``, a slice or indices, declares the part of an observation that primitives see; with
+``unclipped_actions = True`` the environment gets actions as policies sample them, even beyond their bounds. Any of these may be
+defined by a ``gymnasium.Wrapper`` around an existing environment: the outermost object that has one counts. An id registered with
+a vector form is stepped as arrays.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mlsh_mpi.sampling.interface import Interface
 
 @dataclass(frozen=True)
 class TaskFamily(Interface):
-    """What the trainer knows of an environment."""
+    """What the trainer knows about an environment."""
 
     episode_length: int
     """T, steps of an episode."""
@@ -35,7 +36,7 @@ class TaskFamily(Interface):
 
     @classmethod
     def from_maker(cls, maker: EnvironmentMaker) -> TaskFamily:
-        """Makes one instance and reads what the trainer must know of it.
+        """Makes one instance and reads what the trainer must know about it.
 
         Raises:
             UserError: the environment does not follow the protocol.
@@ -52,7 +53,7 @@ class TaskFamily(Interface):
         if length is None:
             raise UserError(f"{name} does not say how long an episode lasts: add --episode-length STEPS")
 
-        # What the user asks for comes before what the environment names.
+        # The user's choice takes precedence over the environment's.
         seen = outermost(env, "primitive_observation", slice(None))
         if maker.primitive_columns is not None:
             first, last = maker.primitive_columns
@@ -97,11 +98,11 @@ class TaskFamily(Interface):
     @property
     def known_tasks(self) -> tuple[Any, ...]:
         """The listed tasks of every split."""
-        found: list[Any] = []
+        tasks: list[Any] = []
         for split in ("train", "held-out"):
             with contextlib.suppress(UserError):
-                found += self.listed(split)
-        return tuple(found)
+                tasks += self.listed(split)
+        return tuple(tasks)
 
     def sample_task(self, rng: np.random.Generator, split: str = "train") -> Any:
         """A task of the distribution.
@@ -128,8 +129,8 @@ class TaskFamily(Interface):
         return [self.label(task) for task in tasks] if self.tasks else []
 
     def label(self, task: Any) -> str:
-        """A task as short text, for tables and metric names: ``goal=1``, or its JSON form. It is one line of what can be printed:
-        line breaks, escape sequences and the like are written as Python escapes them."""
+        """A task as short text, for tables and metric names: ``goal=1``, or its JSON form. It is one printable line: line breaks,
+        escape sequences and the like are escaped as in Python."""
         to_json = self.attribute("task_to_json")
         value = task if to_json is None else to_json(task)
         text = ",".join(f"{k}={v}" for k, v in value.items()) or "only" if isinstance(value, dict) else str(value)

@@ -1,4 +1,4 @@
-"""A few short episodes before a long run: does the task arrive, does the environment repeat itself, is float32 precise enough?"""
+"""A few short episodes before a long run: does the environment get its task, is it reproducible, is float32 precise enough?"""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ STEPS = 32
 SEEDS = 8
 """Number of seeds to try until two tasks differ; more than one only for a vector form, whose lanes must differ as well."""
 SECONDS = 10.0
-"""After this time a slow environment is tried no further."""
+"""Time after which trials of a slow environment stop."""
 SMALLEST = 1e-4
-"""Steps of float32 that are too small to matter: the observation filter takes deviations below 0.01 for none."""
+"""Steps of float32 that are too small to matter: the observation filter treats deviations below 0.01 as none."""
 FEW_STEPS = 1000
-"""Number of float32's steps between the smallest and the largest value of a column below which they are too few."""
+"""Smallest sufficient number of float32's steps between the smallest and the largest value of a column."""
 
 
 class NotedOptions(dict[str, Any]):
-    """Options of a reset that note whether the task was read."""
+    """Options of a reset that record whether the task was read."""
 
     def __init__(self, task: Any) -> None:
         super().__init__(task=task)
@@ -41,21 +41,21 @@ class NotedOptions(dict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key; a read of "task" is noted."""
+        """The value of a key; reading "task" is recorded."""
         self.read |= key == "task"
         return super().get(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
-        """Removes a key; a read of "task" is noted."""
+        """Removes a key; reading "task" is recorded."""
         self.read |= key == "task"
         return super().pop(key, *default)
 
-    def __iter__(self) -> Iterator[str]:  # also behind dict(options) and {**options}
+    def __iter__(self) -> Iterator[str]:  # also called by dict(options) and {**options}
         self.read = True
         return super().__iter__()
 
     def keys(self) -> Any:
-        """All keys; whoever asks for all reads the task."""
+        """All keys; counts as reading the task."""
         self.read = True
         return super().keys()
 
@@ -101,16 +101,16 @@ class Episode:
 
 @dataclass(frozen=True)
 class Findings:
-    """What trial episodes have shown."""
+    """The results of trial episodes."""
 
     notes: list[str]
-    """A sentence for each thing that is allowed but seldom intended."""
+    """A sentence on each thing that is allowed but seldom intended."""
     offset: Array | None
-    """(observation,) to be subtracted from observations before they are float32; None if they are precise enough as they are."""
+    """(observation,) to subtract from observations before the conversion to float32; None if they are precise enough without."""
 
 
 def try_episodes(family: TaskFamily, tasks: Sequence[Any], vector: VectorEnv | None) -> Findings:
-    """Compares episodes of one or two tasks from the same seeds, by the same actions.
+    """Compares episodes of one or two tasks with the same seeds and actions.
 
     Args:
         family: the environment's task family.
@@ -146,7 +146,7 @@ def try_episodes(family: TaskFamily, tasks: Sequence[Any], vector: VectorEnv | N
 
 
 class _Trial:
-    """Runs the episodes, and keeps what they observed."""
+    """Runs the episodes, and keeps their observations."""
 
     def __init__(self, family: TaskFamily) -> None:
         rng, space = seeding.stream(7, "action"), family.action_space
@@ -172,7 +172,7 @@ class _Trial:
         return episode
 
     def run(self, lanes: VectorEnv, tasks: Sequence[Any], seed: int) -> list[Episode]:
-        """An episode in each lane, all from the same seed and by the same actions, until the first of them is over."""
+        """An episode in each lane, all with the same seed and actions, until the first of them is over."""
         count, lanes.kind = lanes.count, np.float64
         observations = [lanes.reset(np.ones(count, np.bool_), [seed] * count, list(tasks))]
         rewards = []
@@ -191,22 +191,22 @@ def check_usable(family: TaskFamily, what: str, values: Array) -> None:
     """Refuses numbers that are not finite or too large to learn from.
 
     Raises:
-        UserError: there are some; the message has those of the first lane.
+        UserError: there are some; the message shows one lane's.
     """
     if not np.isfinite(values).all():
-        raise UserError(f"{family.name} must give finite numbers, but its first {what} is {values[0].tolist()}")
+        raise UserError(f"{family.name} must return finite numbers, but its first {what} is {values[0].tolist()}")
     if np.abs(values).max() > LARGEST:
         raise UserError(
-            f"{family.name} must give numbers within +-{LARGEST:g}, or learning overflows, but its {what} is "
+            f"{family.name} must return numbers within +-{LARGEST:g}, or learning overflows, but its {what} is "
             f"{values[np.abs(values).reshape(len(values), -1).max(1).argmax()].tolist()}: scale it"
         )
 
 
 def _not_repeated(family: TaskFamily, what: str) -> str:
     """A note on an environment whose episodes depend on more than seed, task and actions."""
-    found = (
-        f"{family.name} does not repeat itself: one seed, one task and the same actions gave other {what} after another episode, "
-        "so no run can be repeated or resumed exactly"
+    problem = (
+        f"{family.name} does not repeat itself: the same seed, task and actions gave other {what} after another episode, so no "
+        "run can be repeated or resumed exactly"
     )
     wrappers, env = [], family.env
     while isinstance(env, gym.Wrapper):
@@ -214,18 +214,18 @@ def _not_repeated(family: TaskFamily, what: str) -> str:
         env = env.env
     if wrappers:
         return (
-            f"{found}; {' and '.join(wrappers)} keeps statistics that are in no checkpoint and that tests begin without: leave "
+            f"{problem}; {' and '.join(wrappers)} keeps statistics that no checkpoint holds and that tests start without: leave "
             "it out, and use --filter-observations for observations, and for rewards --master.standardise-values and "
             "--primitive.reward-scale"
         )
-    return f"{found}; draw from self.np_random after super().reset(seed=seed), and keep nothing from one episode to the next"
+    return f"{problem}; draw from self.np_random after super().reset(seed=seed), and keep nothing from one episode to the next"
 
 
 def _check_readable(family: TaskFamily, tasks: Sequence[Any], *, certain: bool) -> list[str]:
-    """Refuses an environment that never reads its task; or returns a note, where an effect of the task could not be seen."""
+    """Refuses an environment that never reads its task; or returns a note, if an effect of the task could not be ruled out."""
     one, other = map(family.label, tasks)
     sentence = (
-        f"the task does not reach {family.name}: it was reset with options={{'task': ...}} for {one} and for {other}, and "
+        f"the task does not reach {family.name}: it was reset with options={{'task': ...}} for {one} and for {other}, but "
         "nothing read that"
     )
     cure = "a wrapper must pass options on: self.env.reset(seed=seed, options=options)"
@@ -238,19 +238,19 @@ def _compare(family: TaskFamily, tasks: Sequence[Any], lanes: Sequence[Episode],
     """Compares the lanes of the vector form with single environments that had the same seeds, tasks and actions.
 
     Raises:
-        UserError: two tasks differ in the single form, and not in the vector form.
+        UserError: two tasks differ in the single form but not in the vector form.
     """
     if singles[0].differs_from(singles[1]) and not lanes[0].differs_from(lanes[1]):
         one, other = map(family.label, tasks)
         raise UserError(
             f"the task of a lane does not reach the vector form of {family.name}: its lanes were reset with {one} and {other} "
-            'and went the same way, where the single form does not; options["task"] holds a task for each lane'
+            'and did the same, but the single form does not; options["task"] holds a task for each lane'
         )
     if all(lane.is_close_to(single) for lane, single in zip(lanes, singles, strict=True)):
         return []
     return [
-        f"the vector form of {family.name} goes another way than its single form from the same seed, task and actions, so films, "
-        "which are made with the single form, do not show what was trained"
+        f"the vector form of {family.name} differs from its single form with the same seed, task and actions, so films, which "
+        "use the single form, do not show what was trained"
     ]
 
 
@@ -268,6 +268,6 @@ def _subtracted(family: TaskFamily, offset: Array) -> str:
     columns = np.flatnonzero(offset)
     some = ", ".join(f"{offset[column]:,.10g} in number {column}" for column in columns[:4]) + ", ..." * (len(columns) > 4)
     return (
-        f"{family.name} observes numbers that are too large for float32 to tell their changes: so the first ones that were seen "
+        f"{family.name} observes numbers that are too large for float32 to resolve their changes: so the first observed ones "
         f"({some}) are subtracted, here and wherever these primitives act; better observe changes from the start of an episode"
     )

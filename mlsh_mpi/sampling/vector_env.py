@@ -19,7 +19,7 @@ RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "
 
 
 class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
-    """What the environment of a lane did wrong; the lane is None if the environment steps all lanes at once."""
+    """A fault of a lane's environment; the lane is None if the environment steps all lanes at once."""
 
     def __init__(self, lane: int | None, fault: str) -> None:
         super().__init__(fault)
@@ -27,12 +27,12 @@ class LaneFault(Exception):  # noqa: N818  (the faulty thing is the environment)
 
 
 class VectorEnv:
-    """Episodes in lock-step; the caller restarts those that end.
+    """Episodes in lock-step; the caller restarts those that have ended.
 
     Args:
         vector: an environment with the vector interface and autoreset disabled.
         actions: the conversion from policies' actions to its own.
-        episode_length: T; an episode that the environment itself has not ended by then is truncated. None leaves that to it.
+        episode_length: T; an episode that the environment has not ended by then is truncated. None leaves that to it.
     """
 
     def __init__(self, vector: Any, actions: Actions, episode_length: int | None = None) -> None:
@@ -45,7 +45,7 @@ class VectorEnv:
         self.offset: Array | None = None
         """(observation,) subtracted from observations in their own precision; None subtracts nothing."""
         self.kind: type[np.floating[Any]] = np.float32
-        """Type of the observations that are returned."""
+        """Type of the returned observations."""
         self._info: Any = {}
 
     def reset(self, mask: Array, seeds: Sequence[int], tasks: Sequence[Any]) -> Array:
@@ -91,7 +91,7 @@ class VectorEnv:
         return self._observed(observation), self._one_a_lane("reward", reward), terminated | truncated
 
     def numbers(self, lanes: Array) -> list[dict[str, float]]:
-        """The plain numbers that the environment gave with the last step as `info`, for each of these lanes.
+        """The plain numbers in the environment's `info` of the last step, for each of these lanes.
 
         Args:
             lanes: (n,) numbers of lanes.
@@ -111,27 +111,29 @@ class VectorEnv:
         return getattr(self._vector, "lane", None)
 
     def close(self) -> str:
-        """Closes the environments. Returns what went wrong, in words; empty if nothing did."""
+        """Closes the environments. Returns a description of what went wrong; empty if nothing did."""
         return fault_of_closing(self._vector)
 
     def _observed(self, observation: Any) -> Array:
-        found = np.asarray(observation)
-        if found.shape != self._shape or not _is_numeric(found):
-            raise LaneFault(None, f"observed {found.dtype} of shape {found.shape} where numbers of shape {self._shape} belong")
+        values = np.asarray(observation)
+        if values.shape != self._shape or not _is_numeric(values):
+            raise LaneFault(
+                None, f"returned observations of type {values.dtype} and shape {values.shape}, not numbers of shape {self._shape}"
+            )
         if self.offset is not None:
-            found = found - self.offset
-        return found.astype(self.kind, copy=False)
+            values = values - self.offset
+        return values.astype(self.kind, copy=False)
 
     def _one_a_lane(self, what: str, values: Any) -> Array:
-        found = np.asarray(values)
-        if found.size != self.count or not _is_numeric(found):
-            raise LaneFault(None, f"gave the {what} as {found.dtype} of shape {found.shape} where one for each lane belongs")
-        return found.reshape(self.count)
+        array = np.asarray(values)
+        if array.size != self.count or not _is_numeric(array):
+            raise LaneFault(None, f"returned the {what} as {array.dtype} of shape {array.shape}, not one for each lane")
+        return array.reshape(self.count)
 
 
 class SequentialVectorEnv:
     """Single environments behind the vector interface with autoreset disabled; `lane` is the one being stepped or reset, `infos`
-    what they gave as `info` with the last step.
+    are the `info` of the last step.
 
     Args:
         envs: one for each lane.
@@ -165,19 +167,19 @@ class SequentialVectorEnv:
             for lane, env in enumerate(self.envs):
                 self.lane = lane
                 answer = env.step(actions[lane])
-                observation, paid, terminated, truncated, self.infos[lane] = _unpack(lane, "step", answer, STEP)
+                observation, step_reward, terminated, truncated, self.infos[lane] = _unpack(lane, "step", answer, STEP)
                 self._put(observation)
-                reward[lane] = paid if type(paid) is float else self._number("reward", paid)
+                reward[lane] = step_reward if type(step_reward) is float else self._number("reward", step_reward)
                 ends[0, lane] = terminated if type(terminated) is bool else self._number("end", terminated)
                 ends[1, lane] = truncated if type(truncated) is bool else self._number("end", truncated)
         return self._observation.copy(), reward, *ends, {}
 
     def _put(self, observation: Any) -> None:
-        found = np.asarray(observation)
-        if found.shape != self._shape or not _is_numeric(found):
-            shape = f"an observation of shape {found.shape} where its space says {self._shape}"
-            raise LaneFault(self.lane, f"gave {shape if found.shape != self._shape else f'the observation {observation!r}'}")
-        self._observation[self.lane] = found
+        values = np.asarray(observation)
+        if values.shape != self._shape or not _is_numeric(values):
+            shape = f"an observation of shape {values.shape}, but its space says {self._shape}"
+            raise LaneFault(self.lane, f"returned {shape if values.shape != self._shape else f'the observation {observation!r}'}")
+        self._observation[self.lane] = values
 
     def _number(self, what: str, value: Any) -> float:
         """One number, which may be an array or tensor of one element."""
@@ -186,7 +188,7 @@ class SequentialVectorEnv:
                 return float(value.item() if hasattr(value, "item") else value)
         except (TypeError, ValueError):
             pass  # reported below
-        raise LaneFault(self.lane, f"gave the {what} {value!r} where one number belongs")
+        raise LaneFault(self.lane, f"returned the {what} {value!r}, not one number")
 
     @contextlib.contextmanager
     def _attribute_faults(self) -> Iterator[None]:
@@ -198,14 +200,14 @@ class SequentialVectorEnv:
             raise LaneFault(self.lane, f"raised {as_words(error)}") from error
 
     def close(self) -> None:
-        """Closes every environment, also after one that fails."""
+        """Closes every environment, even after one has failed."""
         with contextlib.ExitStack() as stack:
             for env in self.envs:
                 stack.callback(env.close)
 
 
 def fault_of_closing(env: Any) -> str:
-    """Closes an environment. Returns what went wrong, in words; empty if nothing did: cleaning up never ends a job."""
+    """Closes an environment. Returns a description of what went wrong; empty if nothing did: cleaning up never ends a job."""
     try:
         env.close()
     except Interrupted:
@@ -215,12 +217,12 @@ def fault_of_closing(env: Any) -> str:
     return ""
 
 
-def _unpack(lane: int | None, method: str, answer: Any, wanted: tuple[str, ...]) -> tuple[Any, ...]:
+def _unpack(lane: int | None, method: str, answer: Any, expected: tuple[str, ...]) -> tuple[Any, ...]:
     """What an environment's method returned, after checking that it is a tuple of the right length."""
-    if isinstance(answer, tuple) and len(answer) == len(wanted):
+    if isinstance(answer, tuple) and len(answer) == len(expected):
         return answer
-    found = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
-    raise LaneFault(lane, f"returned {found} from {method}, where Gymnasium since 0.26 wants ({', '.join(wanted)})")
+    returned = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
+    raise LaneFault(lane, f"returned {returned} from {method}, but Gymnasium since 0.26 requires ({', '.join(expected)})")
 
 
 def _is_numeric(values: Array) -> bool:

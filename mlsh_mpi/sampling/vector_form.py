@@ -1,4 +1,4 @@
-"""The vector form that an environment may be registered with: many episodes stepped as arrays."""
+"""The vector form with which an environment may be registered: many episodes stepped as arrays."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mlsh_mpi.sampling.actions import Actions
 from mlsh_mpi.sampling.flattening import is_flat
 from mlsh_mpi.sampling.vector_env import VectorEnv
 
-ALTERNATIVE = "mend it, or register the environment without vector_entry_point"
+ALTERNATIVE = "fix it, or register the environment without vector_entry_point"
 
 
 class NotUsed(Exception):  # noqa: N818  (nothing is wrong)
-    """The vector form is left aside; the message completes the sentence "its vector form ..."."""
+    """The vector form is not used; the message completes the sentence "its vector form ..."."""
 
 
 def vector_lanes(env: str, count: int, episode_length: int | None, settings: Mapping[str, Any]) -> VectorEnv:
@@ -31,17 +31,17 @@ def vector_lanes(env: str, count: int, episode_length: int | None, settings: Map
         settings: keyword arguments of the environment.
 
     Raises:
-        NotUsed: the vector form cannot stand for the single one.
+        NotUsed: the vector form cannot replace the single one.
         UserError: it could not be made.
     """
     spec = gym.spec(env)
     if spec.additional_wrappers:
-        raise NotUsed("cannot have the additional_wrappers that it is registered with")
+        raise NotUsed("cannot have the additional_wrappers with which it is registered")
 
     limit: dict[str, Any] = {} if episode_length is None else {"max_episode_steps": episode_length}
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*(autoreset_mode|AutoresetMode)")  # said below, and once
+            warnings.filterwarnings("ignore", ".*(autoreset_mode|AutoresetMode)")  # reported once, below
             vector = gym.make_vec(env, count, vectorization_mode="vector_entry_point", **limit, **settings)
         actions = Actions.from_space(vector.single_action_space, bool(getattr(vector.unwrapped, "unclipped_actions", False)))
         lanes = VectorEnv(vector, actions, episode_length or spec.max_episode_steps)
@@ -54,7 +54,7 @@ def vector_lanes(env: str, count: int, episode_length: int | None, settings: Map
     if lanes.count != count:
         raise UserError(f"the vector form of {env} was asked for {count} episodes, but has {lanes.count}; {ALTERNATIVE}")
     if mode is not AutoresetMode.DISABLED:
-        raise NotUsed('resets by itself, as its metadata lack {"autoreset_mode": AutoresetMode.DISABLED}')
+        raise NotUsed('resets by itself, because {"autoreset_mode": AutoresetMode.DISABLED} is missing in its metadata')
     if not is_flat(vector.single_observation_space):
         raise NotUsed(f"observes {vector.single_observation_space}, not flat vectors")
     if not hasattr(vector.unwrapped, "sample_task"):

@@ -1,1 +1,1 @@
-"""What a run keeps: its folder, log, checkpoints and statistics, and the session that resumes a run and leaves it."""
+"""A run's records: its folder, log, checkpoints and statistics, and the session that resumes and leaves a run."""

@@ -1,6 +1,6 @@
-"""Checkpoints: what a state must offer to be kept in one, and their files, written whole or not at all and checked before use.
+"""Checkpoints: the interface of states that can be saved, and their files, written whole or not at all and checked before use.
 
-A checkpoint is what torch.save writes: a zip archive in which every entry has a checksum. A file that is incomplete or damaged
+A checkpoint is a file of torch.save: a zip archive in which every entry has a checksum. A file that is incomplete or damaged
 fails that check, and the one before it is used instead.
 """
 
@@ -38,7 +38,7 @@ class Resumable(Protocol):
         ...
 
     def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
-        """Everything that a resume needs, as tensors and plain values, on rank 0; None on the others. Every rank must call it."""
+        """Everything that resuming needs, as tensors and plain values, on rank 0; None on the others. Every rank must call it."""
         ...
 
 
@@ -59,15 +59,15 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Checkpoint:
-        """From the contents of a file, where the entries of the state stand beside the other fields.
+        """From the contents of a file, in which the state's entries are on the same level as the other fields.
 
         Raises:
-            UserError: there is something else in the file.
+            UserError: the file holds something else.
         """
         known: dict[str, Any] = {own.name: values.get(own.name) for own in fields(cls) if own.name != "state"}
         parts = (known["config"], known["identity"], *(dict(known["identity"] or {}).get(name) for name in IDENTITY))
         if not all(isinstance(part, dict) for part in parts):
-            raise UserError(f"it must name the run's configuration, and its {' and '.join(IDENTITY)}, but does not")
+            raise UserError(f"it must hold the run's configuration and its {' and '.join(IDENTITY)}, but does not")
         known["config"] = present_settings(known["config"])
         return cls(state={name: value for name, value in values.items() if name not in known}, **known)
 
@@ -82,7 +82,7 @@ OnIteration = Callable[[dict[str, float], Resumable], bool]
 
 
 def save(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
-    """Writes a checkpoint so that the folder holds it whole or not at all, whatever fails in between.
+    """Writes a checkpoint, whole or not at all, whatever fails in between.
 
     Args:
         folder: the folder of checkpoints, created if missing.
@@ -110,7 +110,7 @@ def newest(folder: Path, tell: Callable[[str], None], usable: Callable[[dict[str
     Args:
         folder: the folder of checkpoints, which need not exist.
         tell: called with a sentence for each file that cannot be used.
-        usable: given the contents of a whole file, returns what is made of them, or raises an exception if they will not do.
+        usable: converts the contents of a whole file to the result, or raises an exception if they cannot be used.
 
     Raises:
         UserError: there are checkpoints, but none of them can be used.
@@ -165,5 +165,5 @@ def load(path: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[tuple[int, Path]]:
     """Checkpoints with their iterations, oldest first."""
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
-    return sorted((int(match[1]), path) for match, path in found if match)
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt"))
+    return sorted((int(match[1]), path) for match, path in matches if match)

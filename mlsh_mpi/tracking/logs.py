@@ -27,7 +27,7 @@ COLUMNS = {
 }
 """The metrics that the line of an iteration shows, by their labels."""
 WIDE = 100
-"""Width of a terminal in columns from which on the bar is long."""
+"""Width of a terminal, in columns, from which the bar is long."""
 
 
 class Log:
@@ -38,7 +38,7 @@ class Log:
         title: title of the progress bar.
         iterations: planned number of iterations.
         steps: environment steps of an iteration, over all ranks.
-        done: number of iterations after which this job resumes the run; what was logged after them is removed.
+        done: number of iterations after which this job resumes the run; later rows of the log are removed.
     """
 
     def __init__(self, folder: Path, title: str, iterations: int, steps: int, done: int = 0) -> None:
@@ -48,7 +48,9 @@ class Log:
         path = folder / METRICS
         self.rows = [row for row in read_rows(path) if row["iteration"] <= done]
         if len(self.rows) < done:
-            warn(f"mlsh_mpi: {path} lacks {done - len(self.rows)} of {done} iterations: plots and tables show the others")
+            warn(
+                f"mlsh_mpi: {done - len(self.rows)} of {done} iterations are missing in {path}: plots and tables show the others"
+            )
         files.save_text(path, "".join(map(line_of, self.rows)))
         self._file = path.open("a", buffering=1, encoding="utf-8")
         _ignore_reraised()
@@ -67,7 +69,7 @@ class Log:
 
     @property
     def totals(self) -> dict[str, float | None]:
-        """Iterations and environment steps of the whole run, whatever is left of its log; its seconds, None if they are lost."""
+        """Iterations and environment steps of the whole run, even if part of its log is lost; and its seconds, None if lost."""
         seconds = self.rows[-1].get("seconds") if self.rows and self._knows_time else None
         return {"iterations": self._last, "environment_steps": self._last * self._steps, "seconds": seconds}
 
@@ -93,7 +95,7 @@ class Log:
         self._events.flush()
 
     def close(self) -> None:
-        """Writes what is left and closes the files."""
+        """Closes the progress display and the files."""
         self.progress.close()
         self._file.close()
         self._events.close()
@@ -105,13 +107,13 @@ class Log:
             text = text.replace(shown, f"{shown} ({groups:.0f} group{'s' * (groups != 1)})")
         if "schedule/macro_length" in row:
             text = f"N {row['schedule/macro_length']:<3.0f} {text}"
-        a_row = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
-        left = a_row * (self._iterations - row["iteration"])
+        per_iteration = (row["seconds"] - self._earlier) / (row["iteration"] - self._first)
+        left = per_iteration * (self._iterations - row["iteration"])
         return f"steps {row['environment_steps']:>11,}  {text}  {_clock(left)} left"
 
 
 def _as_code(value: Any) -> str:
-    """A value as text that Markdown does not read as its own."""
+    """A value as text without Markdown's special characters."""
     return f"`{str(value).replace('`', chr(39)).replace('|', '/')}`"
 
 
@@ -121,7 +123,7 @@ def _shown(row: Mapping[str, float]) -> str:
 
 @functools.cache
 def _ignore_reraised() -> None:
-    """From here on TensorBoard's threads print no error that they raise again when the next event is written."""
+    """From here on TensorBoard's threads do not print errors that they raise again when the next event is written."""
     others = threading.excepthook
 
     def hook(failed: threading.ExceptHookArgs) -> None:
@@ -132,7 +134,7 @@ def _ignore_reraised() -> None:
 
 
 def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
-    """Adds a picture to a run's TensorBoard events, which need not be open any more.
+    """Adds a picture to a run's TensorBoard events, which may be closed already.
 
     Args:
         folder: the run folder.
@@ -176,7 +178,7 @@ class Bar:
 
         Args:
             note: a note on the step.
-            short: a shorter note to show beside a bar, which has the time already.
+            short: a shorter note to show beside a bar, which shows the remaining time itself.
         """
         self._done += 1
         if self._bar is not None:

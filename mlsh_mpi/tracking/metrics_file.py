@@ -1,4 +1,4 @@
-"""metrics.jsonl: one flat JSON object an iteration, whose last entry is a checksum of the others.
+"""metrics.jsonl: a flat JSON object for each iteration, whose last entry is a checksum of the others.
 
     {"iteration": 1, "environment_steps": 60000, ..., "return/mean": 12.5, "check": 2774389087}
 
@@ -18,11 +18,11 @@ from mlsh_mpi.output import warn
 
 METRICS = "metrics.jsonl"
 CHECK = "check"
-"""Name of a line's checksum, which is no metric."""
+"""Name of a line's checksum, which is not a metric."""
 ALWAYS = ("iteration", "environment_steps")
-"""What every row has."""
+"""Entries of every row."""
 LARGEST = 1e300
-"""What a float can hold with some room; an integer of a damaged line may be larger."""
+"""Somewhat less than the largest float; an integer in a damaged line may be larger."""
 _CHECKED = re.compile(rb'(.*), "check": (\d+)\}', re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""How all ranks come to the same run folder: rank 0 opens it, and tells the others what it holds."""
+"""How all ranks use the same run folder: rank 0 opens it, and tells the others what it holds."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from mlsh_mpi.tracking.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Kind:
-    """What sets runs of one command apart from those of another."""
+    """The differences between the commands' runs."""
 
     more: str
     """Name of the option that extends a finished run."""
     leaves: Sequence[str]
-    """Files that a finished run leaves; a run that lacks one is not finished."""
+    """Files that a finished run leaves; if one is missing, the run is not finished."""
     check_resumable: Callable[[Checkpoint], None]
-    """Raises an exception if the job that starts could not go on from a checkpoint."""
+    """Raises an exception if the new job cannot continue from a checkpoint."""
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """The run folder on rank 0, and what it held already."""
+    """The run folder on rank 0, and its earlier contents."""
 
     folder: RunFolder
     identity: Mapping[str, Any]
@@ -62,7 +62,7 @@ def open_on_all_ranks(
         config: the run's configuration, the same on every rank.
         identity: returns what a checkpoint is valid for: see :func:`mlsh_mpi.tracking.same_run.identity`.
         fresh: whether to move an earlier run aside.
-        kind: what is run.
+        kind: the kind of run.
 
     Returns:
         The open run, on rank 0; the newest checkpoint; and whether the run is finished, in which case its tables have been shown.
@@ -90,8 +90,8 @@ def _note_job(current: Job, opened: OpenRun) -> None:
 
 
 def _check_shared(current: Job, path: Path, opened: OpenRun | None) -> None:
-    """Refuses a folder that a SLURM job's hosts do not share: the first rank of a requeued job may be on another host, where it
-    would start over. Without SLURM it warns."""
+    """Refuses a folder that the hosts of a SLURM job do not share: the first rank of a requeued job may be on another host, where
+    it would start over. Without SLURM it only warns."""
     token = path / current.world.bcast(opened.folder.token() if opened else "")
     seen_by = current.seen_by(token)
     if opened:
@@ -99,8 +99,8 @@ def _check_shared(current: Job, path: Path, opened: OpenRun | None) -> None:
     blind = [host for host in current.hosts if host not in seen_by]
     if not blind:
         return
-    found = f"the run folder {path} on {current.host_of[0]} is not on a filesystem that {', '.join(blind[:5])} shares"
+    problem = f"the run folder {path} on {current.host_of[0]} is not on a filesystem that {', '.join(blind[:5])} shares"
     if "SLURM_JOB_ID" in os.environ:
-        raise UserError.of_all(f"{found}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
+        raise UserError.of_all(f"{problem}: SLURM may continue this run on any of its nodes, so choose a shared --folder")
     if opened:
-        warn(f"mlsh_mpi: {found}: it can only be continued with its first rank there")
+        warn(f"mlsh_mpi: {problem}: it can only be continued with the first rank on that host")

@@ -1,4 +1,4 @@
-"""The run folder: who may write to it, and what a run leaves in it. Only rank 0 touches it."""
+"""The run folder: who may write to it, and a run's files in it. Only rank 0 uses it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from mlsh_mpi.tracking.same_run import (
 
 SUMMARY, SUMMARY_TEXT = "summary.json", "summary.txt"
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
-"""Errors of a filesystem that is mounted without locks, as Lustre often is."""
+"""Errors of a filesystem mounted without locks, as Lustre often is."""
 STALE_LOCK_SECONDS = 60.0
 """Seconds that a requeued job waits for its own predecessor, whose last processes may still hold the lock."""
 
@@ -77,23 +77,23 @@ class RunFolder:
         """The newest whole checkpoint, from which the run resumes; None if there is none. Also writes the configuration.
 
         Args:
-            config: configuration of the job that starts.
+            config: configuration of the new job.
             identity: what :func:`mlsh_mpi.tracking.same_run.identity` returns for it.
             tell: called with a sentence on each checkpoint that cannot be used, on changed code, and on settings that are kept.
             more: name of the option that extends the run.
-            check_resumable: raises an exception if the job that starts could not go on from a checkpoint.
+            check_resumable: raises an exception if the new job cannot continue from a checkpoint.
 
         Raises:
             UserError: the folder holds a run with other settings or another environment, or no checkpoint can be used.
         """
 
         def usable(values: dict[str, Any]) -> Checkpoint:
-            found = Checkpoint.from_dict(values)
-            before = with_present_environment(found.config, found.identity, config, identity)
-            offset_of(found.identity)  # raises an exception if it is none
-            if not changed_settings(before, config) and not other_environment(found.identity, identity):
-                check_resumable(found)
-            return found
+            loaded = Checkpoint.from_dict(values)
+            before = with_present_environment(loaded.config, loaded.identity, config, identity)
+            offset_of(loaded.identity)  # raises an exception if it is not an offset
+            if not changed_settings(before, config) and not other_environment(loaded.identity, identity):
+                check_resumable(loaded)
+            return loaded
 
         try:
             saved = checkpoint.newest(self.checkpoints, tell, usable)
@@ -106,7 +106,7 @@ class RunFolder:
                 config = self._as_it_began(saved, config, tell)
                 if saved.iteration > config.run.iterations:
                     raise UserError(
-                        f"{self.path} holds a run that has come to iteration {saved.iteration}: ask for {more} "
+                        f"{self.path} holds a run that has reached iteration {saved.iteration}: use {more} "
                         f"{saved.iteration} or more, or add --fresh to move it aside and start over"
                     )
             self._put_aside("traceback.txt")
@@ -117,12 +117,12 @@ class RunFolder:
         return saved
 
     def finished(self, config: Config, saved: Checkpoint | None, leaves: Sequence[str] = ()) -> str | None:
-        """The final tables, if the run in this folder is finished and nothing of it is missing; else None.
+        """The final tables, if the run in this folder is finished and none of its files is missing; else None.
 
         Args:
-            config: configuration of the job that starts.
+            config: configuration of the new job.
             saved: the newest checkpoint.
-            leaves: files that a finished run leaves, beside summary.json and summary.txt; they can be made again.
+            leaves: files that a finished run leaves, besides summary.json and summary.txt; they can be made again.
         """
         try:
             summary = files.read_json(self.path / SUMMARY)
@@ -181,13 +181,13 @@ class RunFolder:
             ) from None
 
     def _as_it_began(self, saved: Checkpoint, config: Config, tell: Callable[[str], None]) -> Config:
-        kept, before = as_it_began(self.path, saved.config, config), saved.config.get("run", {}).get("iterations")
+        restored, before = as_it_began(self.path, saved.config, config), saved.config.get("run", {}).get("iterations")
         for name in FIRST:
-            length, now = getattr(kept.hierarchy, name), getattr(config.hierarchy, name)
+            length, now = getattr(restored.hierarchy, name), getattr(config.hierarchy, name)
             if length != now and before != config.run.iterations:
                 option = name.replace("_", "-")
                 tell(f"the run continues with the --{option} {length} that it began with; a new one would have {now}")
-        return kept
+        return restored
 
     def _put_aside(self, name: str) -> None:
         if (self.path / name).exists():
@@ -200,7 +200,7 @@ def default_folder(config: Config) -> Path:
 
 
 def _check_links(folder: Path) -> None:
-    """Refuses a run folder with links out of it: in one of somebody else they could have other files overwritten.
+    """Refuses a run folder with links out of it: in somebody else's folder they could make a run overwrite other files.
 
     Raises:
         UserError: there are such links.
@@ -208,14 +208,14 @@ def _check_links(folder: Path) -> None:
     inside = folder.resolve()
     for entry in folder.iterdir():
         if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
-            raise UserError(f"{entry} is a link out of the run folder, where a run could overwrite other files: remove it")
+            raise UserError(f"{entry} is a link out of the run folder, so a run could overwrite other files: remove it")
 
 
 def _lock(path: Path) -> TextIO:
     file = (path / "lock").open("a", encoding="utf-8")
     deadline = time.monotonic() + (STALE_LOCK_SECONDS if requeues() else 0)
 
-    # A job that SLURM has put back waits for the lock of the one that it continues.
+    # A job that SLURM has requeued waits for the lock of the one that it continues.
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,7 +230,7 @@ def _lock(path: Path) -> TextIO:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            note = f"{path} is on a filesystem without locks: see to it yourself that no second job writes there"
+            note = f"{path} is on a filesystem without locks: make sure yourself that no second job writes there"
             warn(f"mlsh_mpi: {note}")
             return file
 

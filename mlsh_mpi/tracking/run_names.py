@@ -1,4 +1,4 @@
-"""What a run is called, in the name of its folder and in titles; and the two names of one environment."""
+"""The name of a run, for its folder and for titles; and the two names of one environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_choice import SCRIPTED
 
 SMOKE = "-smoke"
-"""What ends the preset of a run that is only tried."""
+"""Suffix of the preset of a trial run."""
 
 
 def experiment_name(config: Config) -> str:
@@ -30,9 +30,9 @@ def experiment_name(config: Config) -> str:
 
 
 def with_present_environment(earlier: Any, before: Mapping[str, Any] | None, config: Config, now: Mapping[str, Any]) -> Any:
-    """An earlier configuration with the environment's name of the present one, where both names mean the same.
+    """An earlier configuration with the present name of its environment, if both names mean the same.
 
-    A script passes a class by itself, and a command line names it with its module: script:Corridor and corridor:Corridor.
+    A script passes a class itself, and a command line names it with its module: script:Corridor and corridor:Corridor.
 
     Args:
         earlier: the earlier configuration, as plain values.

@@ -1,4 +1,4 @@
-"""Whether what starts in a run folder is the run that it holds: the same settings, environment and software."""
+"""Whether a new job continues the run in its folder: with the same settings, environment and software."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OWN_UNITS = "in units of the environment"
 
 
 def changed_settings(earlier: Any, config: Config) -> list[str]:
-    """A phrase for each setting that a run may not change and that is another than before; empty if there is none.
+    """A phrase for each changed setting that must not change; empty if there is none.
 
     Args:
         earlier: the configuration with which the run began, as plain values.
-        config: the configuration of the job that starts.
+        config: the configuration of the new job.
     """
     plain = json.loads(json.dumps(dataclasses.asdict(config)))
     before, now = _flat(json.loads(json.dumps(earlier))), _flat(plain)
@@ -40,14 +40,14 @@ def changed_settings(earlier: Any, config: Config) -> list[str]:
         if before.get(name) == now.get(name) or _may_change(name):
             continue
 
-        # What --iterations alone has made shorter is no change.
+        # A length that only --iterations has shortened is not a change.
         first = name.removeprefix("hierarchy.")
-        asked = first_iterations(plain, first) if first in FIRST else None
-        if asked is not None and isinstance(earlier, dict) and first_iterations(earlier, first) == asked:
+        requested = first_iterations(plain, first) if first in FIRST else None
+        if requested is not None and isinstance(earlier, dict) and first_iterations(earlier, first) == requested:
             continue
 
         phrase = f"{name} was {before.get(name)} and is now {now.get(name)}"
-        if asked not in (None, now.get(name)):
+        if requested not in (None, now.get(name)):
             phrase += f", because --iterations shortens it: add --{first.replace('_', '-')} {before.get(name)}"
         phrases.append(phrase)
     return phrases
@@ -57,7 +57,7 @@ def check_same_settings(path: Path, earlier: Any, config: Config) -> None:
     """Refuses to continue a run with other settings.
 
     Raises:
-        UserError: it names them.
+        UserError: the message names the settings.
     """
     if changed := changed_settings(earlier, config):
         differences = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
@@ -68,17 +68,17 @@ def check_same_settings(path: Path, earlier: Any, config: Config) -> None:
 
 
 def as_it_began(path: Path, earlier: Mapping[str, Any], config: Config) -> Config:
-    """The configuration of the job that starts, but with as many first iterations of each kind as the run began with.
+    """The configuration of the new job, but with as many first iterations of each kind as the run began with.
 
-    They follow the number of iterations, which may be another now; what has been trained does not change any more.
+    They depend on the number of iterations, which may have changed; what has been trained already cannot change.
 
     Args:
         path: the run folder, for the message.
         earlier: the configuration with which the run began, as plain values; its other settings are the same.
-        config: the configuration of the job that starts.
+        config: the configuration of the new job.
 
     Raises:
-        UserError: so many would take all iterations.
+        UserError: they would be all iterations.
     """
     plain = dataclasses.asdict(config)
     lengths = {name: earlier.get("hierarchy", {}).get(name, getattr(config.hierarchy, name)) for name in FIRST}
@@ -86,14 +86,14 @@ def as_it_began(path: Path, earlier: Mapping[str, Any], config: Config) -> Confi
         if length != getattr(config.hierarchy, name) and length >= config.run.iterations:
             raise UserError(
                 f"{path} holds a run that began with --{name.replace('_', '-')} {length}, which would be all of --iterations "
-                f"{config.run.iterations}: ask for {length + 1} or more, or add --fresh to move it aside and start over"
+                f"{config.run.iterations}: use {length + 1} or more, or add --fresh to move it aside and start over"
             )
     return with_first_iterations(config, lengths, {name: first_iterations(plain, name) for name in FIRST})
 
 
 def identity(family: TaskFamily, library: str) -> dict[str, Any]:
-    """What a checkpoint is valid for: the environment that it fits, and the software that would continue it bit for bit; and what
-    is subtracted from observations."""
+    """What a checkpoint is valid for: its environment, and the software that continues it bit for bit; and the offset that is
+    subtracted from observations."""
     return {
         "environment": {
             "name": family.name,
@@ -109,13 +109,13 @@ def identity(family: TaskFamily, library: str) -> dict[str, Any]:
 
 
 def offset_of(identity: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[Any]] | None:
-    """What a run subtracts from observations, from its identity: see :attr:`Interface.offset`."""
-    found = identity.get("offset")
-    return np.array(json.loads(found), np.float64) if found else None
+    """The offset that a run subtracts from observations, given its identity: see :attr:`Interface.offset`."""
+    text = identity.get("offset")
+    return np.array(json.loads(text), np.float64) if text else None
 
 
 def other_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """A phrase for each property of the environment that is another than before, by its name; empty if there is none.
+    """A phrase for each changed property of the environment, by its name; empty if there is none.
 
     Args:
         before: what :func:`identity` returned when the run began.
@@ -126,10 +126,10 @@ def other_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict
 
 
 def check_same_environment(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """Refuses to continue a run in another environment, and mentions other software.
+    """Refuses to continue a run in another environment, and mentions changed software.
 
     Raises:
-        UserError: the environment is another, or the primitives that a test is over.
+        UserError: the environment has changed, or the primitives of a test.
     """
     other = other_environment(before, now)
     if other.keys() == {"phi"}:
@@ -144,7 +144,9 @@ def check_same_environment(path: Path, before: Mapping[str, Any], now: Mapping[s
         )
     changed = [name for name, value in before["software"].items() if now["software"].get(name) != value]
     if changed:
-        tell(f"the run continues with another version of {', '.join(changed)}: it need not equal an uninterrupted one")
+        tell(
+            f"the run continues with another version of {', '.join(changed)}: its results may differ from an uninterrupted run's"
+        )
 
 
 def environment_source(family: TaskFamily) -> dict[str, str]:

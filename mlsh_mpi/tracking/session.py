@@ -1,4 +1,4 @@
-"""What every long command needs: the run folder, the log, checkpoints, and every reason to stop."""
+"""What every long command needs: the run folder, the log, checkpoints, and all reasons to stop."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ PICTURE = "plot.png"
 """The plot of a finished run."""
 
 
-def parse_on_rank0(current: Job, asked: Callable[[Sequence[str]], T | None]) -> T | None:
+def parse_on_rank0(current: Job, parse: Callable[[Sequence[str]], T | None]) -> T | None:
     """Parses the command line on rank 0 and broadcasts the result; None if there is nothing to do."""
     given, world = sys.argv[1:], current.world
     if {"-h", "--help"} & set(given):
         if world.rank == 0:
             with suppress(SystemExit):  # tyro exits after showing help
-                asked(given)
+                parse(given)
         return None
-    return world.bcast(world.agreed(lambda: asked(given) if world.rank == 0 else None))
+    return world.bcast(world.agreed(lambda: parse(given) if world.rank == 0 else None))
 
 
 class RunReporter:
-    """Rank 0's side of a run: everything that is shown or written.
+    """Rank 0's part of a run: everything that is shown or written.
 
     Args:
         current: the MPI job.
@@ -73,8 +73,8 @@ class RunReporter:
         try:
             yield
         except OSError as error:
-            there = self._kept and self.folder.path.exists()
-            then = f"the same command {f'continues from iteration {self._kept}' if there else 'begins anew'}"
+            continues = self._kept and self.folder.path.exists()
+            then = f"the same command {f'continues from iteration {self._kept}' if continues else 'starts from the beginning'}"
             raise UserError(
                 f"{self.folder.path} cannot be written any more ({files.reason(error)}): {files.remedy(error)}, then start "
                 f"again; {then}"
@@ -103,7 +103,7 @@ class RunReporter:
 
 @dataclass(frozen=True)
 class Target:
-    """A value that a metric is to reach."""
+    """A value that a metric should reach."""
 
     metric: str
     above: bool
@@ -131,7 +131,7 @@ class Target:
         if self.metric not in logged and not self.metric.startswith("return/adapted/"):
             raise UserError(
                 f"--stop-when waits for {self.metric!r}, which is never logged{nearest(self.metric, sorted(logged))}: "
-                "see metrics.jsonl for what is"
+                "see metrics.jsonl for those that are"
             )
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
@@ -175,20 +175,20 @@ class IterationHook:
         self._longest, self._entered = max(self._longest, now - self._entered), now
 
         if iteration % run.sync_interval == 0:
-            odd = world.in_sync(state.shared)
-            if odd:
-                raise RuntimeError(f"phi differs from rank 0's on ranks {odd} after iteration {iteration}")
+            out_of_sync = world.in_sync(state.shared)
+            if out_of_sync:
+                raise RuntimeError(f"phi differs from rank 0's on ranks {out_of_sync} after iteration {iteration}")
 
         if self._reporter is not None:
             with self._reporter.writing():
                 self._reporter.log.iteration(metrics)
 
-        # Has training reached its target, or does the callback say so?
+        # Has training reached its target, or does the callback end it?
         reached = self._target is not None and self._target.reached(metrics)
         self._calls += 1
         self._seen |= metrics.keys()
         if self._target is not None and self._calls == self._cycle:
-            world.agreed(partial(self._target.check, self._seen))  # else it would be waited for in vain
+            world.agreed(partial(self._target.check, self._seen))  # else the run would wait for it in vain
 
         if self._watched:
             reached = world.any([self._called_back(metrics, state)])[0] or reached
@@ -208,7 +208,7 @@ class IterationHook:
         return reached
 
     def _called_back(self, metrics: dict[str, float], state: Resumable) -> bool:
-        """Whether the callback, if this rank has one, asks for the end of training.
+        """Whether the callback, if this rank has one, ends training.
 
         Raises:
             UserError: it tried to end the process, which would leave the other ranks waiting and the run without a checkpoint.
@@ -217,8 +217,8 @@ class IterationHook:
             return self._callback is not None and self._callback(metrics, state) is True
         except SystemExit as error:
             raise UserError(
-                f"on_iteration must not end the process, but raised {as_words(error)}: return True to end training, which then "
-                "keeps a checkpoint and is tested"
+                f"on_iteration must not end the process, but raised {as_words(error)}: return True to end training, with a "
+                "checkpoint and a test"
             ) from error
 
     def _keep(self, iteration: int, state: Resumable, reached: bool) -> None:

@@ -81,8 +81,8 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "95 % band",
         "without exploration",
         "Each primitive alone on each task",
-        "divergence of primitives where they went",
-        "what the choice of a primitive tells of the task",
+        "divergence of primitives in visited states",
+        "information about the task in the choice of a primitive",
     ):
         assert part in result.stdout, part
     assert re.findall(r"^adapting (\d)/4 ", result.stdout, re.MULTILINE) == list("1234")
@@ -212,10 +212,10 @@ def test_other_algorithms_are_the_same_on_two_ranks_and_continue_bit_for_bit(oth
             ["four-rooms-blind"],
             ["four-rooms-blind is a preset, with nothing trained", "pretrained primitives (", "--method scratch"],
         ),
-        (["moving-bandits", "--groups", "3"], ["--groups is a matter of training", "--test-masters"]),
+        (["moving-bandits", "--groups", "3"], ["--groups only affects training", "--test-masters"]),
         (["moving-bandits", "--held-out", "--task", "goal=1"], ["--held-out and --task both say"]),
         (["moving-bandits", "--updates", "0"], ["--updates must be greater than 0"]),
-        (["moving-bandits", "--primitive-columns", "0", "1"], ["--primitive-columns is a matter of training"]),
+        (["moving-bandits", "--primitive-columns", "0", "1"], ["--primitive-columns only affects training"]),
         (["moving-bandits", "--updats", "3"], ["no option --updats", "--updates"]),
     ],
 )
@@ -276,8 +276,8 @@ REFUSED_FILMS = [
     (["--force-primitive", "2"], "--force-primitive 2 is not one of the primitives of this run (0 to 1)"),
     (["--video", "film.avi"], "must end in .mp4, .gif, .png"),
     (["--video", "/proc/film.mp4"], "cannot be written"),
-    (["--video", "film.gif"], "--video film.gif is there already: remove it, or name another file"),
-    (["--paths", "paths.png"], "mlsh/MovingBandits-v0 has no ground to be seen from above"),
+    (["--video", "film.gif"], "--video film.gif exists already: remove it, or name another file"),
+    (["--paths", "paths.png"], "mlsh/MovingBandits-v0 has no ground to show from above"),
 ]
 
 
@@ -345,7 +345,7 @@ def test_another_name_of_the_same_phi_continues(trained):
     whole, again, fewer = mpirun_each(1, *commands, cwd=trained)
     whole.succeeded()
     assert "holds this run, finished" in again.succeeded().stdout
-    assert "ask for --updates" in fewer.stderr
+    assert "use --updates" in fewer.stderr
 
 
 def test_a_film_is_refused_on_several_ranks(trained):

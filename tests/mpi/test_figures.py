@@ -43,13 +43,13 @@ def test_a_figure_is_made_from_nothing_and_continues_where_it_was_left(home, tmp
     assert "FAILED" not in left.stdout
 
     again = python(*command, cwd=tmp_path, **PATH).succeeded().stdout
-    assert re.match(r"fig0: [23] runs to make, for the first time\n", again)
+    assert re.match(r"fig0: [23] runs to make\n", again)
     assert "drawn: paper/fig0/fig0.png" in again
     curves = {(curve.series, curve.seed, curve.task) for curve in read_points(home / "fig0/curves.csv")}
     assert curves == {("small/run", s, "") for s in range(3)} | {("small/test", 1, f"goal={goal}") for goal in (0, 1)}
     cost = json.loads((home / "fig0/cost.json").read_text())
     assert set(cost) == {"small/run-seed0", "small/run-seed1", "small/run-seed2", "small/test-seed1"}
-    assert all(seconds > 0 and speed > 0 for seconds, speed in cost.values())
+    assert all(seconds > 0 for seconds in cost.values())
     assert python(*command, cwd=tmp_path, **PATH).succeeded().stdout == "drawn: paper/fig0/fig0.png\n"
 
 
@@ -58,7 +58,7 @@ def test_a_figure_of_tests_alone_is_made(home, tmp_path):
     test = "adapt moving-bandits --method scratch --updates 2 --steps 100 --test-masters 2 --folder runs/small/test-seed0"
     (home / "fig0/tests.txt").write_text(f"{test}\n")
     said = python(PROGRAMS / "figures.py", home, "fig0", "--make", cwd=tmp_path, **PATH).succeeded().stdout
-    assert said.startswith("fig0: 1 runs to make, for the first time\n")
+    assert said.startswith("fig0: 1 runs to make\n")
     assert {curve.series for curve in read_points(home / "fig0/curves.csv")} == {"small/test"}
 
 

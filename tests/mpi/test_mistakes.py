@@ -45,7 +45,7 @@ def test_three_ranks_say_one_sentence(tmp_path, arguments, parts):
     ("env", "parts"),
     [
         ("small_envs:Walc", ["'Walc'", "Walk?"]),
-        ("no_such_module:Walk", ["'no_such_module'", "install it or start where it lies"]),
+        ("no_such_module:Walk", ["'no_such_module'", "install it, or start in its folder"]),
         ("CartPole-v1", ["CartPole-v1", "sample_task"]),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_failure_while_training_ends_every_rank_and_is_told_once(tmp_path, env
         ("FailsOnRankOne", "raised ArithmeticError: the simulator exploded"),
         ("NotANumber", "has the observation [nan, nan] after"),
         ("Priceless", "has the reward inf after"),
-        ("Reshaped", "gave an observation of shape (3,) where its space says (2,)"),
+        ("Reshaped", "returned an observation of shape (3,), but its space says (2,)"),
         ("Hangs", "has waited 3 s for a step of the environment of worker 1"),
     ],
 )
@@ -224,7 +224,7 @@ def test_tasks_that_are_others_on_another_rank_are_refused(tmp_path):
         ranks += [*(":" if seed == "2" else ()), "-np", "1", "env", f"PYTHONHASHSEED={seed}", sys.executable, *TRAIN]
         ranks += ["--env", "small_envs:FromASet", *SMALL, *SHORT, "--folder", str(tmp_path / "run")]
     with Job(ranks, PROGRAMS) as job:
-        refused(job.wait(), ["tasks of FromASet must be the same on every rank", "a set has another order"])
+        refused(job.wait(), ["tasks of FromASet must be the same on every rank", "the order of a set differs"])
     assert not (tmp_path / "run").exists()
 
 

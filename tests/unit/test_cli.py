@@ -303,9 +303,9 @@ def run_here(phi, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--folder x", "--folder is of no use for a film: leave it out, and use --video"),
-        ("--test-episodes 3", "--test-episodes is of no use for a film: leave it out"),
-        ("--groups 3", "--groups is a matter of training, which is over"),
+        ("--folder x", "--folder does not affect a film: leave it out, and use --video"),
+        ("--test-episodes 3", "--test-episodes does not affect a film: leave it out"),
+        ("--groups 3", "--groups only affects training, which is over"),
     ],
 )
 def test_a_film_refuses_what_does_nothing_for_it(phi, arguments, says):
@@ -314,7 +314,7 @@ def test_a_film_refuses_what_does_nothing_for_it(phi, arguments, says):
 
 
 def test_help_of_a_film_leaves_out_what_does_nothing_and_says_whose_defaults_it_shows(phi, capsys):
-    for source, whose in ([], "moving-bandits: mlsh replay RUN --help has those of the run"), ([phi], phi.split("/")[-2]):
+    for source, whose in ([], "moving-bandits: mlsh replay RUN --help shows those of the run"), ([phi], phi.split("/")[-2]):
         with pytest.raises(SystemExit):
             parse_replay_args([*source, "--help"])
         shown = " ".join(capsys.readouterr().out.split())

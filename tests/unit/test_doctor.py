@@ -12,8 +12,8 @@ JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NTASKS": "4"}
 @pytest.mark.parametrize(
     ("environment", "ranks", "commands", "level", "says"),
     [
-        ({}, 4, [], OK, "no job of it; not here"),
-        ({}, 4, ["sbatch"], OK, "train.sbatch doctor looks at its nodes"),
+        ({}, 4, [], OK, "this is not a SLURM job; not installed here"),
+        ({}, 4, ["sbatch"], OK, "train.sbatch doctor checks its nodes"),
         (JOB, 4, ["scontrol", "sbatch"], OK, "the job can requeue itself"),
         (JOB, 4, ["sbatch"], OK, "4 tasks"),
         (JOB, 4, [], NOTE, "neither scontrol nor sbatch"),

@@ -98,10 +98,10 @@ def test_what_killed_writers_left_is_removed(tmp_path):
         (errno.ENOSPC, "No space left on device): make room there"),
         (errno.EDQUOT, "make room there"),
         (errno.EMFILE, "Too many open files): allow more open files (ulimit -n)"),
-        (errno.EIO, "Input/output error): see to the disk"),
+        (errno.EIO, "Input/output error): check the disk"),
         (errno.ENOENT, "put the folder back"),
         (errno.EROFS, "make it writable"),
-        (errno.EBUSY, "see to that"),
+        (errno.EBUSY, "fix that"),
     ],
 )
 def test_each_error_gets_its_own_advice(number, says):
@@ -113,5 +113,5 @@ def test_each_error_gets_its_own_advice(number, says):
 
 
 def test_an_error_without_a_number_is_told_by_its_first_line():
-    with pytest.raises(UserError, match=r"^film cannot be written \(broken\): see to that"), files.writing("film"):
+    with pytest.raises(UserError, match=r"^film cannot be written \(broken\): fix that"), files.writing("film"):
         raise OSError("broken\n\nCOMMAND: ffmpeg")

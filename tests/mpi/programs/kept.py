@@ -144,7 +144,7 @@ def log_lost():
             log.write_bytes(data)
         (folder / "summary.json").unlink()
         told = said(lambda: mlsh_mpi.run(**SIZES, folder=str(folder)))
-        assert f"{log} lacks " in told, told
+        assert f"are missing in {log}" in told, told
         assert ("line 2 cannot be read" in told) == (data is not None), told
         summary = json.loads((folder / "summary.json").read_text())
         assert (summary["iterations"], summary["environment_steps"]) == (3, 600)

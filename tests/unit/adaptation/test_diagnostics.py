@@ -149,7 +149,12 @@ def left_behind(forced, reached):
 
 def test_a_goal_to_which_no_primitive_goes_is_named_though_wrong_ones_earn_less_there():
     (told,) = left_behind(FIVE_GOALS, REACHED)
-    for part in ("goal=1 is left behind", "-43.10 there and -8.20", "of another task alone earns -57.50", "--primitives"):
+    for part in (
+        "goal=1 is left behind",
+        "-43.10 there and -8.20",
+        "another task's primitive alone earns -57.50",
+        "--primitives",
+    ):
         assert part in told
 
 

@@ -14,13 +14,13 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"steps": None}, "it lacks x.steps"),
-        ({"steps": torch.zeros(1)}, r"x.steps has the shape \(1,\) where \(2,\) belongs"),
-        ({"parameters": torch.zeros(5)}, r"x.parameters has the shape \(5,\) where \(2, 5\)"),
+        ({"steps": None}, "x.steps is missing in it"),
+        ({"steps": torch.zeros(1)}, r"x.steps has the shape \(1,\) instead of \(2,\)"),
+        ({"parameters": torch.zeros(5)}, r"x.parameters has the shape \(5,\) instead of \(2, 5\)"),
         ({"parameters": torch.full((2, 5), NAN)}, "x.parameters is NaN or infinite"),
         ({"parameters": torch.full((2, 5), float("inf"))}, "x.parameters is NaN or infinite"),
         ({"steps": torch.tensor([0, NAN])}, "x.steps is NaN"),
-        ({"count": torch.zeros(1)}, r"x.count has the shape \(1,\) where \(\) belongs"),
+        ({"count": torch.zeros(1)}, r"x.count has the shape \(1,\) instead of \(\)"),
     ],
 )
 def test_what_lacks_has_another_shape_or_is_nan_is_refused(change, says):
@@ -45,5 +45,5 @@ def test_nan_is_found_wherever_it_is():
 def test_a_checkpoint_says_of_what_it_is(change):
     values = {"iteration": 1, "config": {}, "identity": {"environment": {}, "software": {}}, "stopped_by": None}
     assert Checkpoint.from_dict(values | {"more": 1}).state == {"more": 1}
-    with pytest.raises(UserError, match="it must name the run's configuration, and its environment and software"):
+    with pytest.raises(UserError, match="it must hold the run's configuration and its environment and software"):
         Checkpoint.from_dict(values | change)

@@ -261,7 +261,7 @@ def test_methods_that_do_not_fit_what_was_trained_are_refused():
     two = PrimitivePolicies(StackedActorCritic(2, Network(6, Categorical(5), (4,))), np.arange(6), None)
     with pytest.raises(UserError, match=r"2 primitives .*-shared"):
         make_method("fine-tune", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
-    with pytest.raises(UserError, match="--method rl2 does not go with what mlsh has trained"):
+    with pytest.raises(UserError, match="--method rl2 cannot use what mlsh has trained"):
         make_method("rl2", adaptation_set("mlsh/MovingBandits-v0", [0, 1]), two)
 
 

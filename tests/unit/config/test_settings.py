@@ -88,7 +88,7 @@ def test_the_default_preset_ends_at_the_papers_macro_length():
         ),
         (
             {"steps": 4, "warmup": 9, "joint": 1},
-            ["to the end", "10 iterations of --steps 4", "50 steps", "--steps 5 or more"],
+            ["must complete an episode", "10 iterations of --steps 4", "50 steps", "--steps 5 or more"],
         ),
         ({"macro_length": 51}, ["fit into an episode", "is 51", "50 steps", "--macro-length 50 or less"]),
         (
@@ -234,9 +234,9 @@ def test_what_a_file_leaves_out_has_its_default():
     [
         ([1, 2], ["must hold an object", "[1, 2]"]),
         ("text", ["must hold an object", "text"]),
-        ({"runs": {}}, ["'runs'", "no setting"]),
-        ({"run": {"iteration": 3}}, ["'run.iteration'", "no setting"]),
-        ({"check": 1}, ["'check'", "no setting"]),
+        ({"runs": {}}, ["'runs'", "not a setting"]),
+        ({"run": {"iteration": 3}}, ["'run.iteration'", "not a setting"]),
+        ({"check": 1}, ["'check'", "not a setting"]),
         ({"run": 5}, ["run"]),
         ({"run": {"iterations": "many"}}, ["iterations", "many"]),
         ({"network": {"hidden": 64}}, ["hidden", "64"]),
@@ -249,7 +249,7 @@ def test_refuses_files_that_hold_something_else(value, parts):
 
 
 def test_an_algorithm_for_one_policy_refuses_several():
-    with pytest.raises(UserError, match="put -maml behind"):
+    with pytest.raises(UserError, match="add -maml to"):
         with_options(Config(), {"algorithm": "maml"}).check(T)
     with_options(Config(), {"algorithm": "maml", "primitives": 1}).check(T)
 

@@ -78,8 +78,8 @@ def test_another_body_is_refused_with_both_layouts(phi):
         load_phi(phi[0]).policies(BANDITS)
     for part in (
         "mlsh/MovingBandits-v0",
-        "trained in mlsh/AntTwowalk-v0 they see 27 numbers of the 29 that are filtered and give 8 continuous actions",
-        "see 6 numbers of the 6 that are filtered and choose one of 5 actions",
+        "trained in mlsh/AntTwowalk-v0 they see 27 numbers of the 29 filtered ones and give 8 continuous actions",
+        "see 6 numbers of the 6 filtered ones and choose one of 5 actions",
     ):
         assert part in str(refused.value)
 
@@ -112,7 +112,7 @@ def test_a_file_that_is_no_phi_is_refused(tmp_path, content):
         torch.save({"format": "another"}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"is no phi\.pt"):
+    with pytest.raises(UserError, match=r"is not a phi\.pt"):
         load_phi(path)
 
 
@@ -137,10 +137,10 @@ def test_a_newer_format_is_refused(phi):
             {"policy.1.bias": torch.zeros(2, 7)},
             r"must be of shape \(2, 64\), but is of shape \(2, 7\)",
         ),
-        ("primitives", {"value.0.bias": 3.0}, "is no phi.pt"),
-        ("interface", {"primitive_columns": [0, 500]}, "what it says of observations and actions"),
-        ("interface", {"action_space": {"dtype": "O", "low": [0], "high": [1]}}, "what it says of observations and actions"),
-        ("interface", {"action_space": {"n": -1, "start": 0}}, "what it says of observations and actions"),
+        ("primitives", {"value.0.bias": 3.0}, "is not a phi.pt"),
+        ("interface", {"primitive_columns": [0, 500]}, "its observations and actions cannot be used"),
+        ("interface", {"action_space": {"dtype": "O", "low": [0], "high": [1]}}, "its observations and actions cannot be used"),
+        ("interface", {"action_space": {"n": -1, "start": 0}}, "its observations and actions cannot be used"),
         ("config", {"network": {"hidden": (0,)}}, "hidden layers need at least one unit"),
         ("config", {"primitive": {"learning_rate": float("inf")}}, "learning-rate must be greater than 0 and finite"),
     ],

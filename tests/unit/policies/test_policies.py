@@ -88,12 +88,12 @@ def test_what_does_not_fit_is_said(walks, tmp_path):
         walks.act(np.zeros(29), 2)
     with pytest.raises(UserError, match=r"no pretrained primitives of that name \(did you mean ant-twowalk\?\)"):
         load("ant-twowalks")
-    with pytest.raises(UserError, match="take an environment of the same body"):
+    with pytest.raises(UserError, match="use an environment with the same body"):
         PrimitiveActions(gym.make("mlsh/MovingBandits-v0"), walks, 200)
     with pytest.raises(UserError, match="macro_length is 0"):
         PrimitiveActions(gym.make("mlsh/AntTwowalk-v0"), walks, 0)
     (tmp_path / "some.pt").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="is no hierarchy"):
+    with pytest.raises(UserError, match="is not a hierarchy"):
         Hierarchy.load(tmp_path / "some.pt")
 
 
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_said(walks, tmp_path):
 def test_a_damaged_hierarchy_gets_one_sentence(tmp_path, damage):
     hierarchy().save(tmp_path / "h.pt")
     torch.save(torch.load(tmp_path / "h.pt", weights_only=True) | damage, tmp_path / "h.pt")
-    with pytest.raises(UserError, match=r"damaged|does not fit|is no phi\.pt"):
+    with pytest.raises(UserError, match=r"damaged|does not fit|is not a phi\.pt"):
         Hierarchy.load(tmp_path / "h.pt")
 
 

@@ -201,7 +201,7 @@ def test_tasks_are_labelled_by_their_json_form():
         ("mlsh/MovingBandits-v7", None, ["no environment", f"did you mean {ID}?"]),
         ("zzz", None, ["no environment 'zzz'", "such as mlsh/Allwalk-v0"]),
         ("CartPole-v1", None, ["CartPole-v1 has no sample_task"]),
-        ("no_such_module:Thing", 10, ["'no_such_module'", "cannot find", "install it or start where it lies"]),
+        ("no_such_module:Thing", 10, ["'no_such_module'", "cannot find", "install it, or start in its folder"]),
         ("mlsh_envs.nothing:Thing", 10, ["'mlsh_envs.nothing'", "cannot find"]),
         (f"{HERE}:Wlak", 10, [HERE, "has no 'Wlak'", "did you mean Walk?"]),
         (f"{HERE}:NUMBER", 10, ["NUMBER"]),
@@ -343,10 +343,10 @@ def test_numbers_of_every_type_are_taken_from_vector_forms(dress, observation_ty
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ((np.zeros((3, 5)), np.zeros(3), np.zeros(3), np.zeros(3), {}), r"shape \(3, 5\) where numbers of shape \(3, 4\) belong"),
-        ((np.zeros((3, 4)), np.zeros(2), np.zeros(3), np.zeros(3), {}), r"gave the reward as float64 of shape \(2,\)"),
-        ((np.zeros((3, 4)), np.zeros(3), None, np.zeros(3), {}), r"gave the end as object"),
-        ((np.zeros((3, 4)), np.zeros(3), np.zeros(3), {}), r"returned 4 values from step, where Gymnasium since 0.26 wants"),
+        ((np.zeros((3, 5)), np.zeros(3), np.zeros(3), np.zeros(3), {}), r"shape \(3, 5\), not numbers of shape \(3, 4\)"),
+        ((np.zeros((3, 4)), np.zeros(2), np.zeros(3), np.zeros(3), {}), r"returned the reward as float64 of shape \(2,\)"),
+        ((np.zeros((3, 4)), np.zeros(3), None, np.zeros(3), {}), r"returned the end as object"),
+        ((np.zeros((3, 4)), np.zeros(3), np.zeros(3), {}), r"returned 4 values from step, but Gymnasium since 0.26 requires"),
     ],
 )
 def test_a_vector_form_that_gives_something_else_is_refused(answer, says):

@@ -190,7 +190,7 @@ def registered(mix):
         (lambda tasks: tasks, None),
         (lambda tasks: tasks[:1] * len(tasks), "does not reach the vector form"),
         (lambda tasks: [1] * len(tasks), "does not reach the vector form"),
-        (lambda tasks: tasks[::-1], "goes another way than its single form"),
+        (lambda tasks: tasks[::-1], "differs from its single form"),
     ],
     ids=["its own", "the first", "none", "another's"],
 )

@@ -109,7 +109,7 @@ def test_an_episode_ends_even_if_a_wrapper_takes_its_end_away():
         (
             MovingBanditsVector,
             {"additional_wrappers": (WrapperSpec("Clock", "gymnasium.wrappers:RecordEpisodeStatistics", {}),)},
-            "cannot have the additional_wrappers that it is registered with",
+            "cannot have the additional_wrappers with which it is registered",
         ),
         (ResetsItself, {}, "resets by itself"),
         (SaysNothing, {}, "resets by itself"),
@@ -129,8 +129,8 @@ def test_a_vector_form_that_cannot_be_used_is_left_aside_and_that_is_said(regist
         (Fails, f"the vector form of {ID} could not be made: it raised ArithmeticError: the simulator has no licence"),
         ("no_such_module:Vector", "could not be made: it raised ModuleNotFoundError"),
         (One, f"the vector form of {ID} was asked for 2 episodes, but has 1"),
-        (MoreActions, "must have the actions of the single one, but has Discrete(6) instead of Discrete(5)"),
-        (MoreObservations, "must have the observations of the single one, but has Box(-1.0, 1.0, (7,)"),
+        (MoreActions, "must have the actions of the single form, but has Discrete(6) instead of Discrete(5)"),
+        (MoreObservations, "must have the observations of the single form, but has Box(-1.0, 1.0, (7,)"),
     ],
 )
 def test_a_vector_form_that_is_wrong_is_refused_in_a_sentence(registered, vector, says):

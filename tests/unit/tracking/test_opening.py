@@ -18,7 +18,7 @@ KIND = Kind("--iterations", (), lambda _: None)
     ("number", "says"),
     [
         (errno.ENOSPC, "(No space left on device): make room there"),
-        (errno.EIO, "(Input/output error): see to the disk"),
+        (errno.EIO, "(Input/output error): check the disk"),
         (errno.EMFILE, "(Too many open files): allow more open files"),
     ],
 )

@@ -185,7 +185,7 @@ def test_a_run_that_reached_its_target_is_finished_for_that_target_alone(tmp_pat
     [
         ({"seed": 4}, ["run.seed was 0 and is now 4"]),
         ({"macro_length": 5, "groups": 7}, ["hierarchy.macro_length was 10 and is now 5", "sampling.groups was 30 and is now 7"]),
-        ({"iterations": 2}, ["has come to iteration 3", "--iterations 3 or more"]),
+        ({"iterations": 2}, ["has reached iteration 3", "--iterations 3 or more"]),
     ],
 )
 def test_what_would_make_it_another_run_is_refused_and_named(tmp_path, options, parts):

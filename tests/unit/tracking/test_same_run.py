@@ -56,7 +56,7 @@ def test_a_longer_run_keeps_the_whole_episode_iterations_that_it_began_with(befo
         (
             {},
             {"iterations": 70},
-            "began with --whole-episode-iterations 72, which would be all of --iterations 70: ask for 73 or more",
+            "began with --whole-episode-iterations 72, which would be all of --iterations 70: use 73 or more",
         ),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mlsh_envs
 from mlsh_mpi import __main__ as command
 from mlsh_mpi.commands.cli import listing, parse, parse_adapt_args, parse_replay_args, parse_train_args
 from mlsh_mpi.config.overrides import with_options
@@ -23,7 +24,7 @@ from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.hierarchy import Hierarchy
 from mlsh_mpi.policies.phi_file import save_phi
 from mlsh_mpi.policies.primitives import load
-from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
+from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
 
 BASE = PRESETS["moving-bandits"].config
@@ -91,7 +92,8 @@ def test_it_is_said_which_preset_an_environment_has_chosen(capsys):
 
 
 def test_every_environment_has_a_preset_that_is_not_the_papers():
-    for env in known_environments():
+    for name in mlsh_envs.FAMILIES:
+        env = f"mlsh/{name}-v0"
         config = config_for(None, env)
         assert not config.preset.endswith("-paper")
         assert (config.preset == "moving-bandits") == (env == "mlsh/MovingBandits-v0")

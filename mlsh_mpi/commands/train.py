@@ -40,7 +40,7 @@ from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, Targe
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
-SOME = 4
+DRAWN_TASKS = 4
 """Number of drawn tasks on which each primitive is tried alone where the environment does not list its tasks."""
 
 
@@ -169,7 +169,7 @@ def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
     """The tasks on which each primitive is tried alone: those listed, or else some of those that the fresh masters get."""
     if not methods.supports_forcing(config):
         return ()
-    count = min(SOME, config.run.test_masters)
+    count = min(DRAWN_TASKS, config.run.test_masters)
     return family.tasks or different_tasks(final_tasks(family, config.run.seed + TEST_SEED, count), family)
 
 

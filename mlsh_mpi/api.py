@@ -149,7 +149,8 @@ class Adapted:
     returns: Array
     """(updates + 1, M) mean return of an episode after 0, 1, ... updates, with exploration."""
     returns_without_exploration: Array
-    """(updates + 1, M) the same with epsilon = 0: no choice of a primitive is replaced by a random one; masters still sample."""
+    """(updates + 1, M) the same with epsilon = 0: no choice of a primitive is replaced by a random one; masters still sample, and
+    so do primitives unless they are set to be deterministic."""
     hierarchies: tuple[Hierarchy, ...]
     """(M,) each master after its last update, with the primitives."""
 

@@ -66,7 +66,8 @@ class Primitives:
         """Actions for the environment.
 
         Args:
-            observation: (observation,) of one environment, or (B, observation) of several, as the environment returns it.
+            observation: (observation,) of one environment, or (B, observation) of several, as the environment returns it; from a
+                Dict and the like as ``gymnasium.spaces.flatten`` makes it.
             primitive: the primitive that acts, from 0 to K - 1: one for all environments, or (B,).
             deterministic: whether to take the most likely action instead of sampling; primitives of a configuration with
                 `deterministic_primitives` always do.

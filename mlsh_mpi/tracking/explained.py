@@ -27,7 +27,7 @@ METRICS: dict[str, dict[str, tuple[str, str]]] = {
             "return",
             (
                 "in a test: [without exploration](../mlsh_mpi/glossary.md#glossary): no choice of a primitive is "
-                "replaced by a random one, but masters still sample"
+                "replaced by a random one; masters still sample, and so do primitives without `--deterministic-primitives`"
             ),
         ),
         "return/mean/TASK, return/without_exploration/TASK": (

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from mlsh_mpi import files
+from mlsh_mpi.mpi import launchers
 from mlsh_mpi.output import format_value, plain, say, warn
 from mlsh_mpi.tracking.metrics_file import METRICS, line_of, read_rows
 
@@ -152,7 +153,7 @@ def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
 class Bar:
     """Progress of something long: a bar if standard output is a terminal, else a line for each step, or at most `lines`.
 
-    A launcher gives its ranks a pipe, so under mpirun there are lines.
+    Under a launcher there are always lines: Open MPI gives ranks a terminal of its own, whatever its output goes to.
     """
 
     def __init__(self, title: str, total: int, done: int = 0, lines: int | None = None) -> None:
@@ -161,7 +162,7 @@ class Bar:
         self._bar: Progress | None = None
 
         console = Console()
-        if console.is_terminal:
+        if console.is_terminal and not os.environ.keys() & {*launchers.RANK_VARIABLES}:
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24 if console.width >= WIDE else 8),

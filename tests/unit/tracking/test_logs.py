@@ -1,7 +1,12 @@
 """The log of a run that goes on, from what is left of the earlier one."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
+from mlsh_mpi.mpi.launchers import RANK_VARIABLES
 from mlsh_mpi.tracking.logs import Log
 from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 
@@ -39,3 +44,25 @@ def test_what_was_logged_after_the_checkpoint_is_removed(tmp_path):
     logged(tmp_path, 5)
     logged(tmp_path, 4, done=3)
     assert [row["iteration"] for row in read_rows(tmp_path / METRICS, pytest.fail)] == [1, 2, 3, 4]
+
+
+BAR = """
+from mlsh_mpi.tracking.logs import Bar
+bar = Bar("training", 2)
+bar.advance("one")
+bar.advance("two")
+bar.close()
+"""
+
+
+@pytest.mark.parametrize("launcher", [{}, {"OMPI_COMM_WORLD_RANK": "0"}, {"PMI_RANK": "0"}], ids=str)
+def test_a_bar_needs_a_terminal_of_ones_own(launcher):
+    """Open MPI gives ranks a terminal, whatever the output of mpirun goes to."""
+    ours, its = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES} | {"TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", BAR], stdout=its, env=environment | launcher, check=True, timeout=120)
+    os.close(its)
+    text = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert ("training 1/2  one" in text) == bool(launcher)
+    assert ("\x1b[" in text) != bool(launcher)

@@ -42,16 +42,21 @@ def with_tasks(
     Raises:
         ValueError: there are no tasks, or they are to be arguments or attributes, but are no mappings.
     """
-    if not callable(tasks):
-        if not tasks:
-            raise ValueError("a family has at least one task, but tasks is empty")
-        mappings = all(isinstance(task, Mapping) for task in (*tasks, *(() if callable(held_out) else held_out)))
-        apply = apply or ("arguments" if mappings and reward is None else None)
-        if isinstance(apply, str) and not mappings:
-            raise ValueError(f'apply="{apply}" needs tasks that are mappings from names to values, such as {{"g": 5.0}}')
-        if apply is None and reward is None:
-            raise ValueError("say what a task changes: tasks that are mappings, apply=..., or reward=...")
+    examples = [*_examples(tasks), *_examples(held_out)]
+    if not _examples(tasks):
+        raise ValueError("a family has at least one task, but tasks is empty")
+    mappings = all(isinstance(task, Mapping) for task in examples)
+    apply = apply or ("arguments" if mappings and reward is None else None)
+    if isinstance(apply, str) and not mappings:
+        raise ValueError(f'apply="{apply}" needs tasks that are mappings from names to values, such as {{"g": 5.0}}')
+    if apply is None and reward is None:
+        raise ValueError("say what a task changes: tasks that are mappings, apply=..., or reward=...")
     return Family(env, tasks, apply, reward, held_out)
+
+
+def _examples(tasks: Sequence[Any] | Draw) -> list[Any]:
+    """All tasks if they are listed, else one that is drawn."""
+    return [tasks(np.random.default_rng(0))] if callable(tasks) else list(tasks)
 
 
 class Family:
@@ -93,9 +98,8 @@ class TaskWrapper(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, family: Family, settings: Mapping[str, Any]) -> None:
         self._family, self._settings = family, dict(settings)
         self._made: dict[str, gym.Env[Any, Any]] = {}
-        drawn = family.tasks(np.random.default_rng(0)) if callable(family.tasks) else family.tasks[0]
-        self._task: Any = drawn
-        super().__init__(self._environment(drawn))
+        self._task: Any = _examples(family.tasks)[0]
+        super().__init__(self._environment(self._task))
         self._spaces = self.env.observation_space, self.env.action_space
         if not callable(family.tasks):
             self.tasks = self._listed

@@ -22,6 +22,7 @@ import griffe
 import mlsh_envs
 import mlsh_mpi
 from mlsh_mpi.commands.cli import AdaptCommandLine, CommandLine, ReplayCommandLine, options_of_commands
+from mlsh_mpi.commands.completion import OF_FUNCTIONS
 from mlsh_mpi.commands.start import COMMANDS
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.config.parsing import Option, options_of, takes
@@ -31,9 +32,7 @@ from mlsh_mpi.tracking.explained import EXIT_CODES, FILES, METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = "<!-- made by launch/docs/reference.py: change the docstrings instead -->"
-FUNCTIONS = ("figures", "seeds")
-"""Commands whose options are the arguments of a function of that name in their module."""
-TITLES = {"primitive": "PPO of primitives", "master": "PPO of masters", "test": "Test"}
+TITLES = {"primitive": "PPO of primitives", "master": "PPO of masters"}
 """Headings of groups of options where they are not the name of the settings."""
 SECTION = {griffe.DocstringSectionKind.parameters: "Arguments", griffe.DocstringSectionKind.raises: "Raises"}
 
@@ -66,8 +65,8 @@ def options_page() -> str:
     for name, (module, summary, first) in COMMANDS.items():
         lines.append(f"## mlsh {name} {first}".rstrip())
         lines.append(f"{summary[0].upper()}{summary[1:]}.")
-        if name in FUNCTIONS:
-            function = getattr(import_module(module), name)
+        if name in OF_FUNCTIONS:
+            function = getattr(import_module(module), OF_FUNCTIONS[name])
             lines.append(table(options_of(function), lambda option, f=function: argument_of(f, option)))
         elif name in commands:
             own = [option for option in commands[name] if option.name not in seen]
@@ -301,7 +300,7 @@ def one_line(text: str) -> str:
 
 def cell(text: str) -> str:
     """A text in a table's cell."""
-    return one_line(prose(text)).replace("|", "\\|")
+    return pipes(one_line(prose(text)))
 
 
 def code(annotation: Any) -> str:

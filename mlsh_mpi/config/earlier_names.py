@@ -60,7 +60,7 @@ def present_arguments(arguments: Sequence[str]) -> list[str]:
 
 def result(values: Mapping[str, Any], name: str) -> Any:
     """A result by its present name, also from a file of an earlier version; None if there is none."""
-    return values[name] if name in values else values[RESULTS[name]] if RESULTS.get(name) in values else None
+    return values.get(name, values.get(RESULTS.get(name, name)))
 
 
 def _note(earlier: str, present: str) -> None:

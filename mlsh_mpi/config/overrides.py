@@ -62,7 +62,7 @@ def for_environment(config: Config, env: str | None, **also: Any) -> Config:
 
 def _is_one_of_ours(env: str) -> bool:
     """Whether an environment takes the settings that all worlds of this project share, or says which it does not take."""
-    benchmark = env.removeprefix("mlsh/").partition("-")[0] in mlsh_envs.BENCHMARKS
+    benchmark = env.rpartition("/")[2].partition("-")[0] in mlsh_envs.BENCHMARKS
     return env.startswith(("mlsh/", "mlsh_envs:")) and not benchmark
 
 

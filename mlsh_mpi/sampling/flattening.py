@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -47,9 +48,17 @@ def is_flat(space: gym.Space[Any]) -> bool:
 
 def is_numeric(space: gym.Space[Any]) -> bool:
     """Whether a space, or each of its parts, is made of numbers, a fixed count of them: no text, graph or sequence."""
+    kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    return all(isinstance(part, kinds) for part in _parts(space))
+
+
+def _parts(space: gym.Space[Any]) -> Iterator[gym.Space[Any]]:
+    """The spaces of which nested Dict and Tuple spaces consist; a space that is neither is its only part."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        return all(map(is_numeric, space.values() if isinstance(space, spaces.Dict) else space))
-    return isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))
+        for part in space.values() if isinstance(space, spaces.Dict) else space:
+            yield from _parts(part)
+    else:
+        yield space
 
 
 def left_out(env: gym.Env[Any, Any]) -> list[str]:
@@ -73,8 +82,7 @@ def _check_observations(space: gym.Space[Any], name: str) -> None:
             f"observations must be numbers, a fixed count of them, but {name} has {space}: write a gymnasium.ObservationWrapper "
             "that returns numbers, and name a function that applies it"
         )
-    parts = list(space.values()) if isinstance(space, spaces.Dict) else [space]
-    for part in parts:
+    for part in _parts(space):
         if (
             isinstance(part, spaces.Box)
             and part.dtype == np.uint8

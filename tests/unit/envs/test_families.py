@@ -107,6 +107,13 @@ def test_tasks_may_be_drawn_from_a_continuum_and_are_then_not_listed():
     assert rewards(env, 1.5, 1) == [1.5]
 
 
+def test_drawn_tasks_are_applied_as_listed_ones_are():
+    env = with_tasks(Counter, lambda rng: {"gain": float(rng.integers(2, 5))})()
+    assert rewards(env, {"gain": 4.0}) == [4, 8, 12]
+    with pytest.raises(ValueError, match="say what a task changes"):
+        with_tasks(Counter, lambda rng: int(rng.integers(2)))
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

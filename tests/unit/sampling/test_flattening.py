@@ -79,6 +79,7 @@ def test_text_beside_numbers_is_left_out_and_a_note_says_so():
     [
         (spaces.Box(0, 255, (84, 84, 3), np.uint8), "must not be pixels"),
         (spaces.Dict(camera=spaces.Box(0, 255, (64, 64), np.uint8), at=NUMBERS), "must not be pixels"),
+        (spaces.Tuple((NUMBERS, spaces.Box(0, 255, (64, 64), np.uint8))), "must not be pixels"),
         (spaces.Text(9), "must be numbers, a fixed count"),
         (spaces.Sequence(NUMBERS), "must be numbers, a fixed count"),
     ],

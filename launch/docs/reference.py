@@ -82,30 +82,23 @@ def options_page() -> str:
 
 def grouped(command: str, options: Sequence[Option]) -> Iterator[str]:
     """A table for each group of options, under the heading of its dataclass."""
-    line = {"train": CommandLine, "adapt": AdaptCommandLine, "replay": ReplayCommandLine}[command]
-    default = (
-        AdaptConfig(**vars(PRESETS["moving-bandits"].config)) if line is not CommandLine else PRESETS["moving-bandits"].config
-    )
-    wanted = {option.name for option in options}
+    settings = PRESETS["moving-bandits"].config
+    after = AdaptConfig(**vars(settings))
+    line = {"train": CommandLine(settings), "adapt": AdaptCommandLine(after), "replay": ReplayCommandLine(after)}[command]
 
-    sections: list[tuple[str, Any, Any, str]] = [("", line, None, "")]
-    for name, section in vars(default).items():
-        if dataclasses.is_dataclass(section):
-            sections.append((name, type(section), section, f"{name}." if name in PREFIXED else ""))
-    for field in dataclasses.fields(line):
-        if field.name == "film":
-            sections.append(("film", get_type_hints(line)["film"], get_type_hints(line)["film"](), ""))
-
-    for name, kind, values, prefix in sections:
-        names = {"--" + (prefix + field.name).replace("_", "-"): field.name for field in dataclasses.fields(kind)}
-        own = [option for option in options if option.name in names and option.name in wanted]
-        wanted -= set(names)
+    sections = {"": line, **vars(line.settings), **{name: value for name, value in vars(line).items() if name != "settings"}}
+    for name, values in sections.items():
+        if not dataclasses.is_dataclass(values):
+            continue
+        prefix = f"{name}." if name in PREFIXED else ""
+        names = {"--" + (prefix + field.name).replace("_", "-"): field.name for field in dataclasses.fields(values)}
+        own = [option for option in options if option.name in names]
         if not own:
             continue
         if name:
             yield f"### {TITLES.get(name, name.capitalize())}"
-            yield one_line(inspect.getdoc(kind) or "")
-        yield table(own, lambda option, n=names, k=kind, v=values: field_of(k, n[option.name], v))
+            yield one_line(inspect.getdoc(type(values)) or "")
+        yield table(own, lambda option, n=names, v=values: field_of(v, n[option.name]))
 
 
 def table(options: Any, describe: Any) -> str:
@@ -117,12 +110,11 @@ def table(options: Any, describe: Any) -> str:
     return "\n".join(rows)
 
 
-def field_of(kind: type, name: str, values: Any) -> tuple[str, str]:
+def field_of(values: Any, name: str) -> tuple[str, str]:
     """Default and docstring of a dataclass's field."""
-    hint = get_type_hints(kind, include_extras=True)[name]
+    hint = get_type_hints(type(values), include_extras=True)[name]
     helps = [mark.help for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "help", None)]
-    default = getattr(values, name) if values is not None else next(f.default for f in dataclasses.fields(kind) if f.name == name)
-    return shown(default), helps[0] if helps else docstring_of(kind, name)
+    return shown(getattr(values, name)), helps[0] if helps else docstring_of(type(values), name)
 
 
 def argument_of(function: Any, option: Option) -> tuple[str, str]:

@@ -24,7 +24,7 @@ class FreshMasters(AdaptationMethod):
 
     def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> None:
         super().__init__(adaptation_set)
-        self._skills, self.behaviours = policies, policies.primitives.n
+        self._policies, self.behaviours = policies, policies.primitives.n
         self.masters = private_masters(
             adaptation_set.config, adaptation_set.alone, adaptation_set.family, adaptation_set.placement
         )
@@ -38,7 +38,7 @@ class FreshMasters(AdaptationMethod):
     def collect(self, update: int, *, explore: bool) -> Rollout:
         hierarchy = self.adaptation_set.config.hierarchy
         decide = master_policy(self.masters.stack, hierarchy.exploration if explore else 0.0)
-        return self.rollout(decide, self._skills, update, hierarchy.macro_length)
+        return self.rollout(decide, self._policies, update, hierarchy.macro_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
         update_masters(self.masters, rollout, self.memory, self.adaptation_set.config.master)
@@ -49,7 +49,7 @@ class FreshMasters(AdaptationMethod):
     def divergence(self, rollout: Rollout) -> Array:
         own_learners, all_learners = len(self.adaptation_set.placement.groups), len(self.adaptation_set.tasks)
         return diagnostics.divergence(
-            self._skills, rollout.steps.observation, own_learners, max(1, diagnostics.PLACES // all_learners)
+            self._policies, rollout.steps.observation, own_learners, max(1, diagnostics.PLACES // all_learners)
         )
 
 

@@ -159,20 +159,20 @@ class MAMLAdaptation(AdaptationMethod):
         learners = len(adaptation_set.placement.groups)
         self._stack = StackedActorCritic(learners, policies.primitives.network)
         self._stack.flat.copy_(policies.primitives.flat.expand(learners, -1))
-        self._skills = PrimitivePolicies(self._stack, policies.columns, None)
+        self._policies = PrimitivePolicies(self._stack, policies.columns, None)
         self._own = one_per_block(learners, adaptation_set.lanes_each)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"parameters": self._stack.flat}
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        rollout = self.rollout(self._own, self._skills, update, self.adaptation_set.family.episode_length)
+        rollout = self.rollout(self._own, self._policies, update, self.adaptation_set.family.episode_length)
         rollout.steps.primitive[:] = 0
         return rollout
 
     def learn(self, rollout: Rollout, update: int) -> None:
         config, stack = self.adaptation_set.config, self._stack
-        data = Data(rollout, stack.n, self._skills, config.primitive.gamma)
+        data = Data(rollout, stack.n, self._policies, config.primitive.gamma)
         put(stack, stepped(stack.network, stack.parameters, data, config.algorithm.inner_rate, differentiable=False))
 
 

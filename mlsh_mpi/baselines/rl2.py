@@ -120,14 +120,14 @@ class RL2Lanes(VectorEnv):
 
 
 @dataclass(frozen=True)
-class RecurrentSkills(PrimitivePolicies):
+class RecurrentPolicies(PrimitivePolicies):
     """The recurrent policy with a hidden state for each lane."""
 
     state: Array
     """(L, width) hidden states, changed in place at every step."""
 
     @classmethod
-    def empty(cls, stack: StackedActorCritic, lanes: int) -> RecurrentSkills:
+    def empty(cls, stack: StackedActorCritic, lanes: int) -> RecurrentPolicies:
         """The policy with hidden states of zeros; it sees all observations of its lanes."""
         network = stack.network
         return cls(stack, np.arange(network.observation_size), None, np.zeros((lanes, network.hidden[0]), np.float32))
@@ -154,7 +154,7 @@ def network_for(config: Config, family: TaskFamily) -> RecurrentNetwork:
     return RecurrentNetwork(family.observation_size + head.outputs + 2, head, config.network.hidden[:1], steps)
 
 
-def skills_of(phi: PhiCheckpoint, family: TaskFamily) -> RecurrentSkills:
+def policies_of(phi: PhiCheckpoint, family: TaskFamily) -> RecurrentPolicies:
     """The trained policy, for an environment.
 
     Raises:
@@ -171,7 +171,7 @@ def skills_of(phi: PhiCheckpoint, family: TaskFamily) -> RecurrentSkills:
     phi.check_shapes(1, network)
     stack = StackedActorCritic(1, network)
     phi.fill(stack, family.actions)
-    return RecurrentSkills.empty(stack, 0)
+    return RecurrentPolicies.empty(stack, 0)
 
 
 def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
@@ -179,7 +179,7 @@ def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:
     training_loop.check_resumable(saved, experiment, network_for(experiment.config, experiment.family))
 
 
-def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> RecurrentSkills:
+def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIteration) -> RecurrentPolicies:
     """Trains the policy; arguments and result as for :func:`mlsh_mpi.algorithm.mlsh.train`."""
     config, job, family = experiment.config, experiment.job, experiment.family
     network = network_for(config, family)
@@ -193,7 +193,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
         rollout = collect(
             lanes,
             constant_primitive(0),
-            RecurrentSkills.empty(state.learner.stack, lanes.count),
+            RecurrentPolicies.empty(state.learner.stack, lanes.count),
             tasks,
             Streams(config.run.seed, iteration, workers),
             steps=network.trial_steps,
@@ -205,7 +205,7 @@ def train(experiment: Experiment, saved: Checkpoint | None, on_iteration: OnIter
 
     run(experiment, saved, on_iteration, state, iterate)
     experiment.close(lanes)
-    return RecurrentSkills.empty(state.learner.stack, 0)
+    return RecurrentPolicies.empty(state.learner.stack, 0)
 
 
 def learn(learner: StackTrainer, rollout: Rollout, config: Config) -> None:
@@ -253,7 +253,7 @@ class RL2Adaptation(AdaptationMethod):
     def __init__(self, adaptation_set: AdaptationSet, policies: PrimitivePolicies) -> None:
         super().__init__(adaptation_set)
         self.lanes = self._remembering = RL2Lanes(self.lanes, policies.head)
-        self._skills = RecurrentSkills.empty(policies.primitives, self.lanes.count)
+        self._policies = RecurrentPolicies.empty(policies.primitives, self.lanes.count)
 
     @property
     def steps(self) -> int:
@@ -263,11 +263,11 @@ class RL2Adaptation(AdaptationMethod):
         rows = len(self.adaptation_set.placement.groups)
         return {
             name: torch.from_numpy(values).view(rows, -1)
-            for name, values in (("state", self._skills.state), ("trace", self._remembering.trace))
+            for name, values in (("state", self._policies.state), ("trace", self._remembering.trace))
         }
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        return self.rollout(constant_primitive(0), self._skills, update, self.adaptation_set.family.episode_length)
+        return self.rollout(constant_primitive(0), self._policies, update, self.adaptation_set.family.episode_length)
 
     def learn(self, rollout: Rollout, update: int) -> None:
         """Nothing to do: no parameter is updated, only the hidden state changes."""

@@ -53,7 +53,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
             self._filters = Filters(len(learners), family.observation_size)
 
         observation_filter = policies.observation_filter if policies else self._filters
-        self._skills = PrimitivePolicies(self._learner.stack, family.primitive_columns, observation_filter)
+        self._policies = PrimitivePolicies(self._learner.stack, family.primitive_columns, observation_filter)
         self._own = one_per_block(len(learners), adaptation_set.lanes_each)
         self._rows = np.repeat(np.arange(len(learners)), adaptation_set.lanes_each)
 
@@ -61,7 +61,7 @@ class SinglePolicyAdaptation(AdaptationMethod):
         return self._learner.state_dict() | (self._filters.state_dict() if self._filters else {})
 
     def collect(self, update: int, *, explore: bool) -> Rollout:
-        policies = replace(self._skills, deterministic=self.explores and not explore)
+        policies = replace(self._policies, deterministic=self.explores and not explore)
         rollout = self.rollout(self._own, policies, update, self.adaptation_set.family.episode_length)
         return replace(rollout, steps=rollout.steps._replace(primitive=np.zeros_like(rollout.steps.primitive)))
 

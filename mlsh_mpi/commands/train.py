@@ -229,11 +229,11 @@ class TrainingReporter(RunReporter):
         summary = self._tables.summarise(self.log.rows, self.log.totals, adaptation, forced, family, config)
         if self._best is not None:
             summary["evaluation"] = {"iteration": self._best.iteration, "return": self._best.value}
-        shown_skills = policies if methods.supports_forcing(config) else None
+        shown_policies = policies if methods.supports_forcing(config) else None
         title = f"{experiment_name(config)}, seed {config.run.seed}"
         self.finish(
             self._tables.tables(summary),
             summary,
-            lambda path: draw(path, self.log.rows, forced, family, shown_skills, title),
+            lambda path: draw(path, self.log.rows, forced, family, shown_policies, title),
             f", {PHI}" + f", {BEST}" * (self._best is not None),
         )

@@ -158,7 +158,7 @@ METHODS: dict[str, Method] = {
         training=Training(
             "mlsh_mpi.baselines.rl2:train",
             "mlsh_mpi.baselines.rl2:check_resumable",
-            policies="mlsh_mpi.baselines.rl2:skills_of",
+            policies="mlsh_mpi.baselines.rl2:policies_of",
             recurrent=True,
             steps=lambda config, length: whole_episodes(config, length * episodes_of_a_trial(config, length)),
         ),

@@ -10,7 +10,7 @@ import torch
 from mlsh_mpi.adaptation.loop import AdaptationSet
 from mlsh_mpi.adaptation.method import make_method
 from mlsh_mpi.baselines import maml, option_critic
-from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentSkills, RL2Lanes, network_for, skills_of
+from mlsh_mpi.baselines.rl2 import RecurrentNetwork, RecurrentPolicies, RL2Lanes, network_for, policies_of
 from mlsh_mpi.baselines.single_policy import Filters
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.methods import BASELINES
@@ -74,7 +74,7 @@ def test_the_recurrent_network_is_torchs_gru_and_begins_each_trial_empty(head):
 
 def test_acting_step_by_step_is_what_the_network_says_of_whole_trials():
     stack = recurrent(Gaussian(2))
-    policies = RecurrentSkills.empty(stack, B)
+    policies = RecurrentPolicies.empty(stack, B)
     seen = np.random.default_rng(0).normal(size=(T, B, 4)).astype(np.float32)
     act = policies.acting(np.zeros(B, np.int64))
     means = np.stack([act(seen[t], np.zeros((B, 2), np.float32)) for t in range(T)])
@@ -296,9 +296,9 @@ def test_a_recurrent_policy_of_other_shapes_is_refused():
     family, config = TaskFamily.from_maker(EnvironmentMaker("mlsh/MovingBandits-v0", None)), preset_config("moving-bandits-rl2")
     parameters = StackedActorCritic(1, network_for(config, family)).named_parameters()
     damaged = parameters | {"policy.1.bias": torch.zeros(1, 1)}  # would be copied into each of five
-    assert skills_of(PhiCheckpoint(config, family.name, parameters, None), family).primitives.n == 1
+    assert policies_of(PhiCheckpoint(config, family.name, parameters, None), family).primitives.n == 1
     with pytest.raises(UserError, match=r"policy\.1\.bias must be of shape \(1, 5\), but is of shape \(1, 1\)"):
-        skills_of(PhiCheckpoint(config, family.name, damaged, None), family)
+        policies_of(PhiCheckpoint(config, family.name, damaged, None), family)
 
 
 def test_every_row_of_the_table_names_what_is_there():

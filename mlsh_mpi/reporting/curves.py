@@ -125,6 +125,8 @@ def _test_in(folder: Path, *names: str) -> dict[str, Any] | None:
         return None
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
         whole = files.read_json(path)
+        if not isinstance(whole, dict):
+            raise TypeError
         curves = {name: result(whole, name) for name in names}
         shapes = {np.array(curves[name], float).shape[1:] for name in names if name not in ("tasks", "steps")}
         if shapes == {(len(curves["tasks"]),)} and all(isinstance(task, str) for task in curves["tasks"]) and curves["steps"] > 0:

@@ -1,12 +1,13 @@
 """How long is it from the command to a trained skill? Wall time and CPU time, on one rank and on two; and on many, foretold.
 
 python tests/bench/skill.py [bandits twowalk mazes humanoid] [--seeds 3] [--first-seed 0] [--ranks 1 2] [--level RETURN]
-    [--options JSON] [--paper] [--foretell] [--quick]
+    [--options JSON] [--data skill.json] [--paper] [--foretell] [--quick]
 
 A skill is there when the return after the warm-up has come to its level, in the mean of all tasks, each in the mean of its last
 five values: primitives have then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same
 level is waited for at the paper's settings, one worker a group, for at most three times as many steps as ours took at most.
-With --options it tries other settings, such as '{"primitive_lam": 0.9, "iterations": 60}', and another --level.
+With --options it tries other settings, such as '{"primitive_lam": 0.9, "iterations": 60}', and another --level. With --data each
+run is added to a file as it ends, and runs that the file has are not made again.
 
 --foretell: what more ranks, a core each, would make of it. An iteration of a rank takes as long as its workers need for sampling
 and learning (measured on one rank, with several numbers of workers; the part that does not grow with them is in every rank's
@@ -20,7 +21,8 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,36 +80,69 @@ class Took:
         return f"{known}{self.wall:,.0f}", f"{self.cpu:,.0f}", f"{self.steps / 1e6:.2f}", f"{self.last:.4g}"
 
 
-def run(ranks: int, level: float, setting: dict[str, Any]) -> Took:
-    """Trains until the level is reached, or to the end of the iterations."""
-    began = time.perf_counter()
-    found = figures(begun(__file__, "train", {"until": level, **setting}, "-np", str(ranks)))
-    wall = time.perf_counter() - began
-    last = adapted(found["rows"])
-    return Took(last >= level, wall, found["cpu"], len(found["rows"]) * found["steps"], last)
+class Runs:
+    """Runs of one skill, by their label and seed; in a file as well if one is given."""
+
+    def __init__(self, skill: Skill, path: Path | None) -> None:
+        self._skill, self._path = skill, path
+        self.all: dict[str, dict[int, Took]] = {}
+
+        for row in self._rows():
+            if row["level"] == skill.level and row["label"].startswith(skill.preset):
+                self.all.setdefault(row["label"], {})[row["seed"]] = Took(**row["took"])
+
+    def made(self, label: str, seed: int, ranks: int, setting: dict[str, Any]) -> None:
+        """Trains until the level is reached or to the end of the iterations, unless that run is known."""
+        if seed in self.all.setdefault(label, {}):
+            return
+
+        began = time.perf_counter()
+        found = figures(begun(__file__, "train", {"until": self._skill.level, "seed": seed, **setting}, "-np", str(ranks)))
+        wall = time.perf_counter() - began
+        last = adapted(found["rows"])
+        took = Took(last >= self._skill.level, wall, found["cpu"], len(found["rows"]) * found["steps"], last)
+        self.all[label][seed] = took
+
+        if self._path:
+            row = {"label": label, "level": self._skill.level, "seed": seed, "took": asdict(took)}
+            self._path.write_text("[\n" + ",\n".join(json.dumps(each) for each in [*self._rows(), row]) + "\n]\n")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return json.loads(self._path.read_text()) if self._path and self._path.exists() else []
 
 
 def measure(
-    console: Console, name: str, level: float | None, seeds: range, ranks: list[int], more: dict[str, Any], paper: bool
+    console: Console,
+    name: str,
+    level: float | None,
+    seeds: range,
+    ranks: list[int],
+    more: dict[str, Any],
+    data: Path | None,
+    paper: bool,
 ) -> None:
     """Prints a row for every number of ranks, and one for the paper's settings."""
     skill = SKILLS[name] if level is None else Skill(SKILLS[name].preset, level)
-    rows: dict[str, list[Took]] = {}
+    runs = Runs(skill, data)
+    options = f" {json.dumps(more)}" if more else ""
     for seed in track(seeds, description=name):
         for count in ranks:
-            setting = {"preset": skill.preset, "seed": seed, **skill.size, **more}
-            rows.setdefault(f"{skill.preset}, {count} ranks", []).append(run(count, skill.level, setting))
+            runs.made(f"{skill.preset}{options}, {count} ranks", seed, count, {"preset": skill.preset, **skill.size, **more})
+
         if paper:
-            longest = 3 * max(took.steps for all_took in rows.values() for took in all_took)
-            setting = {"preset": f"{skill.preset}-paper", "seed": seed, "groups": 10, "workers": 1}
-            setting["iterations"] = longest // 20_000
-            rows.setdefault(f"{skill.preset}-paper, {max(ranks)} ranks", []).append(run(max(ranks), skill.level, setting))
-    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians of {len(seeds)}")
-    for heading in ("", "reached", "wall, s", "CPU, s", "million steps", "return"):
+            longest = 3 * max(took.steps for seeds_of in runs.all.values() for took in seeds_of.values())
+            setting = {"preset": f"{skill.preset}-paper", "groups": 10, "workers": 1, "iterations": longest // 20_000}
+            runs.made(f"{skill.preset}-paper, {max(ranks)} ranks", seed, max(ranks), setting)
+
+    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians by wall time, and the steps of each seed")
+    for heading in ("", "reached", "wall, s", "CPU, s", "million steps", "return", "million steps of each seed"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for label, all_took in rows.items():
+    for label, by_seed in runs.all.items():
+        all_took = list(by_seed.values())
         middle = sorted(all_took, key=lambda took: took.wall)[len(all_took) // 2]
-        table.add_row(label, f"{sum(took.reached for took in all_took)} of {len(all_took)}", *middle.cells)
+        reached = f"{sum(took.reached for took in all_took)} of {len(all_took)}"
+        each = ", ".join(f"{seed}: {took.cells[2]}{'' if took.reached else ' not'}" for seed, took in sorted(by_seed.items()))
+        table.add_row(label, reached, *middle.cells, each)
     console.print(table)
 
 
@@ -163,20 +198,21 @@ def main() -> None:
     parser.add_argument("--level", type=float, help="return to wait for; by default the skill's")
     parser.add_argument("--options", type=json.loads, default={}, help="of the trainer, as JSON")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--data", type=Path, help="file that keeps the runs")
     parser.add_argument("--paper", action="store_true", help="also the paper's settings")
     parser.add_argument("--foretell", action="store_true", help="many ranks by a model, in place of the measurement")
     parser.add_argument("--quick", action="store_true", help="few iterations: to try it out")
     given = parser.parse_args()
     if unknown := set(given.policies) - set(SKILLS):
         parser.error(f"there is no skill {', '.join(unknown)}: choose from {', '.join(SKILLS)}")
-    console = Console(width=140)
+    console = Console(width=170)
     for name in given.policies or ["bandits"]:
         if given.foretell:
             foretell(console, name, 1 if given.quick else 3)
         else:
             few = {"iterations": 12, "whole_episode_iterations": 0, "random_master_iterations": 0} if given.quick else {}
             seeds = range(given.first_seed, given.first_seed + given.seeds)
-            measure(console, name, given.level, seeds, given.ranks, few | given.options, given.paper)
+            measure(console, name, given.level, seeds, given.ranks, few | given.options, given.data, given.paper)
 
 
 if __name__ == "__main__":

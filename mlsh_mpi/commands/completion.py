@@ -25,9 +25,9 @@ from mlsh_mpi.policies.pretrained import all_pretrained, paper_folder
 from mlsh_mpi.sampling.environment_maker import known_environments
 
 SHELLS = ("bash", "zsh")
-OF_FUNCTIONS = {"figures": "figures", "seeds": "seeds"}
+OF_FUNCTIONS = {"export": "export", "figures": "figures", "seeds": "seeds"}
 """Commands whose options are the arguments of a function of this name in their module."""
-WITH_RUNS = ("adapt", "replay", "seeds")
+WITH_RUNS = ("adapt", "replay", "export", "seeds")
 """Commands that take the name of a run."""
 WITH_MANY = ("figures", "seeds")
 """Commands that take several words without an option."""
@@ -142,6 +142,7 @@ def _first(name: str) -> list[str]:
         "train": [*PRESETS, *(f"{preset}-{baseline}" for preset in PRESETS for baseline in BASELINES)],
         "adapt": all_pretrained(),
         "replay": all_pretrained(),
+        "export": all_pretrained(),
         "figures": [*sorted(file.parent.name for file in paper_folder().glob("*/curves.csv")), "all"],
         "completion": SHELLS,
     }

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("mlsh_mpi.commands.train", "train primitives on a distribution of tasks", "[PRESET]"),
     "adapt": ("mlsh_mpi.commands.adapt", "learn single tasks over trained primitives", "RUN_OR_PHI"),
     "replay": ("mlsh_mpi.commands.replay", "film episodes before and after learning", "RUN_OR_PHI"),
+    "export": ("mlsh_mpi.commands.export", "write policies as ONNX, TorchScript or NumPy files", "RUN_OR_PHI"),
     "figures": ("mlsh_mpi.commands.figures", "draw the paper's figures from runs", "FIGURE"),
     "seeds": ("mlsh_mpi.commands.seeds", "draw several runs together", "RUN..."),
     "doctor": ("mlsh_mpi.commands.doctor", "check what could go wrong on these hosts", ""),
@@ -23,7 +24,7 @@ COMMANDS = {
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
 """The function of `mlsh_mpi.commands.cli` that parses a command's arguments."""
-WITHOUT_JOB = {"figures", "seeds"}
+WITHOUT_JOB = {"export", "figures", "seeds"}
 """Commands that are not MPI jobs; a job handles its signals itself."""
 SHOWING = {"-h", "--help", "--list", "--print-config"}
 """Arguments with which a command only shows something."""

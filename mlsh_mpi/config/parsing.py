@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import io
 import re
 import sys
@@ -47,7 +48,10 @@ def parsed(kind: Callable[..., T], arguments: Sequence[str], **others: Any) -> T
         UserError: an option or a value is unknown.
     """
     # A function is called only after parsing, so that its own output is not taken for tyro's.
-    filled: Any = kind if isinstance(kind, type) else functools.wraps(kind)(functools.partial(functools.partial, kind))
+    filled: Any = kind
+    if not isinstance(kind, type):
+        filled = functools.wraps(kind)(functools.partial(functools.partial, kind))
+        others = {"description": inspect.cleandoc(kind.__doc__ or "").partition("\n\nArgs:")[0], **others}
 
     stderr = io.StringIO()
     try:

@@ -23,7 +23,7 @@ primitives the limit is 48 lanes (18 lanes take 11 us, or 23 with torch), for a 
 def outputs_of(stack: StackedActorCritic, seen: Array) -> Array:
     """Outputs of the policies of a stack: (n, B, observation) -> (n, B, outputs)."""
     if seen.shape[0] * seen.shape[1] <= FEW_LANES:
-        return _forward(_layers(stack), seen)
+        return _forward(layers_of(stack), seen)
     with torch.inference_mode():
         return stack.policy(torch.from_numpy(seen)).numpy()
 
@@ -52,11 +52,11 @@ def _row_by_row(primitives: StackedActorCritic, primitive: Array) -> Callable[[A
 
 def _lane_by_lane(primitives: StackedActorCritic, primitive: Array) -> Callable[[Array], Array]:
     """Policy outputs with NumPy, with a copy of its primitive's weights for each lane."""
-    layers = [(weight[primitive], bias[primitive]) for weight, bias in _layers(primitives)]
+    layers = [(weight[primitive], bias[primitive]) for weight, bias in layers_of(primitives)]
     return lambda seen: _forward(layers, seen[:, None])[:, 0]
 
 
-def _layers(stack: StackedActorCritic) -> list[tuple[Array, Array]]:
+def layers_of(stack: StackedActorCritic) -> list[tuple[Array, Array]]:
     """Weights (n, in, out) and biases (n, 1, out) of the policies, as views."""
     parameters = [parameter.numpy() for parameter in stack.parameters[: stack.network.layer_parameters]]
     return [(weight, bias[:, None]) for weight, bias in zip(parameters[::2], parameters[1::2], strict=True)]

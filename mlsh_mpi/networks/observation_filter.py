@@ -57,8 +57,8 @@ class ObservationFilter:
 
     def __call__(self, observation: Array) -> Array:
         """(..., size) -> (..., size) float32."""
-        standardised: Array = np.subtract(observation, self._mean, dtype=np.float32)
-        standardised *= self._scale
+        standardised: Array = np.subtract(observation, self.mean, dtype=np.float32)
+        standardised *= self.scale
         np.minimum(standardised, self.CLIP, out=standardised)  # np.clip is slower than both together
         return np.maximum(standardised, -self.CLIP, out=standardised)
 
@@ -67,4 +67,4 @@ class ObservationFilter:
         if self.moments.count >= 2:
             mean = self.moments.total / self.moments.count
             scale = 1 / np.sqrt(np.maximum(self.moments.squares / self.moments.count - mean**2, 1e-4))
-        self._mean, self._scale = mean.astype(np.float32), scale.astype(np.float32)
+        self.mean, self.scale = mean.astype(np.float32), scale.astype(np.float32)

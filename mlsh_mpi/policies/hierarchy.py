@@ -15,6 +15,8 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array, Network, StackedActorCritic
 from mlsh_mpi.networks.distributions import Exploring
 from mlsh_mpi.networks.inference import outputs_of
+from mlsh_mpi.policies.computation import HIERARCHY, MASTER, computation
+from mlsh_mpi.policies.export import export
 from mlsh_mpi.policies.phi_file import PhiCheckpoint, load_phi, phi_as_dict, phi_from_dict
 from mlsh_mpi.policies.primitives import Primitives
 from mlsh_mpi.sampling.interface import Interface
@@ -87,6 +89,23 @@ class Hierarchy:
         phi, interface = self.primitives.phi, self.primitives.interface
         about = {"format": FORMAT, "macro_length": self.macro_length, "task": self.task, "interface": interface.as_dict()}
         files.save_tensors(Path(path), about | {"phi": phi_as_dict(phi), "master": self.master.flat[0].clone()})
+
+    def export(self, path: str | PathLike[str], *, master_only: bool = False) -> None:
+        """Writes the hierarchy for use without this package: see :meth:`Primitives.export`.
+
+        Its clock is explicit: further inputs are `steps` since the start of the episode and the active `primitive`, both 0 at
+        first, and outputs are what to give at the next step, `next_steps` and `next_primitive`. In an .npz the policy keeps both.
+
+        Args:
+            path: the file to write, whose suffix .onnx, .ts or .npz says in which format.
+            master_only: write the master alone, which maps observations to numbers of primitives.
+
+        Raises:
+            UserError: the suffix is another, or the file cannot be written; an earlier one stays as it was.
+        """
+        kind, about = MASTER if master_only else HIERARCHY, {"task": self.task, "macro_length": self.macro_length}
+        of = self.primitives
+        export(computation(of.policies, of.interface, kind, master=self.master, about=about), Path(path))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Hierarchy:

@@ -12,6 +12,8 @@ import numpy as np
 from mlsh_mpi.config.methods import ALGORITHMS
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.networks.actor_critic import Array
+from mlsh_mpi.policies.computation import computation
+from mlsh_mpi.policies.export import export
 from mlsh_mpi.policies.phi_file import PhiCheckpoint, load_phi
 from mlsh_mpi.policies.pretrained import named_source
 from mlsh_mpi.sampling.interface import Interface
@@ -93,6 +95,25 @@ class Primitives:
         action = self.interface.actions(self.policies.acting(rows, deterministic=deterministic)(seen, noise))
         return action if raw.ndim == 2 else action[0]
 
+    def export(self, path: str | PathLike[str], primitive: int | None = None) -> None:
+        """Writes the primitives for use without this package: ONNX, TorchScript or NumPy by the suffix .onnx, .ts or .npz.
+
+        The exported policy takes the most likely action, in the environment's units, for observations as the environment returns
+        them. See :func:`mlsh_mpi.policies.export.export`.
+
+        Args:
+            path: the file to write.
+            primitive: only this one, without its number as an input; None for all.
+
+        Raises:
+            UserError: there is no such primitive, the suffix is another, or the file cannot be written; an earlier one stays as
+                it was.
+        """
+        if primitive is not None and not 0 <= primitive < len(self):
+            raise UserError(f"primitives are numbered 0 to {len(self) - 1}, but primitive is {primitive}")
+        chosen = None if primitive is None else [primitive]
+        export(computation(self.policies, self.interface, chosen=chosen), Path(path))
+
 
 def load(source: str | PathLike[str]) -> Primitives:
     """Loads trained primitives from a run folder or a phi.pt, or those that come with this project by their name.
@@ -103,7 +124,14 @@ def load(source: str | PathLike[str]) -> Primitives:
     Raises:
         UserError: there is no such source, or the file is something else.
     """
+    return Primitives(load_phi(source_path(source)))
+
+
+def source_path(source: str | PathLike[str]) -> Path:
+    """The run folder or file that :func:`load` takes for a source.
+
+    Raises:
+        UserError: it is the name of neither a run nor primitives that come with this project.
+    """
     path = Path(source)
-    if not path.exists() and path.name == str(source) and not path.suffix:
-        path = named_source(str(source))
-    return Primitives(load_phi(path))
+    return named_source(str(source)) if not path.exists() and path.name == str(source) and not path.suffix else path

@@ -79,6 +79,7 @@ setup(
             "pytest-xdist>=3.8",
             "ruff>=0.17",
             "stable-baselines3>=2.7",
+            "torchrl>=0.5",
         ],
     },
 )

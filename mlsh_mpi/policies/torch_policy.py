@@ -1,4 +1,7 @@
-"""A trained policy as one torch module, which TorchScript and ONNX can save."""
+"""A trained policy as one torch module, which TorchScript and ONNX can save.
+
+Shapes (...) are any batch, also none: tracing keeps that, because no size or number of dimensions enters the computation.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from mlsh_mpi.policies.computation import HIERARCHY, MASTER, Computation
 
 
 class Observed(nn.Module):
-    """The observation as policies see it: (B, observation) -> (B, observation) float32."""
+    """The observation as policies see it: (..., observation) -> (..., observation) float32."""
 
     offset: Tensor
     mean: Tensor
@@ -26,8 +29,8 @@ class Observed(nn.Module):
         return torch.maximum(torch.minimum(seen, self.clip), -self.clip)
 
 
-class Layers(nn.Module):
-    """K networks of one shape: (B, in) -> (K, B, out)."""
+class Networks(nn.Module):
+    """K networks of one shape: (..., in) -> (..., K, out)."""
 
     def __init__(self, of: Computation, name: str) -> None:
         super().__init__()
@@ -35,22 +38,27 @@ class Layers(nn.Module):
         arrays = [(of.arrays[f"{name}.{layer}.weight"], of.arrays[f"{name}.{layer}.bias"]) for layer in range(depth)]
         weights = [torch.from_numpy(weight if weight.ndim == 3 else weight[None]) for weight, _ in arrays]
         biases = [torch.from_numpy(bias if bias.ndim == 2 else bias[None]) for _, bias in arrays]
+        self.count = len(weights[0])
         self.weights = nn.ParameterList([nn.Parameter(weight, requires_grad=False) for weight in weights])
         self.biases = nn.ParameterList([nn.Parameter(bias, requires_grad=False) for bias in biases])
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.unsqueeze(0)
+    def forward(self, seen: Tensor) -> Tensor:
+        return torch.stack([self.one(seen, k) for k in range(self.count)], -2)
+
+    def one(self, x: Tensor, k: int) -> Tensor:
+        """Network k: (..., in) -> (..., out)."""
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if number > 0:
+            if number:
                 x = torch.tanh(x)
-            x = torch.matmul(x, weight) + bias.unsqueeze(1)
+            x = x @ weight[k] + bias[k]
         return x
 
 
 class PrimitivesModule(nn.Module):
-    """All primitives: (B, observation), (B,) numbers of primitives -> (B, ...) actions."""
+    """All primitives: (..., observation), (...) numbers of primitives -> (..., action) actions."""
 
     columns: Tensor
+    numbers: Tensor
     middle: Tensor
     half_width: Tensor
     low: Tensor
@@ -58,7 +66,8 @@ class PrimitivesModule(nn.Module):
 
     def __init__(self, of: Computation) -> None:
         super().__init__()
-        self.observed, self.layers = Observed(of), Layers(of, "primitives")
+        self.observed, self.networks = Observed(of), Networks(of, "primitives")
+        self.register_buffer("numbers", torch.arange(self.networks.count))
         self.register_buffer("columns", torch.from_numpy(of.arrays["columns"]))
         self.continuous = "low" in of.arrays
         action = of.description["outputs"]["action"]
@@ -71,12 +80,12 @@ class PrimitivesModule(nn.Module):
         return self.act(self.observed(observation), primitive)
 
     def act(self, seen: Tensor, primitive: Tensor) -> Tensor:
-        """(B, filtered observation), (B,) -> (B, ...) actions."""
-        of_all = self.layers(seen.index_select(1, self.columns))
-        rows = primitive.to(torch.int64).view(1, -1, 1).expand(1, of_all.shape[1], of_all.shape[2])
-        out = of_all.gather(0, rows).squeeze(0)
+        """(..., filtered observation), (...) -> (..., action) actions."""
+        of_all = self.networks(seen.index_select(-1, self.columns))
+        active = (primitive.unsqueeze(-1) == self.numbers).to(torch.float32)
+        out = (of_all * active.unsqueeze(-1)).sum(-2)
         if not self.continuous:
-            return out.argmax(1)
+            return out.argmax(-1)
         action = self.middle + self.half_width * out.to(torch.float64)
         if self.whole:
             action = torch.round(action)
@@ -84,39 +93,39 @@ class PrimitivesModule(nn.Module):
 
 
 class OnePrimitiveModule(nn.Module):
-    """A single primitive: (B, observation) -> (B, ...) actions."""
+    """A single primitive: (..., observation) -> (..., action) actions."""
 
     def __init__(self, of: Computation) -> None:
         super().__init__()
         self.primitives = PrimitivesModule(of)
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.primitives(observation, torch.zeros_like(observation[:, 0], dtype=torch.int64))
+        return self.primitives(observation, torch.zeros_like(observation[..., 0], dtype=torch.int64))
 
 
 class MasterModule(nn.Module):
-    """A master: (B, observation) -> (B,) numbers of primitives."""
+    """A master: (..., observation) -> (...) numbers of primitives."""
 
     def __init__(self, of: Computation) -> None:
         super().__init__()
-        self.observed, self.layers = Observed(of), Layers(of, "master")
+        self.observed, self.network = Observed(of), Networks(of, "master")
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.layers(self.observed(observation)).squeeze(0).argmax(1)
+        return self.network.one(self.observed(observation), 0).argmax(-1)
 
 
 class HierarchyModule(nn.Module):
-    """A hierarchy with its clock: (B, observation), (B,) steps, (B,) primitives -> actions, and the next steps and primitives."""
+    """A hierarchy with its clock: (..., observation), (...) steps, (...) primitives -> actions, next steps, next primitives."""
 
     def __init__(self, of: Computation) -> None:
         super().__init__()
-        self.master, self.primitives = Layers(of, "master"), PrimitivesModule(of)
+        self.master, self.primitives = Networks(of, "master"), PrimitivesModule(of)
         self.macro_length = int(of.description["macro_length"])
 
     def forward(self, observation: Tensor, steps: Tensor, primitive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = self.primitives.observed(observation)
         decides = torch.remainder(steps, self.macro_length) == 0
-        active = torch.where(decides, self.master(seen).squeeze(0).argmax(1), primitive)
+        active = torch.where(decides, self.master.one(seen, 0).argmax(-1), primitive)
         return self.primitives.act(seen, active), steps + 1, active
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from mlsh_mpi.policies.primitives import load
 from mpi.families import ROOT
 from mpi.launcher import mpirun
 
@@ -52,17 +53,22 @@ def test_train_adapt_and_act(tmp_path, ranks):
     assert (tmp_path / "goal0.pt").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("use_primitives.py", "the ant is at ["),
-        ("sb3_master.py", "it chooses walk"),
-        ("log_elsewhere.py", "logged [1, 2"),
-        ("own_mujoco.py", "direction -1 return"),
-    ],
-)
+OTHERS = [
+    ("use_primitives.py", "the ant is at ["),
+    ("sb3_master.py", "it chooses walk"),
+    ("log_elsewhere.py", "logged [1, 2"),
+    ("own_mujoco.py", "direction -1 return"),
+    ("torchrl_actor.py", "the ant is at ["),
+    ("without_torch.py", "the ant is at ["),
+    ("control_loop.py", "torques ["),
+]
+
+
+@pytest.mark.parametrize(("name", "said"), OTHERS)
 def test_the_others(tmp_path, name, said):
     (tmp_path / "wandb.py").write_text(TRACKER)
+    for suffix in (".npz", ".onnx"):
+        load("ant-twowalk").export(tmp_path / f"ant-twowalk{suffix}")
     command = [sys.executable, copied(tmp_path, name)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
@@ -70,5 +76,5 @@ def test_the_others(tmp_path, name, said):
 
 
 def test_every_example_is_tested():
-    tested = {"train_adapt_act.py", "use_primitives.py", "sb3_master.py", "log_elsewhere.py", "own_mujoco.py"}
+    tested = {"train_adapt_act.py", *(name for name, _ in OTHERS)}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested

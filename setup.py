@@ -38,7 +38,7 @@ setup(
         "mlsh_envs",
     ],
     package_data={
-        "mlsh_mpi": ["py.typed"],
+        "mlsh_mpi": ["py.typed", "reporting/*.jinja"],
         "mlsh_envs": ["py.typed"],
         "mlsh_mpi.paper": ["*.csv", "*/*.csv", "*/runs.txt", "*/tests.txt", "*/*.json", "primitives/*.pt"],
     },
@@ -49,6 +49,7 @@ setup(
         "cloudpickle>=3.0",
         "gymnasium[mujoco]>=1.2,<2",
         "imageio[ffmpeg]>=2.34",
+        "jinja2>=3.1",
         "matplotlib>=3.8",
         "mpi4py>=4.1,<5",
         "mujoco>=3.3,<5",

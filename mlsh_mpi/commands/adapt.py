@@ -19,6 +19,7 @@ from mlsh_mpi.adaptation.loop import adapt as adapt_all
 from mlsh_mpi.adaptation.method import make_method, trained_skills
 from mlsh_mpi.adaptation.saved_progress import check_resumable
 from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
+from mlsh_mpi.commands.reporter import PageReporter
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig
 from mlsh_mpi.errors import UserError
@@ -35,7 +36,7 @@ from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
 from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.same_run import identity
-from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, parse_on_rank0
+from mlsh_mpi.tracking.session import PAGE, PICTURE, IterationHook, parse_on_rank0
 
 HIERARCHIES = "hierarchies"
 """Subfolder of a test's folder that holds the best master of each task, each with the primitives."""
@@ -214,7 +215,7 @@ def _fingerprint(config: AdaptConfig) -> str:
     return f"{zlib.crc32((source / PHI if source.is_dir() else source).read_bytes()):08x}"
 
 
-class AdaptationReporter(RunReporter):
+class AdaptationReporter(PageReporter):
     """What a test shows and writes, on rank 0."""
 
     def __init__(self, config: AdaptConfig, adaptation_set: AdaptationSet, learners: AdaptationMethod, opened: OpenRun) -> None:
@@ -250,7 +251,7 @@ class AdaptationReporter(RunReporter):
                 (self.folder.path / HIERARCHIES).mkdir(exist_ok=True)
                 hierarchy.save(self.folder.path / HIERARCHIES / f"{name}.pt")
         title = f"{experiment_name(self.config)}, {summary['method']}"
-        others = f", {CURVES} (each learner's curve)" + f", {HIERARCHIES}/ (each task's best master)" * bool(hierarchies)
+        others = f", {PAGE}, {CURVES} (each learner's curve)" + f", {HIERARCHIES}/ (each task's best master)" * bool(hierarchies)
         self.finish(
             text,
             summary,

@@ -19,6 +19,7 @@ from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet
 from mlsh_mpi.adaptation.method import make_method
 from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
 from mlsh_mpi.algorithm.training_state import groups_of
+from mlsh_mpi.commands.reporter import PageReporter
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job, job
@@ -36,7 +37,7 @@ from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
 from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
 from mlsh_mpi.tracking.run_names import experiment_name
 from mlsh_mpi.tracking.same_run import as_it_began, environment_source, identity, offset_of
-from mlsh_mpi.tracking.session import PICTURE, IterationHook, RunReporter, Target, parse_on_rank0
+from mlsh_mpi.tracking.session import PAGE, PICTURE, IterationHook, Target, parse_on_rank0
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
@@ -188,7 +189,7 @@ def _check(config: Config, family: TaskFamily, current: Job) -> None:
         Target.parse(config.run.stop_when)
 
 
-class TrainingReporter(RunReporter):
+class TrainingReporter(PageReporter):
     """What a training run shows and writes, on rank 0."""
 
     def __init__(self, experiment: Experiment, groups: int, opened: OpenRun) -> None:
@@ -235,5 +236,5 @@ class TrainingReporter(RunReporter):
             self._tables.tables(summary),
             summary,
             lambda path: draw(path, self.log.rows, forced, family, shown_policies, title),
-            f", {PHI}" + f", {BEST}" * (self._best is not None),
+            f", {PHI}, {PAGE}" + f", {BEST}" * (self._best is not None),
         )

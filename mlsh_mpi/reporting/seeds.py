@@ -54,10 +54,11 @@ def draw_seeds(path: Path, runs: Sequence[Run]) -> None:
         runs: at least one run.
     """
     with figure_in(path, width=9.2, height=4.0, dpi=110) as figure:
-        _draw(figure, runs)
+        draw_runs(figure, runs)
 
 
-def _draw(figure: Figure, runs: Sequence[Run]) -> None:
+def draw_runs(figure: Figure, runs: Sequence[Run]) -> None:
+    """Draws the learning curves of runs, and those of their final tests."""
     learning, test = figure.subplots(1, 2)
 
     for index, name in enumerate(dict.fromkeys(run.name for run in runs)):

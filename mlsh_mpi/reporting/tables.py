@@ -85,7 +85,7 @@ def summarise(
             "tasks": tasks,
             "separated": separation(listed),
             "diagnostics": _diagnostics(diagnostics) if methods.method_of(config) == "master" else None,
-            **_mean_costs(rows),
+            **mean_costs(rows),
         }
     )
 
@@ -96,7 +96,7 @@ def _reached(task: dict[str, Any]) -> float:
     return task["adapted"] if np.isnan(evaluated) else evaluated
 
 
-def _mean_costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+def mean_costs(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Means over all but the first fifth of the iterations, which are slower; empty if nothing is left of the log."""
     late = rows[len(rows) // 5 :]
     speeds = {name: _median(late, f"speed/{name}") for name in ("steps_per_second", "steps_per_cpu_second")}
@@ -110,7 +110,7 @@ def _mean_costs(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     } | speeds
 
 
-def _median(rows: Sequence[dict[str, float]], name: str) -> float | None:
+def _median(rows: Sequence[Mapping[str, float]], name: str) -> float | None:
     """The median of a metric over the rows that have it; None if none has, as in a log of an earlier version."""
     known = [row[name] for row in rows if name in row]
     return float(np.median(known)) if known else None

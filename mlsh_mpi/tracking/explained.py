@@ -126,6 +126,7 @@ FILES = {
         "runs`), with all settings under Text"
     ),
     "plot.png": "the learning curve, and where each primitive goes or what it earns alone on each task",
+    "report.html": "the page of the run for a browser: all of this, and what pictures and films the folder holds, in one file",
     "summary.txt, summary.json": "the final tables",
     "checkpoints/": "the three newest checkpoints",
     "best.pt": (

@@ -25,8 +25,8 @@ from mlsh_mpi.tracking.opening import OpenRun
 from mlsh_mpi.tracking.run_folder import SUMMARY, SUMMARY_TEXT
 
 T = TypeVar("T")
-PICTURE = "plot.png"
-"""The plot of a finished run."""
+PICTURE, PAGE = "plot.png", "report.html"
+"""The plot of a finished run, and its page for a browser."""
 
 
 def parse_on_rank0(current: Job, parse: Callable[[Sequence[str]], T | None]) -> T | None:

@@ -96,6 +96,7 @@ def test_it_says_what_it_tests_and_shows_curve_and_tables(on_one_rank):
         "lock",
         "metrics.jsonl",
         "plot.png",
+        "report.html",
         "summary.json",
         "summary.txt",
         "jobs.jsonl",

@@ -60,6 +60,7 @@ def test_it_leaves_these_files_and_no_others(finished_job):
         "metrics.jsonl",
         "phi.pt",
         "plot.png",
+        "report.html",
         "summary.json",
         "summary.txt",
         "lock",

@@ -48,7 +48,7 @@ SHIPPED = ["ant-mazes", "ant-twowalk", "four-rooms", "humanoid-walk-crawl", "mov
 def test_the_commands_are_offered_first(offered):
     assert offered("") == [*COMMANDS, "--help", "--version"]
     assert offered("t") == ["train"]
-    assert offered("re") == ["replay"]
+    assert offered("re") == ["replay", "report"]
 
 
 def test_presets_and_baselines_are_offered_behind_train_and_nothing_else(offered):

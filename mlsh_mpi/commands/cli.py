@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from mlsh_mpi.commands.shown_options import ON_ONE_SCREEN, hide_training_options, most_needed
+from mlsh_mpi.commands.starting import has_preset, started
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import (
     REPLACED_BY,
@@ -118,6 +119,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     base = config_for(preset, start.env)
     if start.config is not None:
         base = read_config(start.config, trust="--trust" in rest)
+    if preset is None and start.config is None and not HELP_FLAGS & set(rest) and not has_preset(start.env):
+        base = _from_environment(base, rest)
     if "--smoke" in rest:
         base = smoke(base)
     command = CommandLine(base)
@@ -125,6 +128,17 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         _parsed(most_needed(command), ["--help"], "mlsh train [PRESET]", ON_ONE_SCREEN)
     command = _parsed(command, rest, "mlsh train [PRESET]", listing())
     return dataclasses.replace(command, settings=fitted(command.settings, base))
+
+
+def _from_environment(default: Config, arguments: Sequence[str]) -> Config:
+    """What to begin with in an environment that has no preset, as it is made with these arguments; says what and why."""
+    command = _parsed(CommandLine(default), arguments, "mlsh train [PRESET]", listing())
+    found = started(command.settings, _choice(command, arguments))
+    if found is None:
+        return default
+    base, reason = found
+    say(reason)
+    return base
 
 
 def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, bool]:

@@ -25,11 +25,11 @@ from mlsh_mpi.policies.pretrained import all_pretrained, paper_folder
 from mlsh_mpi.sampling.environment_maker import known_environments
 
 SHELLS = ("bash", "zsh")
-OF_FUNCTIONS = {"export": "export", "figures": "figures", "report": "report", "seeds": "seeds"}
+OF_FUNCTIONS = {"export": "export", "figures": "figures", "publish": "publish", "report": "report", "seeds": "seeds"}
 """Commands whose options are the arguments of a function of this name in their module."""
-WITH_RUNS = ("adapt", "replay", "export", "report", "seeds")
+WITH_RUNS = ("adapt", "replay", "export", "publish", "report", "seeds")
 """Commands that take the name of a run."""
-WITH_MANY = ("figures", "report", "seeds")
+WITH_MANY = ("figures", "publish", "report", "seeds")
 """Commands that take several words without an option."""
 FILES = 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")); return'
 """Offers file names."""

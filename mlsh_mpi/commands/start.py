@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": ("mlsh_mpi.commands.replay", "film episodes before and after learning", "RUN_OR_PHI"),
     "export": ("mlsh_mpi.commands.export", "write policies as ONNX, TorchScript or NumPy files", "RUN_OR_PHI"),
     "figures": ("mlsh_mpi.commands.figures", "draw the paper's figures from runs", "FIGURE"),
+    "publish": ("mlsh_mpi.commands.publish", "write a folder with trained primitives and their card", "RUN..."),
     "report": ("mlsh_mpi.commands.report", "write the page of a run for a browser", "RUN..."),
     "seeds": ("mlsh_mpi.commands.seeds", "draw several runs together", "RUN..."),
     "doctor": ("mlsh_mpi.commands.doctor", "check what could go wrong on these hosts", ""),
@@ -25,7 +26,7 @@ COMMANDS = {
 """Module, summary and first argument of each command."""
 PARSERS = {"train": "parse_train_args", "adapt": "parse_adapt_args", "replay": "parse_replay_args"}
 """The function of `mlsh_mpi.commands.cli` that parses a command's arguments."""
-WITHOUT_JOB = {"export", "figures", "report", "seeds"}
+WITHOUT_JOB = {"export", "figures", "publish", "report", "seeds"}
 """Commands that are not MPI jobs; a job handles its signals itself."""
 SHOWING = {"-h", "--help", "--list", "--print-config"}
 """Arguments with which a command only shows something."""

@@ -6,6 +6,7 @@ mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from mlsh_mpi.tracking.session import PAGE, PICTURE, IterationHook, Target, pars
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
+FILM_SHARE = 100
+"""The pause after a film of the primitives, in units of the time that it took."""
 DRAWN_TASKS = 4
 """Number of drawn tasks on which each primitive is tried alone where the environment does not list its tasks."""
 
@@ -197,7 +200,7 @@ class TrainingReporter(PageReporter):
         from mlsh_mpi.tracking import logs
 
         config, current, family = experiment.config, experiment.job, experiment.family
-        self._family, self._tables, self._logs = family, tables, logs
+        self._family, self._tables, self._logs, self._next_film = family, tables, logs, 0.0
         done = opened.saved.iteration if opened.saved else 0
         header = headers.header(config, current, family, groups, opened.folder.path, done)
         super().__init__(current, config, opened, header, "training", headers.steps_per_iteration(config, family, groups))
@@ -207,6 +210,21 @@ class TrainingReporter(PageReporter):
         with self.writing():
             evaluated = {"evaluation": {"iteration": best.iteration, "return": best.value}}
             files.save_tensors(self.folder.path / BEST, {**best.phi, **evaluated})
+
+    def show(self, state: Any) -> None:
+        """Makes a film of the primitives, if it is asked for, unless it would take more than a hundredth of the time."""
+        policies = getattr(state, "policies", None)
+        if not self.config.run.tensorboard_films or policies is None or time.monotonic() < self._next_film:
+            return
+
+        from mlsh_mpi.reporting.clip import clip
+
+        began = time.monotonic()
+        gif, height, width = clip(self._family, policies)
+        with self.writing():
+            steps = self.log.rows[-1]["environment_steps"] if self.log.rows else 0
+            self._logs.show_film_in_tensorboard(self.folder.path, "primitives", gif, (height, width), int(steps))
+        self._next_film = time.monotonic() + FILM_SHARE * (time.monotonic() - began)
 
     def trained(self, policies: PrimitivePolicies, best: Best | None) -> None:
         """Closes the log, saves phi, and starts the progress bar of the test."""

@@ -154,6 +154,9 @@ class RunConfig:
     """Iterations between evaluations: fresh masters, as many as there are workers, learn single tasks over the current
     primitives, and the best primitives so far are kept as best.pt. Each takes as many steps as W + 2 iterations, but less time,
     because primitives do not learn from them. By default there are none."""
+    tensorboard_films: bool = False
+    """Show a short film of all primitives in TensorBoard at checkpoints, but seldom enough to take at most a hundredth of the
+    time. The environment must draw pictures on rank 0's host."""
     time_limit: OptionalPositiveFloat = None
     """Minutes after which the job stops with a checkpoint; the same command continues the run."""
     stop_when: str | None = None

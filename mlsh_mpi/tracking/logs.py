@@ -134,6 +134,27 @@ def _ignore_reraised() -> None:
     threading.excepthook = hook
 
 
+def show_film_in_tensorboard(folder: Path, name: str, gif: bytes, size: tuple[int, int], step: int) -> None:
+    """Adds a film to a run's TensorBoard events.
+
+    Args:
+        folder: the run folder.
+        name: of the film, under Images.
+        gif: the film.
+        size: its height and width in pixels.
+        step: environment steps when it was made.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from torch.utils.tensorboard import FileWriter
+
+    _ignore_reraised()
+    height, width = size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+    events = FileWriter(str(folder))
+    events.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+    events.close()
+
+
 def show_in_tensorboard(folder: Path, picture: Path, step: int) -> None:
     """Adds a picture to a run's TensorBoard events, which may be closed already.
 

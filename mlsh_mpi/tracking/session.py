@@ -89,6 +89,9 @@ class RunReporter:
             checkpoint.save(self.folder.checkpoints, iteration, state.as_dict())
         self._kept = iteration
 
+    def show(self, state: Any) -> None:
+        """Shows more of the state at a checkpoint; nothing, unless a subclass does."""
+
     def finish(self, text: str, summary: Any, picture: Callable[[Path], None], others: str) -> None:
         """Writes picture, tables and summary, and shows the tables, at the end of a run."""
         from mlsh_mpi.tracking import logs
@@ -223,5 +226,11 @@ class IterationHook:
 
     def _keep(self, iteration: int, state: Resumable, reached: bool) -> None:
         gathered = state.gather_state_dict(self._job.world)
-        self._job.world.agreed(lambda: self._reporter.keep(iteration, gathered, reached) if self._reporter and gathered else None)
+
+        def write() -> None:
+            if self._reporter and gathered:
+                self._reporter.keep(iteration, gathered, reached)
+                self._reporter.show(state)
+
+        self._job.world.agreed(write)
         self._written = time.monotonic()

@@ -7,7 +7,7 @@ A skill is there when the return after the warm-up has come to its level, in the
 five values: primitives have then formed, and masters use them. Seeds and numbers of ranks take turns. With --paper the same
 level is waited for at the paper's settings, one worker a group, for at most three times as many steps as ours took at most.
 With --options it tries other settings, such as '{"primitive_lam": 0.9, "iterations": 60}', and another --level. With --data each
-run is added to a file as it ends, and runs that the file has are not made again.
+run is added to a file as it ends, and runs that the file has are not made again; with --seeds 0 it only shows what the file has.
 
 --foretell: what more ranks, a core each, would make of it. An iteration of a rank takes as long as its workers need for sampling
 and learning (measured on one rank, with several numbers of workers; the part that does not grow with them is in every rank's
@@ -73,12 +73,6 @@ class Took:
     last: float
     """Return after the warm-up at the end."""
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """As text."""
-        known = "" if self.reached else "not within "
-        return f"{known}{self.wall:,.0f}", f"{self.cpu:,.0f}", f"{self.steps / 1e6:.2f}", f"{self.last:.4g}"
-
 
 class Runs:
     """Runs of one skill, by their label and seed; in a file as well if one is given."""
@@ -134,15 +128,18 @@ def measure(
             setting = {"preset": f"{skill.preset}-paper", "groups": 10, "workers": 1, "iterations": longest // 20_000}
             runs.made(f"{skill.preset}-paper, {max(ranks)} ranks", seed, max(ranks), setting)
 
-    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians by wall time, and the steps of each seed")
-    for heading in ("", "reached", "wall, s", "CPU, s", "million steps", "return", "million steps of each seed"):
+    table = Table(title=f"{name}: return {skill.level:g} after the warm-up, medians, and the steps of each seed")
+    for heading in ("", "reached", "wall, s", "CPU, s", "million steps", "return", "each seed"):
         table.add_column(heading, justify="left" if not heading else "right")
     for label, by_seed in runs.all.items():
         all_took = list(by_seed.values())
-        middle = sorted(all_took, key=lambda took: took.wall)[len(all_took) // 2]
+        wall, cpu, steps, last = (
+            statistics.median(getattr(took, name) for took in all_took) for name in ("wall", "cpu", "steps", "last")
+        )
+        numbers = (f"{wall:,.0f}", f"{cpu:,.0f}", f"{steps / 1e6:.2f}", f"{last:.4g}")
         reached = f"{sum(took.reached for took in all_took)} of {len(all_took)}"
-        each = ", ".join(f"{seed}: {took.cells[2]}{'' if took.reached else ' not'}" for seed, took in sorted(by_seed.items()))
-        table.add_row(label, reached, *middle.cells, each)
+        each = ", ".join(f"{took.steps / 1e6:.2f}{'' if took.reached else ' not'}" for _, took in sorted(by_seed.items()))
+        table.add_row(label, reached, *numbers, each)
     console.print(table)
 
 

@@ -137,7 +137,8 @@ def _from_environment(default: Config, arguments: Sequence[str]) -> Config:
     if found is None:
         return default
     base, reason = found
-    say(reason)
+    if not (command.list or command.print_config):  # what they print is for other programs too
+        say(reason)
     return base
 
 

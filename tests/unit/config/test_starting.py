@@ -1,5 +1,7 @@
 """What a run begins with in an environment that has no preset."""
 
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -37,6 +39,11 @@ def test_the_command_line_looks_at_the_environment(capsys):
     assert (config.environment.env, config.environment.task_settings) == ("Pendulum-v1", ("g=5.0", "g=15.0"))
     assert (config.hierarchy.primitives, config.hierarchy.macro_length) == (3, 50)
     assert config.primitive.standardise_values
+
+
+def test_a_printed_configuration_is_json_and_nothing_else(capsys):
+    assert parse_train_args([*PENDULUM, "--print-config"]) is None
+    assert json.loads(capsys.readouterr().out)["primitive"]["standardise_values"]
 
 
 def test_fewer_iterations_have_fewer_whole_episodes():

@@ -38,6 +38,8 @@ def export(
     path = source_path(source)
     suffix = FORMATS[format]
     written = output or Path(f"{path.stem if path.suffix == '.pt' and path.stem not in ('phi', 'best') else _run(path)}{suffix}")
+    if master and primitive is not None:
+        raise UserError("--master and --primitive exclude each other: a file holds the master or a primitive")
     if written.suffix != suffix:
         raise UserError(f"--output {written} must end in {suffix}, the suffix of the format {format}")
     if written.exists() and path.exists() and written.samefile(path):

@@ -45,7 +45,7 @@ class Computation:
     @property
     def as_json(self) -> str:
         """The description as text."""
-        return json.dumps(self.description, indent=1)
+        return json.dumps(self.description, indent=1, allow_nan=False)
 
 
 def computation(
@@ -99,7 +99,9 @@ def _of_actions(interface: Interface) -> dict[str, Array]:
         return {}
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     if actions.unclipped:
-        low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
+        whole = np.issubdtype(space.dtype, np.integer)  # integers have bounds of their own
+        least, most = (np.iinfo(space.dtype).min, np.iinfo(space.dtype).max) if whole else (-np.inf, np.inf)
+        low, high = np.full_like(low, least), np.full_like(high, most)
     middle = np.zeros(space.shape) if actions.middle is None else actions.middle
     half_width = np.ones(space.shape) if actions.half_width is None else actions.half_width
     return {"middle": middle, "half_width": half_width, "low": low, "high": high}
@@ -121,8 +123,8 @@ def _inputs_and_outputs(interface: Interface, kind: str, count: int, chosen: Seq
         action = {
             "shape": ["batch", *space.shape],
             "type": str(space.dtype),
-            "low": space.low.tolist(),
-            "high": space.high.tolist(),
+            "low": _bounds(space.low),
+            "high": _bounds(space.high),
             "meaning": "action in the environment's units",
         }
     else:
@@ -140,3 +142,8 @@ def _inputs_and_outputs(interface: Interface, kind: str, count: int, chosen: Seq
         "inputs": {"observation": observation} | ({} if only else {"primitive": of_primitives}),
         "outputs": {"action": action},
     }
+
+
+def _bounds(of: Array) -> Any:
+    """Bounds of the action space as nested lists; None where there is none, because JSON has no infinity."""
+    return np.where(np.isfinite(of), of, None).tolist()

@@ -133,8 +133,12 @@ def test_a_hierarchy_of_numpy_keeps_its_clock(tmp_path, hierarchy):
 @pytest.mark.parametrize("unclipped", [False, True])
 @pytest.mark.parametrize(
     "space",
-    [gym.spaces.Box(np.float32([-1, 100, -3]), np.float32([1, 101, 5])), gym.spaces.Box(0, 9, (3,), np.int64)],
-    ids=["uneven", "whole"],
+    [
+        gym.spaces.Box(np.float32([-1, 100, -3]), np.float32([1, 101, 5])),
+        gym.spaces.Box(0, 9, (3,), np.int64),
+        gym.spaces.Box(0, 9, (3,), np.int8),
+    ],
+    ids=["uneven", "whole", "small"],
 )
 def test_offsets_and_all_kinds_of_actions(tmp_path, space, unclipped, suffix):
     offset = np.array([1e9, 0, -5.0, 2])
@@ -142,7 +146,7 @@ def test_offsets_and_all_kinds_of_actions(tmp_path, space, unclipped, suffix):
     stack = StackedActorCritic(2, Network(2, head_for(space), (8,)))
     for row in range(2):
         stack.initialise(row, np.random.default_rng(row))
-    stack.flat *= 20
+    stack.flat *= 400 if space.dtype == np.int8 else 20  # beyond the bounds, of the type too where it is small
     policies = PrimitivePolicies(stack, interface.primitive_columns, None)
     seen, numbers = offset + np.random.default_rng(0).normal(size=(100, 4)), np.arange(100) % 2
     write(computation(policies, interface), tmp_path / f"some{suffix}")
@@ -169,6 +173,14 @@ def test_files_describe_their_inputs_and_outputs(tmp_path):
     assert found[0]["environment"] == "mlsh/AntTwowalk-v0"
     assert found[0]["inputs"]["observation"]["shape"] == ["batch", 29]
     assert found[0]["outputs"]["action"]["low"] == [-1.0] * 8
+
+
+def test_a_description_is_json_where_actions_have_no_bounds():
+    space = gym.spaces.Box(np.float32([-1, -np.inf]), np.float32([1, np.inf]))
+    interface = Interface("made", 4, space, np.arange(4), Actions.from_space(space))
+    policies = PrimitivePolicies(StackedActorCritic(2, Network(4, head_for(space), (8,))), interface.primitive_columns, None)
+    action = json.loads(computation(policies, interface).as_json, parse_constant=pytest.fail)["outputs"]["action"]
+    assert (action["low"], action["high"]) == ([-1.0, None], [1.0, None])
 
 
 def test_numpy_policies_need_numpy_alone(tmp_path):
@@ -202,6 +214,7 @@ def test_the_command_names_what_it_has_written(tmp_path, monkeypatch, capsys, hi
         ({"source": "nowhere"}, "there is no run folder"),
         ({"source": "ant-mazes", "primitive": 3}, "numbered 0 to 2"),
         ({"source": "ant-mazes", "master": True}, "--master needs one that adapt has kept"),
+        ({"source": "ant-mazes", "primitive": 0, "master": True}, "exclude each other"),
         ({"source": "ant-mazes", "output": "policy.pb"}, "must end in .onnx"),
         ({"source": "notes.pt"}, "is not a phi.pt"),
         ({"source": "ant-mazes", "output": "notes.pt/a.onnx"}, "notes.pt/a.onnx cannot be written"),

@@ -45,7 +45,7 @@ class RunFiles:
     config: Mapping[str, Any]
     rows: Sequence[Mapping[str, float]]
     summary: Mapping[str, Any] | None
-    """None until the end."""
+    """None until the end, and again while a finished run is continued."""
 
     @classmethod
     def read(cls, folder: Path, rows: Sequence[Mapping[str, float]] | None = None) -> RunFiles:
@@ -67,7 +67,9 @@ class RunFiles:
             raise UserError(f"{folder} holds no run: name run folders, such as runs/moving-bandits-seed0") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{folder} is damaged: its config.json or {SUMMARY} cannot be read") from None
-        return cls(folder, config, read_rows(folder / METRICS) if rows is None else rows, summary)
+        run = cls(folder, config, read_rows(folder / METRICS) if rows is None else rows, summary)
+        until = run.iterations if summary is None else summary.get("iterations", run.iterations)
+        return dataclasses.replace(run, summary=None) if isinstance(until, int) and until < run.iterations else run
 
     @property
     def name(self) -> str:
@@ -93,7 +95,7 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, float]] | None = None
         rows: the rows of its log, if they are known already.
 
     Raises:
-        UserError: there is no run, or its files are damaged.
+        UserError: there is no run, its files are damaged, or its page is a link to a file elsewhere.
         OSError: the page cannot be written.
     """
     run = RunFiles.read(folder, rows)
@@ -101,8 +103,11 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, float]] | None = None
         text = _template("report.html.jinja").render(_of_one(run))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, jinja2.TemplateError):
         raise UserError(f"{folder} is damaged: its config.json, {METRICS} or {SUMMARY} has other contents than a run's") from None
-    files.save_text(folder / PAGE, text)
-    return folder / PAGE
+    page = folder / PAGE
+    if page.is_symlink() and not page.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{page} is a link out of the run folder, so another file would be overwritten: remove it")
+    files.save_text(page, _encodable(text))
+    return page
 
 
 def write_reports_together(path: Path, folders: Sequence[Path]) -> None:
@@ -117,7 +122,12 @@ def write_reports_together(path: Path, folders: Sequence[Path]) -> None:
     rows = [_row_of(run, path) for run in runs]
     chart = svg("learning curves", lambda figure: draw_runs(figure, drawn), width=10.0, height=4.0)
     text = _template("reports.html.jinja").render(title=f"{len(runs)} runs", chart=chart, rows=rows, version=mlsh_mpi.__version__)
-    files.save_text(path, text)
+    files.save_text(path, _encodable(text))
+
+
+def _encodable(text: str) -> str:
+    """Text with ? for what UTF-8 cannot have, as in a folder's name in another encoding."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _template(name: str) -> jinja2.Template:

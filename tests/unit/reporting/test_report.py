@@ -147,6 +147,29 @@ def test_pictures_and_films_are_in_the_page_unless_they_are_large(finished, monk
     assert "stolen" not in write_report(finished).read_text()
 
 
+def test_a_run_that_is_continued_is_not_finished(tmp_path):
+    summary = SUMMARY | {"iterations": 10}
+    assert "iteration 12 of 100" in write_report(run_in(tmp_path / "a", summary)).read_text()
+    assert "iteration 10 of 100" not in write_report(run_in(tmp_path / "b", summary, rows=10)).read_text()
+
+
+def test_a_page_that_is_a_link_overwrites_nothing(finished, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    (finished / "report.html").symlink_to(tmp_path / "notes")
+    with pytest.raises(UserError, match="is a link out of"):
+        write_report(finished)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_names_in_any_encoding_and_script(tmp_path, recwarn):
+    summary = SUMMARY | {"tasks": {"\u4efb\u52a1": task([41.0, 2.0]), "goal=1": task([3.0, 42.0])}}
+    folder = run_in(tmp_path / os.fsdecode(b"caf\xe9-seed1"), summary)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "caf?-seed1" in page
+    assert "\u4efb\u52a1" in page
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 @pytest.mark.parametrize("name", ["config.json", "summary.json"])
 @pytest.mark.parametrize("text", ["", "null", "[1]", '{"run": {}}', '{"run": 3, "tasks": {"a": 1}}'])
 def test_a_damaged_run_is_a_sentence(finished, name, text):

@@ -146,4 +146,4 @@ def _inputs_and_outputs(interface: Interface, kind: str, count: int, chosen: Seq
 
 def _bounds(of: Array) -> Any:
     """Bounds of the action space as nested lists; None where there is none, because JSON has no infinity."""
-    return np.where(np.isfinite(of), of, None).tolist()
+    return np.where(np.isfinite(of), of.astype(object), np.array(None)).tolist()

@@ -146,7 +146,7 @@ def test_offsets_and_all_kinds_of_actions(tmp_path, space, unclipped, suffix):
     stack = StackedActorCritic(2, Network(2, head_for(space), (8,)))
     for row in range(2):
         stack.initialise(row, np.random.default_rng(row))
-    stack.flat *= 400 if space.dtype == np.int8 else 20  # beyond the bounds, of the type too where it is small
+    stack.flat *= 4000 if space.dtype == np.int8 else 20  # beyond the bounds, of the type too where it is small
     policies = PrimitivePolicies(stack, interface.primitive_columns, None)
     seen, numbers = offset + np.random.default_rng(0).normal(size=(100, 4)), np.arange(100) % 2
     write(computation(policies, interface), tmp_path / f"some{suffix}")

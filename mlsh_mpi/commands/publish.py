@@ -15,7 +15,7 @@ from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.phi_file import PHI
-from mlsh_mpi.reporting.card import candidates, card, films, median
+from mlsh_mpi.reporting.card import candidates, card, films, is_own_file, median
 from mlsh_mpi.reporting.curves import series_of
 from mlsh_mpi.tracking.session import PICTURE
 
@@ -42,11 +42,11 @@ def publish(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Pat
         raise UserError(f"{folder} exists already: remove it, or name another with --output")
 
     film = next(iter(films(source)), None)
-    text = card(chosen, tried, folder.name, film.name if film else None)
     with files.writing(folder):
+        text = card(chosen, tried, folder.name, film.name if film else None)
         folder.mkdir(parents=True)
         for each in (PHI, PICTURE):
-            if (source / each).is_file():
+            if is_own_file(source / each):
                 shutil.copyfile(source / each, folder / each)
         config = {**chosen.files.config, "run": {**chosen.files.config["run"], "folder": None}}  # no path of this machine
         files.save_text(folder / "config.json", json.dumps(config, indent=2) + "\n")

@@ -17,7 +17,19 @@ from mlsh_mpi.output import format_value
 from mlsh_mpi.policies.phi_file import PHI
 from mlsh_mpi.reporting.report import RunFiles
 from mlsh_mpi.reporting.statistics import band
+from mlsh_mpi.tracking.session import PICTURE
 
+OTHERWISE = (
+    "seed",
+    "folder",
+    "patience",
+    "sync_interval",
+    "checkpoint_minutes",
+    "checkpoint_interval",
+    "tensorboard_films",
+    "time_limit",
+)
+"""Settings of a run in which seeds of one run may differ: the results do not depend on them."""
 LICENCE = "mit"
 FILM = (".mp4", ".gif", ".webp")
 
@@ -49,19 +61,19 @@ def candidates(folders: Sequence[Path]) -> list[Candidate]:
     """
     runs = [Candidate(RunFiles.read(folder)) for folder in folders]
     for run in runs:
-        if not run.files.summary or run.files.is_test or not (run.files.folder / PHI).exists():
+        if not run.files.summary or run.files.is_test or not is_own_file(run.files.folder / PHI):
             raise UserError(f"{run.files.folder} is not a finished training run: name those that have a {PHI} and a summary.json")
     different = [run for run in runs if _without_seed(run.files.config) != _without_seed(runs[0].files.config)]
     if different:
         raise UserError(f"{different[0].files.folder} has other settings than {runs[0].files.folder}: name seeds of one run")
     try:
-        return sorted(runs, key=lambda run: run.score)
+        return sorted(runs, key=lambda run: (run.score, run.seed))
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"a summary.json below {folders[0].parent} is damaged: its returns cannot be read") from None
+        raise UserError(f"a run in {folders[0].parent} is damaged: its seed or its returns cannot be read") from None
 
 
 def median(runs: Sequence[Candidate]) -> Candidate:
-    """The run in the middle, the lower of two: neither the best nor the worst is published."""
+    """The run in the middle, the lower of two, so that the best of several is not published."""
     return runs[(len(runs) - 1) // 2]
 
 
@@ -72,11 +84,24 @@ def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | No
         chosen: the published run.
         runs: all runs that were tried.
         name: of the set of primitives.
-        film: the film's file beside the card, if there is one.
+        film: the film's file in the run folder, if there is one.
+
+    Raises:
+        UserError: the files of the published run are damaged.
+        OSError: its primitives cannot be read.
     """
+    phi = (chosen.files.folder / PHI).read_bytes()
+    try:
+        return _text(chosen, runs, name, film, phi)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, jinja2.TemplateError):
+        raise UserError(
+            f"{chosen.files.folder} is damaged: its config.json or summary.json has other contents than a run's"
+        ) from None
+
+
+def _text(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | None, phi: bytes) -> str:
     files, summary = chosen.files, chosen.files.summary or {}
     tasks = summary["tasks"]
-    phi = (files.folder / PHI).read_bytes()
     templates = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=templates, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["value"] = lambda number: "" if number is None or number != number else format_value(number)
@@ -93,6 +118,7 @@ def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | No
         runs=sorted(runs, key=lambda run: run.seed),
         overall=[format_value(value) for value in band(np.array([run.score for run in runs]))] if len(runs) > 2 else None,
         film=film,
+        picture=is_own_file(files.folder / PICTURE),
         licence=LICENCE,
         hash=hashlib.sha256(phi).hexdigest(),
         size=len(phi),
@@ -102,11 +128,16 @@ def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | No
 
 def films(folder: Path) -> list[Path]:
     """The films in a run folder."""
-    return [path for path in sorted(folder.iterdir()) if path.suffix in FILM and path.is_file() and not path.is_symlink()]
+    return [path for path in sorted(folder.iterdir()) if path.suffix in FILM and is_own_file(path)]
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether there is a file, and no link, which in somebody else's folder could lead to any file of this machine."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name != "run"}
+    return {**config, "run": {name: value for name, value in config["run"].items() if name not in OTHERWISE}}
 
 
 def _plain(text: object) -> str:

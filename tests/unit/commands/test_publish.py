@@ -58,6 +58,38 @@ def test_text_of_users_cannot_change_the_card(runs, tmp_path):
     assert "<script" not in (tmp_path / "one/README.md").read_text()
 
 
+def test_links_out_of_the_folder_are_not_published(runs, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (runs[0] / "plot.png").symlink_to(tmp_path / "secret")
+    publish((runs[0],), output=tmp_path / "one")
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {"README.md", "phi.pt", "config.json"}
+    assert "plot.png" not in (tmp_path / "one/README.md").read_text()
+    (runs[1] / "phi.pt").unlink()
+    (runs[1] / "phi.pt").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match="is not a finished training run"):
+        publish((runs[1],), output=tmp_path / "two")
+
+
+@pytest.mark.parametrize("missing", ["band", "tasks", "environment_steps"])
+def test_a_damaged_summary_is_a_sentence(runs, tmp_path, missing):
+    path = runs[0] / "summary.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != missing}))
+    with pytest.raises(UserError, match="is damaged"):
+        publish((runs[0],), output=tmp_path / "one")
+    assert not (tmp_path / "one").exists()
+
+
+def test_runs_of_other_lengths_are_not_seeds_of_one(runs, tmp_path):
+    config = json.loads((runs[1] / "config.json").read_text())
+    for changed, wrong in (({"time_limit": 60.0}, False), ({"iterations": 7}, True)):
+        (runs[1] / "config.json").write_text(json.dumps(config | {"run": config["run"] | changed}))
+        if wrong:
+            with pytest.raises(UserError, match="has other settings"):
+                publish(tuple(runs), output=tmp_path / "wrong")
+        else:
+            publish(tuple(runs), output=tmp_path / "right")
+
+
 def test_tables_are_whole(runs, tmp_path):
     publish(tuple(runs), output=tmp_path / "one")
     tables = re.findall(r"(?:^\|.*\n)+", (tmp_path / "one/README.md").read_text(), re.MULTILINE)

@@ -24,9 +24,7 @@ ROOMS = ([4, 4], [14, 4], [4, 14], [14, 14])
 
 
 class HiddenGoal(gym.ObservationWrapper[Any, Any, Any]):
-    """A maze without the goal in its observation: where the agent is (2), then its body. Primitives see the body alone."""
-
-    primitive_observation = slice(2, None)
+    """A maze without the goal in its observation: where the agent is (2), then its body (a point's begins with where it is)."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -39,9 +37,15 @@ class HiddenGoal(gym.ObservationWrapper[Any, Any, Any]):
 
 
 class MazeTasks(TaskWrapper):
-    """A maze whose tasks are goals."""
+    """A maze whose tasks are goals. Primitives see the body alone: an ant's, or a point's velocity."""
 
-    primitive_observation = HiddenGoal.primitive_observation
+    primitive_observation = slice(2, None)
+
+
+class PointMazeTasks(MazeTasks):
+    """The same for a point, whose body's observation, (x, y, vx, vy), has its place once more."""
+
+    primitive_observation = slice(4, None)
 
 
 class Layout(gym.Wrapper[Any, Any, Any, Any]):
@@ -58,15 +62,15 @@ def ant_maze(maze: str, **settings: Any) -> gym.Env[Any, Any]:
     The tasks are the free cells, alternately for training and held out; each episode begins in the upper left cell. The ant does
     not see the goal.
     """
-    return _maze("ant_maze_v5", "AntMazeEnv", maze, {"include_cfrc_ext_in_observation": False} | settings)
+    return _maze("ant_maze_v5", "AntMazeEnv", MazeTasks, maze, {"include_cfrc_ext_in_observation": False} | settings)
 
 
 def point_maze(maze: str, **settings: Any) -> gym.Env[Any, Any]:
     """A point mass in the same mazes (PointMaze-v3)."""
-    return _maze("point_maze", "PointMazeEnv", maze, settings)
+    return _maze("point_maze", "PointMazeEnv", PointMazeTasks, maze, settings)
 
 
-def _maze(module: str, name: str, maze: str, settings: dict[str, Any]) -> gym.Env[Any, Any]:
+def _maze(module: str, name: str, tasks: type[MazeTasks], maze: str, settings: dict[str, Any]) -> gym.Env[Any, Any]:
     mazes = _package("gymnasium_robotics.envs.maze.maps", "robotics")
     made = getattr(_package(f"gymnasium_robotics.envs.maze.{module}", "robotics"), name)
     cells = getattr(mazes, maze)
@@ -78,7 +82,7 @@ def _maze(module: str, name: str, maze: str, settings: dict[str, Any]) -> gym.En
     def make(**more: Any) -> gym.Env[Any, Any]:
         return HiddenGoal(made(maze_map=cells, reset_target=False, **more))
 
-    return MazeTasks(with_tasks(make, goals[0], apply="options", held_out=goals[1]), settings)
+    return tasks(with_tasks(make, goals[0], apply="options", held_out=goals[1]), settings)
 
 
 def grid_four_rooms(**settings: Any) -> gym.Env[Any, Any]:

@@ -41,6 +41,16 @@ def test_mazes_reward_the_goal_alone_and_do_not_show_it(name):
     np.testing.assert_allclose(first[2:], second[2:], atol=1e-6)
 
 
+def test_primitives_do_not_see_where_a_point_is():
+    maker = EnvironmentMaker("mlsh/PointMazeUMaze-v0", None)
+    env, columns = maker.single(), TaskFamily.from_maker(maker).primitive_columns
+    maze = env.unwrapped
+    for task in env.get_wrapper_attr("tasks")():
+        observation, _ = env.reset(seed=0, options={"task": task})
+        np.testing.assert_array_equal(observation[:4], [*maze.point_env.data.qpos] * 2)
+        np.testing.assert_array_equal(observation[columns], maze.point_env.data.qvel)
+
+
 def test_primitives_of_an_open_field_fit_the_mazes():
     field, maze = (TaskFamily.from_maker(EnvironmentMaker(f"mlsh/{name}-v0", None)) for name in ("AntOpenField", "AntMazeUMaze"))
     assert field.primitive_columns.tolist() == maze.primitive_columns.tolist() == list(range(2, 29))

@@ -25,6 +25,7 @@ class NumpyPolicy:
 
     Raises:
         ValueError: it is something else.
+        OSError: it cannot be read.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -62,7 +63,13 @@ class NumpyPolicy:
         self._steps = 0
 
     def act(self, observation: Any, primitive: int = 0) -> Any:
-        """The action for one observation, (observation,). A hierarchy chooses the primitive itself."""
+        """The action for one observation, (observation,). A hierarchy chooses the primitive itself.
+
+        Raises:
+            ValueError: the file holds a master alone.
+        """
+        if not self._primitives:
+            raise ValueError("this file holds a master alone, which does not act: call choose")
         seen = self._seen(observation)
         if self._master:
             if self._steps % self._macro_length == 0:
@@ -79,7 +86,13 @@ class NumpyPolicy:
         return np.minimum(np.maximum(action, self._low), self._high).astype(self._type)
 
     def choose(self, observation: Any) -> int:
-        """The primitive that a master chooses for one observation."""
+        """The primitive that a master chooses for one observation, (observation,).
+
+        Raises:
+            ValueError: the file holds no master.
+        """
+        if not self._master:
+            raise ValueError("this file holds primitives alone, among which a master would choose")
         return int(_forward(self._master, self._seen(observation)).argmax())
 
     def _seen(self, observation: Any) -> Any:

@@ -229,6 +229,16 @@ def test_mistakes_are_a_sentence(tmp_path, monkeypatch, arguments, sentence):
         export(**arguments)
 
 
+def test_a_master_does_not_act_and_primitives_do_not_choose(tmp_path, hierarchy):
+    hierarchy.export(tmp_path / "master.npz", master_only=True)
+    hierarchy.primitives.export(tmp_path / "all.npz")
+    seen = np.zeros(hierarchy.primitives.observation_size)
+    with pytest.raises(ValueError, match="holds a master alone"):
+        NumpyPolicy(tmp_path / "master.npz").act(seen)
+    with pytest.raises(ValueError, match="holds primitives alone"):
+        NumpyPolicy(tmp_path / "all.npz").choose(seen)
+
+
 def test_a_file_that_is_no_policy_is_a_sentence(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     (tmp_path / "text.npz").write_text("notes")

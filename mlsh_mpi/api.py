@@ -80,7 +80,8 @@ def run(
     runs in the main thread.
 
     Args:
-        preset: name of a preset, or a configuration; by default the environment's preset, or `moving-bandits` if it has none.
+        preset: name of a preset, or a configuration; by default the environment's preset, or, if it has none, settings that
+            follow from its actions and the length of its episodes.
         env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that makes it,
             which the other ranks need not be able to import.
         fresh: whether to move an earlier run in the same folder aside.
@@ -90,8 +91,8 @@ def run(
             master and primitives have are written ``primitive_learning_rate=1e-3`` or ``primitive={"learning_rate": 1e-3}``.
 
     Returns:
-        The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, plot.png, summary.json and
-        summary.txt; its ``summary``, and the ``curves`` of all metrics. It can be used as a path.
+        The run: its ``folder`` with config.json, metrics.jsonl, TensorBoard events, phi.pt, plot.png, report.html,
+        summary.json and summary.txt; its ``summary``, and the ``curves`` of all metrics. It can be used as a path.
 
     Raises:
         UserError: an argument is wrong, or arguments do not fit together; with several ranks it ends the job with exit code 2.

@@ -108,7 +108,7 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoic
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Parses [PRESET] [--options]. Without a preset's name it takes the environment's preset, if there is one.
+    """Parses [PRESET] [--options]. Without a preset's name it takes the environment's preset, or looks at the environment.
 
     Raises:
         UserError: an unknown preset, option or value.

@@ -20,7 +20,9 @@ from mlsh_mpi.reporting.curves import series_of
 from mlsh_mpi.tracking.session import PICTURE
 
 
-def publish(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None) -> None:
+def publish(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None, licence: str | None = None
+) -> None:
     """Writes the primitives of a run into a folder with a card: README.md, phi.pt, config.json, plot.png, and a film if any.
 
     Of several seeds the median one is published, not the best; the card lists them all. Nothing is sent anywhere: give the folder
@@ -29,6 +31,7 @@ def publish(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Pat
     Args:
         runs: finished training runs that differ only in their seed.
         output: the folder to write, which must not exist; by default published/NAME.
+        licence: of the primitives, for the card, such as mit; by default it says nothing.
     """
     if not runs:
         raise UserError("name finished training runs, such as runs/ant-twowalk-seed*")
@@ -43,7 +46,7 @@ def publish(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Pat
 
     film = next(iter(films(source)), None)
     with files.writing(folder):
-        text = card(chosen, tried, folder.name, film.name if film else None)
+        text = card(chosen, tried, folder.name, film.name if film else None, licence)
         folder.mkdir(parents=True)
         for each in (PHI, PICTURE):
             if is_own_file(source / each):

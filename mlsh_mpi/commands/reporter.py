@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlsh_mpi.tracking.session import RunReporter
+from mlsh_mpi.errors import UserError
+from mlsh_mpi.output import warn
+from mlsh_mpi.tracking.session import PAGE, RunReporter
 
 
 class PageReporter(RunReporter):
     """Also writes report.html, at each checkpoint and at the end."""
+
+    _warned = False
 
     def keep(self, iteration: int, gathered: Mapping[str, Any], reached: bool) -> None:
         super().keep(iteration, gathered, reached)
@@ -23,5 +27,9 @@ class PageReporter(RunReporter):
     def _write_page(self) -> None:
         from mlsh_mpi.reporting.report import write_report  # imports matplotlib, for which no run should wait at its start
 
-        with self.writing():
+        try:
             write_report(self.folder.path, self.log.rows)
+        except (OSError, UserError) as error:  # no run ends for its page
+            if not self._warned:
+                self._warned = True
+                warn(f"mlsh_mpi: {PAGE} could not be written: {error}")

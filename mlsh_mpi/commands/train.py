@@ -6,6 +6,7 @@ mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,10 +24,11 @@ from mlsh_mpi.algorithm.training_state import groups_of
 from mlsh_mpi.commands.reporter import PageReporter
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.inference import PrimitivePolicies
-from mlsh_mpi.output import format_value
+from mlsh_mpi.output import format_value, warn
 from mlsh_mpi.policies.phi_file import BEST, PHI, save_phi
 from mlsh_mpi.sampling.environment_check import check_memory, checked_family
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvironmentChoice
@@ -220,7 +222,12 @@ class TrainingReporter(PageReporter):
         from mlsh_mpi.reporting.clip import clip
 
         began = time.monotonic()
-        gif, height, width = clip(self._family, policies)
+        try:
+            gif, height, width = clip(self._family, policies)
+        except UserError as error:  # no run ends for its film
+            self._next_film = math.inf
+            warn(f"mlsh_mpi: there are no films in TensorBoard: {error}")
+            return
         with self.writing():
             steps = self.log.rows[-1]["environment_steps"] if self.log.rows else 0
             self._logs.show_film_in_tensorboard(self.folder.path, "primitives", gif, (height, width), int(steps))

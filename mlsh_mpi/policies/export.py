@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,8 @@ def export(policy: Computation, path: Path) -> None:
 
 def _numpy(policy: Computation) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **policy.arrays, **{DESCRIPTION: np.array(policy.as_json)})
+    arrays: dict[str, Any] = {**policy.arrays, DESCRIPTION: np.array(policy.as_json)}
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 

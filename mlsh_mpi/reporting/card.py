@@ -30,7 +30,6 @@ OTHERWISE = (
     "time_limit",
 )
 """Settings of a run in which seeds of one run may differ: the results do not depend on them."""
-LICENCE = "mit"
 FILM = (".mp4", ".gif", ".webp")
 
 
@@ -77,7 +76,7 @@ def median(runs: Sequence[Candidate]) -> Candidate:
     return runs[(len(runs) - 1) // 2]
 
 
-def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | None) -> str:
+def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | None, licence: str | None = None) -> str:
     """The text of a README.md, with the front matter that model hubs read.
 
     Args:
@@ -85,6 +84,7 @@ def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | No
         runs: all runs that were tried.
         name: of the set of primitives.
         film: the film's file in the run folder, if there is one.
+        licence: of the trained primitives; None to say nothing.
 
     Raises:
         UserError: the files of the published run are damaged.
@@ -92,14 +92,14 @@ def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | No
     """
     phi = (chosen.files.folder / PHI).read_bytes()
     try:
-        return _text(chosen, runs, name, film, phi)
+        return _text(chosen, runs, name, film, phi, licence)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, jinja2.TemplateError):
         raise UserError(
             f"{chosen.files.folder} is damaged: its config.json or summary.json has other contents than a run's"
         ) from None
 
 
-def _text(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | None, phi: bytes) -> str:
+def _text(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | None, phi: bytes, licence: str | None) -> str:
     files, summary = chosen.files, chosen.files.summary or {}
     tasks = summary["tasks"]
     templates = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -119,7 +119,7 @@ def _text(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | N
         overall=[format_value(value) for value in band(np.array([run.score for run in runs]))] if len(runs) > 2 else None,
         film=film,
         picture=is_own_file(files.folder / PICTURE),
-        licence=LICENCE,
+        licence=licence,
         hash=hashlib.sha256(phi).hexdigest(),
         size=len(phi),
         version=mlsh_mpi.__version__,

@@ -30,6 +30,8 @@ from mlsh_mpi.tracking.metrics_file import METRICS, read_rows
 from mlsh_mpi.tracking.run_folder import SUMMARY
 from mlsh_mpi.tracking.session import PAGE
 
+MOST_PRIMITIVES = 64
+"""Primitives whose curves are drawn; a file of somebody else may name any number."""
 LARGEST_MEDIUM = 8_000_000
 """Bytes of a picture or film up to which it is put into the page; a larger one is linked."""
 MEDIA = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
@@ -170,7 +172,7 @@ def _method(run: RunFiles) -> str:
 
 def _charts(run: RunFiles) -> list[tuple[str, Markup]]:
     """Titles and charts, of what was logged."""
-    k = run.config["hierarchy"]["primitives"]
+    k = min(MOST_PRIMITIVES, run.config["hierarchy"]["primitives"])
     tasks = sorted({name for row in run.rows for name in row if name.startswith("return/adapted/")})
     of_tasks = {name: name.split("/", 2)[2] for name in tasks} if len(tasks) <= len(COLOURS) else {}
     returns = {

@@ -33,7 +33,7 @@ def runs(tmp_path):
 
 def test_the_median_seed_is_published_with_all_in_its_card(runs, tmp_path, capsys):
     (runs[2] / "replay.gif").write_bytes(b"GIF89a")
-    publish(tuple(runs), output=tmp_path / "new/bandits")
+    publish(tuple(runs), output=tmp_path / "new/bandits", licence="mit")
     folder = tmp_path / "new/bandits"
     card = (folder / "README.md").read_text()
     assert "seed 2, the median of 3 seeds" in capsys.readouterr().out
@@ -50,7 +50,9 @@ def test_it_can_be_loaded_and_trained_again_and_tells_nothing_of_this_machine(ru
     assert len(load(tmp_path / "one")) == 2
     assert read_config(tmp_path / "one/config.json").run.seed == 0
     assert not [path for path in (tmp_path / "one").iterdir() if b"somebody" in path.read_bytes()]
-    assert "the only seed" in (tmp_path / "one/README.md").read_text()
+    card = (tmp_path / "one/README.md").read_text()
+    assert "the only seed" in card
+    assert "icen" not in card  # which is the user's to give
 
 
 def test_text_of_users_cannot_change_the_card(runs, tmp_path):

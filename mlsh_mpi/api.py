@@ -18,7 +18,7 @@ from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
 from mlsh_mpi.commands.adapt import ready_to_learn
-from mlsh_mpi.commands.starting import has_preset, started
+from mlsh_mpi.commands.starting import is_looked_at, started
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config.adaptation import AdaptationSettings, AdaptConfig, resolved
 from mlsh_mpi.config.overrides import fitted, for_environment, with_options
@@ -108,7 +108,7 @@ def run(
             if preset is None and not default.preset.startswith(DEFAULT_PRESET) and world.rank == 0:
                 say(begins_with(str(name), default.preset))
             config = _named(fitted(with_options(default, options), default), name)
-            if preset is not None or has_preset(name) or world.rank:
+            if preset is not None or not is_looked_at(name) or world.rank:
                 return config
 
             choice = EnvironmentChoice(env, settings=_names_settings(options), trust="environment" in options)

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from mlsh_mpi.commands.shown_options import ON_ONE_SCREEN, hide_training_options, most_needed
-from mlsh_mpi.commands.starting import has_preset, started
+from mlsh_mpi.commands.starting import is_looked_at, started
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import (
     REPLACED_BY,
@@ -119,7 +119,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     base = config_for(preset, start.env)
     if start.config is not None:
         base = read_config(start.config, trust="--trust" in rest)
-    if preset is None and start.config is None and not HELP_FLAGS & set(rest) and not has_preset(start.env):
+    if preset is None and start.config is None and not HELP_FLAGS & set(rest) and is_looked_at(start.env):
         base = _from_environment(base, rest)
     if "--smoke" in rest:
         base = smoke(base)

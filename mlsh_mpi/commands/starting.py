@@ -11,12 +11,17 @@ from mlsh_mpi.errors import UserError
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
+from mlsh_mpi.sampling.vector_env import fault_of_closing
 
 
-def has_preset(env: str | None) -> bool:
-    """Whether an environment, None for the default one, has a preset of its own."""
+def is_looked_at(env: str | None) -> bool:
+    """Whether what to begin with follows from the environment: it is registered with Gymnasium and has no preset.
+
+    A class of the user's own is not made before the job watches over it: it may end the process, or hang.
+    """
     name = config_for(None, env).preset
-    return env is None or name != DEFAULT_PRESET or env == preset_config(name).environment.env
+    known = name != DEFAULT_PRESET or env == preset_config(name).environment.env
+    return env in gym.registry and not known
 
 
 def started(config: Config, choice: EnvironmentChoice) -> tuple[Config, str] | None:
@@ -29,7 +34,7 @@ def started(config: Config, choice: EnvironmentChoice) -> tuple[Config, str] | N
     try:
         family = TaskFamily.from_maker(EnvironmentMaker.from_config(config.environment, choice))
         tasks = len(family.tasks)
-        family.env.close()
+        fault_of_closing(family.env)
     except UserError:  # the run will say it
         return None
     facts = EnvironmentFacts(family.name, isinstance(family.action_space, gym.spaces.Box), family.episode_length, tasks)

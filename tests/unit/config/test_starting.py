@@ -2,15 +2,12 @@
 
 import json
 
-import gymnasium as gym
-import numpy as np
 import pytest
 
 from mlsh_mpi.commands.cli import parse, parse_train_args
-from mlsh_mpi.commands.starting import has_preset, started
+from mlsh_mpi.commands.starting import is_looked_at
 from mlsh_mpi.config.presets import preset_config
 from mlsh_mpi.config.starting import EnvironmentFacts, starting_config
-from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 
 BANDITS = preset_config("moving-bandits")
 PENDULUM = ["--env", "Pendulum-v1", "--task-settings", "g=5.0", "g=15.0"]
@@ -62,22 +59,8 @@ def test_an_environment_that_cannot_be_made_is_left_to_the_run(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_what_has_a_preset():
-    assert has_preset(None)
-    assert has_preset("mlsh/MovingBandits-v0")
-    assert has_preset("mlsh/AntBigCourse-v0")
-    assert not has_preset("mlsh/AntDir-v0")
-    assert not has_preset("script:Corridor")
-
-
-def test_a_class_of_a_script_is_looked_at_too():
-    class Line(gym.Env):
-        observation_space, action_space = gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Box(-1, 1, (1,), np.float32)
-
-        def sample_task(self, rng, split="train"):
-            return 1
-
-    environment = BANDITS.environment.__class__(env="script:Line", episode_length=25)
-    config, _ = started(BANDITS.__class__(environment=environment), EnvironmentChoice(Line))
-    assert config.hierarchy.macro_length == 5
-    assert config.primitive.standardise_values
+def test_which_environments_are_looked_at():
+    assert is_looked_at("Pendulum-v1")
+    assert is_looked_at("mlsh/AntDir-v0")
+    for env in (None, "mlsh/MovingBandits-v0", "mlsh/AntBigCourse-v0", "script:Corridor", "corridor:Corridor"):
+        assert not is_looked_at(env)

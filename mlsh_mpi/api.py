@@ -80,8 +80,8 @@ def run(
     runs in the main thread.
 
     Args:
-        preset: name of a preset, or a configuration; by default the environment's preset, or, if it has none, settings that
-            follow from its actions and the length of its episodes.
+        preset: name of a preset, or a configuration; by default the environment's preset. For a registered environment without
+            one, settings follow from its actions and the length of its episodes; others begin as `moving-bandits`.
         env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that makes it,
             which the other ranks need not be able to import.
         fresh: whether to move an earlier run in the same folder aside.

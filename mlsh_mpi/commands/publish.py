@@ -15,8 +15,9 @@ from mlsh_mpi.config.parsing import parsed
 from mlsh_mpi.errors import UserError, exit_on_user_error
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.phi_file import PHI
-from mlsh_mpi.reporting.card import candidates, card, films, is_own_file, median
+from mlsh_mpi.reporting.card import candidates, card, films, median
 from mlsh_mpi.reporting.curves import series_of
+from mlsh_mpi.reporting.report import is_own_file
 from mlsh_mpi.tracking.session import PICTURE
 
 

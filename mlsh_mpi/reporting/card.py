@@ -15,7 +15,7 @@ import mlsh_mpi
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import format_value
 from mlsh_mpi.policies.phi_file import PHI
-from mlsh_mpi.reporting.report import RunFiles
+from mlsh_mpi.reporting.report import RunFiles, is_own_file, templates
 from mlsh_mpi.reporting.statistics import band
 from mlsh_mpi.tracking.session import PICTURE
 
@@ -102,15 +102,12 @@ def card(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | No
 def _text(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | None, phi: bytes, licence: str | None) -> str:
     files, summary = chosen.files, chosen.files.summary or {}
     tasks = summary["tasks"]
-    templates = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=templates, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["value"] = lambda number: "" if number is None or number != number else format_value(number)
+    environment = templates(trim_blocks=True)
     environment.filters["plain"] = _plain
     return environment.get_template("card.md.jinja").render(
         name=name,
         environment=files.config["environment"]["env"],
         hierarchy=files.config["hierarchy"],
-        config=files.config,
         summary=summary,
         matrix={label: task["forced"] for label, task in tasks.items() if "forced" in task},
         steps=summary["environment_steps"],
@@ -129,11 +126,6 @@ def _text(chosen: Candidate, runs: Sequence[Candidate], name: str, film: str | N
 def films(folder: Path) -> list[Path]:
     """The films in a run folder."""
     return [path for path in sorted(folder.iterdir()) if path.suffix in FILM and is_own_file(path)]
-
-
-def is_own_file(path: Path) -> bool:
-    """Whether there is a file, and no link, which in somebody else's folder could lead to any file of this machine."""
-    return path.is_file() and not path.is_symlink()
 
 
 def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,11 +132,25 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+def templates(**options: Any) -> jinja2.Environment:
+    """The templates of this folder, with the filter `value` for returns: nothing where there is none.
+
+    Args:
+        options: of ``jinja2.Environment``.
+    """
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **options)
     environment.filters["value"] = lambda number: "" if number is None or number != number else format_value(number)
+    return environment
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether there is a file, and no link, which in somebody else's folder could lead to any file of this machine."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = templates(autoescape=True)
     environment.filters["large"] = lambda number: f"{number:,.0f}"
     return environment.get_template(name)
 
@@ -209,7 +223,7 @@ def _media(folder: Path) -> list[dict[str, str]]:
     media = []
     for path in sorted(folder.iterdir()):
         kind = MEDIA.get(path.suffix)
-        if kind is None or not path.is_file() or path.is_symlink():
+        if kind is None or not is_own_file(path):
             continue
         small = path.stat().st_size <= LARGEST_MEDIUM
         source = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}" if small else ""

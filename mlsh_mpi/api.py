@@ -18,12 +18,12 @@ from mlsh_mpi.adaptation.fresh_masters import learned_hierarchies
 from mlsh_mpi.adaptation.loop import adapt as learn_all
 from mlsh_mpi.adaptation.task_selection import chosen_tasks
 from mlsh_mpi.commands.adapt import ready_to_learn
-from mlsh_mpi.commands.starting import is_looked_at, started
 from mlsh_mpi.commands.train import Callback, run_job
 from mlsh_mpi.config.adaptation import AdaptationSettings, AdaptConfig, resolved
 from mlsh_mpi.config.overrides import fitted, for_environment, with_options
 from mlsh_mpi.config.presets import DEFAULT_PRESET, begins_with, config_for
 from mlsh_mpi.config.settings import Config
+from mlsh_mpi.config.starting import has_preset
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import job
 from mlsh_mpi.networks.actor_critic import Array
@@ -80,8 +80,8 @@ def run(
     runs in the main thread.
 
     Args:
-        preset: name of a preset, or a configuration; by default the environment's preset. For a registered environment without
-            one, settings follow from its actions and the length of its episodes; others begin as `moving-bandits`.
+        preset: name of a preset, or a configuration; by default the environment's preset. For an environment without one,
+            settings follow from its actions and the length of its episodes.
         env: your environment: a Gymnasium id, ``module:id`` or ``module:Class``; or a class, function or lambda that makes it,
             which the other ranks need not be able to import.
         fresh: whether to move an earlier run in the same folder aside.
@@ -102,22 +102,16 @@ def run(
     with job(script=True) as current:
         world = current.world
 
+        name = _name(env)
+
+        def with_the_options(default: Config) -> Config:
+            return _named(fitted(with_options(default, options), default), name)
+
         def resolved() -> Config:
-            name = _name(env)
             default = preset if isinstance(preset, Config) else config_for(preset, name)
             if preset is None and not default.preset.startswith(DEFAULT_PRESET) and world.rank == 0:
                 say(begins_with(str(name), default.preset))
-            config = _named(fitted(with_options(default, options), default), name)
-            if preset is not None or not is_looked_at(name) or world.rank:
-                return config
-
-            choice = EnvironmentChoice(env, settings=_names_settings(options), trust="environment" in options)
-            found = started(config, choice)
-            if found is None:
-                return config
-            default, reason = found
-            say(reason)
-            return _named(fitted(with_options(default, options), default), name)
+            return with_the_options(default)
 
         config = world.bcast(world.agreed(resolved))
         choice = EnvironmentChoice(env, settings=_names_settings(options), trust="environment" in options)
@@ -125,7 +119,8 @@ def run(
             world.agreed(lambda: _check_picklable(env) if world.rank == 0 else None)
             choice = world.bcast(choice)
         watched = world.bcast(on_iteration is not None)  # as on rank 0, whatever this rank has passed
-        return Run(run_job(current, config, choice, fresh, on_iteration, watched))
+        follows = preset is None and not has_preset(name)
+        return Run(run_job(current, config, choice, fresh, on_iteration, watched, options=with_the_options if follows else None))
 
 
 def _name(env: str | EnvFactory | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from mlsh_mpi.commands.shown_options import ON_ONE_SCREEN, hide_training_options, most_needed
-from mlsh_mpi.commands.starting import is_looked_at, started
+from mlsh_mpi.commands.starting import Options, printed
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import (
     REPLACED_BY,
@@ -31,6 +31,7 @@ from mlsh_mpi.config.overrides import fitted, for_environment, read_config
 from mlsh_mpi.config.parsing import HELP_FLAGS, Option, options_of, parsed
 from mlsh_mpi.config.presets import DEFAULT_PRESET, PRESETS, begins_with, config_for, preset_config, smoke
 from mlsh_mpi.config.settings import Config
+from mlsh_mpi.config.starting import has_preset
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.output import say
 from mlsh_mpi.policies.pretrained import all_pretrained, named_source
@@ -98,8 +99,12 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoic
         UserError: an unknown preset, option or value.
     """
     command = parse(arguments)
-    if command.list or command.print_config:
-        say(listing() if command.list else json.dumps(dataclasses.asdict(command.settings), indent=2))
+    if command.list:
+        say(listing())
+        return None
+    if command.print_config:
+        config = printed(command.settings, _choice(command, arguments), asked_for(arguments))
+        say(json.dumps(dataclasses.asdict(config), indent=2))
         return None
     preset = command.settings.preset
     if arguments and arguments[0].startswith("-") and command.config is None and not preset.startswith(DEFAULT_PRESET):
@@ -107,8 +112,13 @@ def parse_train_args(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoic
     return command.settings, _choice(command, arguments), command.fresh
 
 
-def parse(arguments: Sequence[str]) -> CommandLine:
-    """Parses [PRESET] [--options]. Without a preset's name it takes the environment's preset, or looks at the environment.
+def parse(arguments: Sequence[str], default: Config | None = None) -> CommandLine:
+    """Parses [PRESET] [--options].
+
+    Args:
+        arguments: of the command line.
+        default: the configuration to begin with; by default the one that a preset's name, --config or the environment's preset
+            stands for.
 
     Raises:
         UserError: an unknown preset, option or value.
@@ -116,11 +126,9 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     rest = present_arguments(arguments)
     preset = rest.pop(0) if rest and not rest[0].startswith("-") else None
     start, _ = _what_to_start_from().parse_known_args(rest)
-    base = config_for(preset, start.env)
+    base = default or config_for(preset, start.env)
     if start.config is not None:
         base = read_config(start.config, trust="--trust" in rest)
-    if preset is None and start.config is None and not HELP_FLAGS & set(rest) and is_looked_at(start.env):
-        base = _from_environment(base, rest)
     if "--smoke" in rest:
         base = smoke(base)
     command = CommandLine(base)
@@ -130,16 +138,17 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     return dataclasses.replace(command, settings=fitted(command.settings, base))
 
 
-def _from_environment(default: Config, arguments: Sequence[str]) -> Config:
-    """What to begin with in an environment that has no preset, as it is made with these arguments; says what and why."""
-    command = _parsed(CommandLine(default), arguments, "mlsh train [PRESET]", listing())
-    found = started(command.settings, _choice(command, arguments))
-    if found is None:
-        return default
-    base, reason = found
-    if not (command.list or command.print_config):  # what they print is for other programs too
-        say(reason)
-    return base
+def asked_for(arguments: Sequence[str]) -> Options | None:
+    """The options on a command line, for any configuration to begin with.
+
+    None if the command line says what to begin with: a preset, a file, or an environment that has a preset.
+    """
+    rest = present_arguments(arguments)
+    start, _ = _what_to_start_from().parse_known_args(rest)
+    is_named = bool(rest) and not rest[0].startswith("-")
+    if is_named or start.config is not None or has_preset(start.env):
+        return None
+    return lambda default: parse(arguments, default).settings
 
 
 def parse_adapt_args(arguments: Sequence[str]) -> tuple[AdaptConfig, EnvironmentChoice, bool]:

@@ -52,13 +52,14 @@ def export(
         primitives = load(path)
         primitives.export(written, primitive)
         what = f"primitive {primitive}" if primitive is not None else f"{len(primitives)} primitives"
-    elif primitive is not None:
-        whole = Hierarchy.load(path)
-        whole.primitives.export(written, primitive)
-        what = f"primitive {primitive}"
     else:
-        Hierarchy.load(path).export(written, master_only=master)
-        what = "the master" if master else "the hierarchy"
+        whole = Hierarchy.from_contents(hierarchy, str(path))
+        if primitive is not None:
+            whole.primitives.export(written, primitive)
+            what = f"primitive {primitive}"
+        else:
+            whole.export(written, master_only=master)
+            what = "the master" if master else "the hierarchy"
 
     beside = f"; {written.with_name('numpy_policy.py')} reads it" if suffix == ".npz" else ""
     say(f"{what} of {path} as {format} in {written}{beside}")

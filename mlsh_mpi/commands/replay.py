@@ -20,13 +20,14 @@ from mlsh_mpi.adaptation.task_selection import chosen_tasks, different_tasks
 from mlsh_mpi.commands.adapt import ready_to_learn, run_of
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.adaptation import AdaptConfig, Film
-from mlsh_mpi.errors import UserError, as_words
+from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.output import format_value, say
 from mlsh_mpi.policies.hierarchy import read_hierarchy
 from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.environment_check import check_draws
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.rollout import Rollout, constant_primitive
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -81,7 +82,8 @@ def replay(current: Job, config: AdaptConfig, choice: EnvironmentChoice, film: F
             raise UserError(f"{option} {path} exists already: remove it, or name another file")
     if film.paths is not None and adaptation_set.family.attribute("ground") is None:
         raise UserError(f"--paths draws where ants walk, but {adaptation_set.family.name} has no ground to show from above")
-    _check_can_render(adaptation_set, film)
+    if film.paths is None:
+        check_draws(adaptation_set.family, adaptation_set.tasks[0])
     forced = _forced(config, adaptation_set, learners, policies)
     learned = read_hierarchy(Path(config.source)) if Path(config.source).is_file() else None
     if film.force_primitive is None and learned is not None and isinstance(learners, FreshMasters):
@@ -190,28 +192,6 @@ def _before_and_after(current: Job, learners: AdaptationMethod, updates: int) ->
     last = updates if learners.remembers else 0
     after = learners.collect(last, explore=False)
     return [("before", before, 0), (f"after {updates} update{'s' * (updates != 1)}", after, last)]
-
-
-def _check_can_render(adaptation_set: AdaptationSet, film: Film) -> None:
-    """Draws one picture before anything is learned, so that a missing renderer is noticed at once.
-
-    Raises:
-        UserError: the environment cannot draw pictures here.
-    """
-    if film.paths is not None:
-        return
-    env = adaptation_set.family.maker.single(render=True)
-    try:
-        env.reset(seed=0, options={"task": adaptation_set.tasks[0]})
-        picture = env.render()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{adaptation_set.family.name} could not be drawn: it raised {as_words(error)}") from error
-    finally:
-        adaptation_set.family.maker.mention(fault_of_closing(env))
-    if picture is None:
-        raise UserError(f"{adaptation_set.family.name} draws no pictures: render() returned None")
 
 
 def _leave_if_asked(current: Job) -> None:

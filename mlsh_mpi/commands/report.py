@@ -44,8 +44,9 @@ def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], together: Pa
     if together is not None:
         with files.writing(f"--together {together}"):
             together.parent.mkdir(parents=True, exist_ok=True)
-            write_reports_together(together, written)
+            not_drawn = write_reports_together(together, written)
         say(f"{len(written)} runs are in {together}")
+        mistakes += [f"the curve: {each}" for each in not_drawn]
     for mistake in mistakes:
         warn(f"mlsh_mpi: left out: {mistake}")
 

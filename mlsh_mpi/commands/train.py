@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,15 +23,17 @@ from mlsh_mpi.adaptation.method import make_method
 from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
 from mlsh_mpi.algorithm.training_state import groups_of
 from mlsh_mpi.commands.reporter import PageReporter
+from mlsh_mpi.commands.starting import Options, begun
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
 from mlsh_mpi.networks.inference import PrimitivePolicies
-from mlsh_mpi.output import format_value, warn
+from mlsh_mpi.output import format_value, say, warn
 from mlsh_mpi.policies.phi_file import BEST, PHI, save_phi
-from mlsh_mpi.sampling.environment_check import check_memory, checked_family
+from mlsh_mpi.sampling import seeding
+from mlsh_mpi.sampling.environment_check import check_draws, check_memory, checked_family
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.experiment import Experiment
@@ -55,13 +58,19 @@ def main() -> None:
     with job() as current:
         parsed = parse_on_rank0(current, _parse)
         if parsed is not None:
-            run_job(current, *parsed)
+            run_job(current, *parsed, options=_options() if current.world.rank == 0 else None)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Config, EnvironmentChoice, bool] | None:
     from mlsh_mpi.commands.cli import parse_train_args  # only rank 0 pays for importing it
 
     return parse_train_args(arguments)
+
+
+def _options() -> Options | None:
+    from mlsh_mpi.commands.cli import asked_for
+
+    return asked_for(sys.argv[1:])
 
 
 def run_job(
@@ -71,6 +80,7 @@ def run_job(
     fresh: bool,
     callback: Callback | None = None,
     watched: bool = False,
+    options: Options | None = None,
 ) -> Path:
     """Trains, tests and reports inside an MPI job, and returns the run folder.
 
@@ -81,6 +91,7 @@ def run_job(
         fresh: whether to move an earlier run in the same folder aside.
         callback: called on rank 0 after each iteration.
         watched: whether rank 0 has a callback, the same on every rank.
+        options: on rank 0 the user's options, if the configuration is to follow from the environment.
 
     Raises:
         UserError: on every rank; configuration, environment, ranks and folder do not fit together.
@@ -88,6 +99,9 @@ def run_job(
     torch.set_num_threads(1)
     world = current.world
     family = checked_family(world.agreed(lambda: EnvironmentMaker.from_config(config.environment, choice)), current)
+    config, reason = world.bcast(world.agreed(lambda: begun(config, family, options)))
+    if reason and world.rank == 0:
+        say(reason)
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
         current.check_same_on_all_ranks(environment_source(family))
@@ -192,6 +206,8 @@ def _check(config: Config, family: TaskFamily, current: Job) -> None:
     place(groups, config.sampling.workers, world.size, world.rank)
     if config.run.stop_when is not None:
         Target.parse(config.run.stop_when)
+    if config.run.tensorboard_films and world.rank == 0:
+        check_draws(family, family.sample_task(seeding.stream(config.run.seed, "test")))
 
 
 class TrainingReporter(PageReporter):

@@ -30,17 +30,24 @@ def export(policy: Computation, path: Path) -> None:
     Beside an .npz lies afterwards ``numpy_policy.py``, which reads it and needs only NumPy.
 
     Raises:
-        UserError: the suffix is another, the format needs a package that is missing, or the file cannot be written; an earlier
-            one stays as it was.
+        UserError: the suffix is another, the format needs a package that is missing, a file of another kind lies where
+            ``numpy_policy.py`` belongs, or the file cannot be written; an earlier one stays as it was.
     """
     if path.suffix not in WRITERS:
         raise UserError(f"{path} has none of the suffixes {', '.join(WRITERS)}: it says which format to write")
+    reader = path.with_name("numpy_policy.py")
+    if (
+        path.suffix == ".npz"
+        and reader.exists()
+        and "class NumpyPolicy" not in reader.read_text(encoding="utf-8", errors="replace")
+    ):
+        raise UserError(f"{reader} is not the module that reads an .npz, and would be overwritten: export to another folder")
     written = WRITERS[path.suffix](policy)
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.save_bytes(path, written)
         if path.suffix == ".npz":
-            files.save_bytes(path.with_name("numpy_policy.py"), Path(numpy_policy.__file__).read_bytes())
+            files.save_bytes(reader, Path(numpy_policy.__file__).read_bytes())
 
 
 def _numpy(policy: Computation) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,20 @@ class Hierarchy:
         saved = read_hierarchy(Path(path))
         if saved is None:
             raise UserError(f"{path} is not a hierarchy: name a file that Hierarchy.save or adapt has written")
-        primitives = Primitives(phi_from_dict(saved["phi"], str(path)), Interface.from_dict(saved["interface"]))
+        return cls.from_contents(saved, str(path))
+
+    @classmethod
+    def from_contents(cls, saved: Mapping[str, Any], source: str) -> Hierarchy:
+        """The hierarchy of a file that :func:`read_hierarchy` has read.
+
+        Args:
+            saved: the contents.
+            source: names the file in messages.
+
+        Raises:
+            UserError: its primitives are damaged.
+        """
+        primitives = Primitives(phi_from_dict(saved["phi"], source), Interface.from_dict(saved["interface"]))
         return cls(primitives, saved["master"], saved["macro_length"], saved["task"])
 
 

@@ -112,19 +112,28 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, float]] | None = None
     return page
 
 
-def write_reports_together(path: Path, folders: Sequence[Path]) -> None:
+def write_reports_together(path: Path, folders: Sequence[Path]) -> list[str]:
     """Writes a page of several runs: those that differ only in their seed are drawn as a mean with its band.
+
+    Returns:
+        What is not drawn, and why: a run that has logged no return is listed only.
 
     Raises:
         UserError: a folder holds no run, or its files are damaged.
         OSError: the page cannot be written.
     """
-    runs = [RunFiles.read(folder) for folder in folders]
-    drawn = [Run.read(folder) for folder in folders]
+    runs, drawn, missing = [RunFiles.read(folder) for folder in folders], [], []
+    for folder in folders:
+        try:
+            drawn.append(Run.read(folder))
+        except UserError as error:
+            missing.append(str(error))
+
     rows = [_row_of(run, path) for run in runs]
-    chart = svg("learning curves", lambda figure: draw_runs(figure, drawn), width=10.0, height=4.0)
+    chart = svg("learning curves", lambda figure: draw_runs(figure, drawn), width=10.0, height=4.0) if drawn else ""
     text = _template("reports.html.jinja").render(title=f"{len(runs)} runs", chart=chart, rows=rows, version=mlsh_mpi.__version__)
     files.save_text(path, _encodable(text))
+    return missing
 
 
 def _encodable(text: str) -> str:

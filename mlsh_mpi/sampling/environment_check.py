@@ -24,7 +24,7 @@ from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.flattening import left_out
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.sampling.trial_episodes import Findings, check_usable, try_episodes
-from mlsh_mpi.sampling.vector_env import STEP, LaneFault, SequentialVectorEnv, VectorEnv
+from mlsh_mpi.sampling.vector_env import STEP, LaneFault, SequentialVectorEnv, VectorEnv, fault_of_closing
 from mlsh_mpi.sampling.vector_form import ALTERNATIVE
 
 T = TypeVar("T")
@@ -240,6 +240,26 @@ def _called(family: TaskFamily, method: str, call: Callable[[], T]) -> T:
         raise UserError(str(fault)) from fault.__cause__
     except BaseException as error:
         raise UserError(f"{method} of {family.name} raised {as_words(error)}") from error
+
+
+def check_draws(family: TaskFamily, task: Any) -> None:
+    """Draws one picture, so that a missing renderer is noticed before anything is learned.
+
+    Raises:
+        UserError: the environment cannot draw pictures here.
+    """
+    env = family.maker.single(render=True)
+    try:
+        env.reset(seed=0, options={"task": task})
+        picture = env.render()
+    except (Interrupted, UserError):
+        raise
+    except Exception as error:
+        raise UserError(f"{family.name} could not be drawn: it raised {as_words(error)}") from error
+    finally:
+        family.maker.mention(fault_of_closing(env))
+    if picture is None:
+        raise UserError(f"{family.name} draws no pictures: render() returned None")
 
 
 def check_memory(workers: int, steps: int, family: TaskFamily, job: Job) -> None:

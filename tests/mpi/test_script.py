@@ -51,7 +51,8 @@ def test_what_a_script_passes_reaches_every_rank(tmp_path, env):
     definition = readme_lines().split("if __name__")[0]
     call = f"mlsh_mpi.run(env={env}, episode_length=20, macro_length=5, {SMALL})"
     (tmp_path / "script.py").write_text(f"{definition}\nfrom mpi4py import MPI\n{call}\n")
-    mpirun(3, "script.py", cwd=tmp_path).succeeded()
+    said = mpirun(3, "script.py", cwd=tmp_path).succeeded().stdout
+    assert said.count("has no preset: discrete actions, so the settings of moving-bandits\n") == 1
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["environment"]["env"].startswith("script:")
     assert (tmp_path / "out/summary.json").exists()

@@ -194,6 +194,14 @@ def test_numpy_policies_need_numpy_alone(tmp_path):
     assert found == "(8,)\nset()\n"
 
 
+def test_a_module_of_that_name_stays(tmp_path):
+    reader = tmp_path / "numpy_policy.py"
+    reader.write_text("mine = 1")
+    with pytest.raises(UserError, match="would be overwritten"):
+        export("ant-twowalk", "numpy", output=tmp_path / "ant.npz")
+    assert (reader.read_text(), (tmp_path / "ant.npz").exists()) == ("mine = 1", False)
+
+
 def test_the_command_names_what_it_has_written(tmp_path, monkeypatch, capsys, hierarchy):
     monkeypatch.chdir(tmp_path)
     hierarchy.save("goal.pt")

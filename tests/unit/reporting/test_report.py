@@ -194,6 +194,12 @@ def test_the_command_writes_pages_and_one_of_all(tmp_path, capsys):
     assert "<b>bandits" not in page
     assert page.count("report.html") == 2
     assert "left out: " in capsys.readouterr().err
+
+    (folders[0] / "metrics.jsonl").unlink()  # a run that has just begun is listed, and not drawn
+    report(tuple(folders), together=tmp_path / "new/all.html")
+    assert (tmp_path / "new/all.html").read_text().count("report.html") == 2
+    assert "left out: the curve: " in capsys.readouterr().err
+
     for wrong in ((), (tmp_path / "nothing",)):
         with pytest.raises(UserError, match="run folders"):
             report(wrong)

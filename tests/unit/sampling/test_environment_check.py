@@ -1,5 +1,7 @@
 """What is wrong with an environment is said before anything is written, in a sentence with the rule and what to do."""
 
+import re
+from functools import partial
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -8,7 +10,7 @@ import pytest
 
 import mlsh_envs
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.sampling.environment_check import check_environment, check_memory, task_names
+from mlsh_mpi.sampling.environment_check import check_draws, check_environment, check_memory, task_names
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker, known_environments
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.sampling.trial_episodes import Findings
@@ -268,3 +270,32 @@ def test_more_data_than_memory_is_refused_before_anything_is_made():
         check_memory(10**9, 2000, family, job)
     with pytest.raises(UserError, match="GB of memory"):
         check_memory(10, 10**12, family, job)
+
+
+class Draws(Line):
+    def __init__(self, render_mode=None, picture=None):
+        self.picture = picture
+
+    def render(self):
+        if self.picture is None:
+            raise RuntimeError("no display")
+        return self.picture or None
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        (Line, "draws no pictures: it must take render_mode"),
+        (Draws, "could not be drawn: it raised RuntimeError: no display"),
+        (partial(Draws, picture=()), "draws no pictures: render() returned None"),
+    ],
+)
+def test_what_cannot_draw_is_refused_before_a_film_is_wanted(env, said):
+    family = TaskFamily.from_maker(EnvironmentMaker(env, 10))
+    with pytest.raises(UserError, match=re.escape(said)):
+        check_draws(family, {"goal": 0})
+
+
+def test_what_draws_is_let_through():
+    family = TaskFamily.from_maker(EnvironmentMaker(partial(Draws, picture=[[0]]), 10))
+    check_draws(family, {"goal": 0})

@@ -124,7 +124,8 @@ done
 export MLSH_RANKS=$ranks
 case $(mpi_family) in
     openmpi)
-        start=("$(command -v mpirun)" --host "${list#,}" -np "$ranks" --bind-to none)
+        fault_tolerance "$@"
+        start=("$(command -v mpirun)" "${tolerant[@]}" --host "${list#,}" -np "$ranks" --bind-to none)
         for name in PATH LD_LIBRARY_PATH MLSH_RANKS OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS MUJOCO_GL PYTHONPATH; do
             [[ ! ${!name:-} ]] || start+=(-x "$name")
         done

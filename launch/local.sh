@@ -49,4 +49,5 @@ done
 [[ $module != replay ]] || ranks=1
 
 outlive_terminal
-exec mpirun -np "$ranks" "$venv/bin/python" -m mlsh_mpi "$module" "$@"
+fault_tolerance "$@"
+exec mpirun "${tolerant[@]}" -np "$ranks" "$venv/bin/python" -m mlsh_mpi "$module" "$@"

@@ -182,6 +182,13 @@ mpi_family() { # whose mpirun is on PATH: openmpi, mpich or intel; nothing if th
     esac
 }
 
+# What mpirun needs in front if the trainer's arguments ask it to go on without ranks that die: an array, empty where it cannot be.
+fault_tolerance() {
+    tolerant=()
+    [[ " $* " == *" --recover "* && $(mpirun --version 2>&1) == *"(Open MPI) "[5-9]* ]] || return 0
+    tolerant=(--with-ft ulfm)
+}
+
 # mpirun ends at once, and every rank with it, when its terminal is closed (HUP) or nobody reads its output any more (PIPE). After
 # this call it ignores HUP and writes to a process that keeps reading whatever happens, and turns HUP into TERM, on which all ranks
 # write a checkpoint and leave. Output to a file needs no reader; then the job continues when its terminal is closed.

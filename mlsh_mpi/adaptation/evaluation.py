@@ -26,7 +26,7 @@ from mlsh_mpi.networks.actor_critic import Array
 from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.policies.phi_file import as_saved
 from mlsh_mpi.sampling.experiment import Experiment
-from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
+from mlsh_mpi.tracking.checkpoint import Checkpoint
 
 EVALUATION_SEED = 2**21
 """Added to the run's seed, so that neither training nor the final test has these episodes."""
@@ -53,7 +53,7 @@ class Best:
 class EvaluatedState:
     """The state of training, and the best primitives so far; all other attributes are those of the state."""
 
-    state: Resumable
+    state: Any
     best: Best | None
 
     @property
@@ -64,7 +64,14 @@ class EvaluatedState:
     def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """That of the state, with the best primitives. Every rank must call it."""
         state = self.state.gather_state_dict(world)
-        return state if state is None or self.best is None else state | {"best": vars(self.best)}
+        return state if state is None else self._with_best(state)
+
+    def common_part(self) -> dict[str, Any]:
+        """What every rank knows of the state of training, with the best primitives."""
+        return self._with_best(self.state.common_part())
+
+    def _with_best(self, state: dict[str, Any]) -> dict[str, Any]:
+        return state if self.best is None else state | {"best": vars(self.best)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.state, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +24,9 @@ from mlsh_mpi.networks.observation_filter import Moments, ObservationFilter
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.tracking.checkpoint import Checkpoint
+
+Part = tuple[Sequence[int], dict[str, torch.Tensor], dict[int, Any]]
+"""Numbers of groups, their masters' tensors, and the states of workers by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,19 @@ class TrainingState:
 
         Every rank must call it. Parameters and moments are (K, P) for the primitives and (G, P) for the masters.
         """
-        parts = world.gather((self.placement.groups, self.masters.state_dict(), self.workers.state_dict()))
-        if parts is None:
-            return None
-        masters = {name: values.new_zeros(self.groups, *values.shape[1:]) for name, values in parts[0][1].items()}
-        for groups, part, _ in parts:  # ranks that share a group hold the same bits
-            for name, values in part.items():
-                masters[name][list(groups)] = values
+        parts = world.gather(self.own_part())
+        return None if parts is None else joined(self.common_part(), parts)
+
+    def own_part(self) -> Part:
+        """What only this rank knows: its groups' masters and its workers."""
+        return self.placement.groups, self.masters.state_dict(), self.workers.state_dict()
+
+    def common_part(self) -> dict[str, Any]:
+        """What every rank knows."""
         observation_filter = self.policies.observation_filter
         return {
             "groups": self.groups,
             "primitives": {name: values.clone() for name, values in self.primitives.state_dict().items()},
-            "masters": masters,
-            "workers": dict(ChainMap(*(workers for _, _, workers in parts))),
             "observation_filter": observation_filter and observation_filter.moments.state_dict(),
         }
 
@@ -110,6 +112,25 @@ class TrainingState:
         """Raises ArithmeticError if a parameter on this rank is NaN or infinite."""
         check_finite(iteration, "primitive", range(self.primitives.stack.n), self.primitives.stack)
         check_finite(iteration, "master of group", self.placement.groups, self.masters.stack)
+
+
+def joined(common: Mapping[str, Any], parts: Sequence[Part | None]) -> dict[str, Any]:
+    """The state of all ranks.
+
+    Args:
+        common: what every rank knows.
+        parts: what each rank knows alone; None where nothing is a rank's own.
+    """
+    masters: dict[str, torch.Tensor] = {}
+    workers: dict[int, Any] = {}
+    for part in parts:
+        if part is None:
+            return dict(common)
+        groups, of_masters, of_workers = part
+        workers |= of_workers
+        for name, values in of_masters.items():  # ranks that share a group hold the same bits
+            masters.setdefault(name, values.new_zeros(common["groups"], *values.shape[1:]))[list(groups)] = values
+    return {**common, "masters": masters, "workers": workers}
 
 
 def check_resumable(saved: Checkpoint, experiment: Experiment) -> None:

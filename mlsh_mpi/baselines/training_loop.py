@@ -52,8 +52,15 @@ class SharedPolicy:
 
     def gather_state_dict(self, world: Ranks) -> dict[str, Any] | None:
         """The state of the policy and its optimiser, on rank 0; None on the others."""
+        return self.common_part() if world.rank == 0 else None
+
+    def own_part(self) -> None:
+        """No rank knows anything alone."""
+
+    def common_part(self) -> dict[str, Any]:
+        """The state of the policy and its optimiser, which every rank knows."""
         tensors = {name: values.clone() for name, values in self.learner.state_dict().items()}
-        return {"groups": self.groups, "primitives": tensors} if world.rank == 0 else None
+        return {"groups": self.groups, "primitives": tensors}
 
 
 def check_resumable(saved: Checkpoint, experiment: Experiment, network: Network) -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from mlsh_mpi.mpi import room
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.launchers import promised_ranks
+from mlsh_mpi.mpi.recovery import lacking
 from mlsh_mpi.mpi.software import PACKAGES, software
 from mlsh_mpi.output import say
 
@@ -59,7 +60,7 @@ def main() -> None:
     with job(lambda text: str(Verdict(WRONG, "start", text))) as current:
         current.set_patience(PATIENCE)
         verdicts = []
-        for check in (start, hosts, shared_memory, binding, network, filesystem, pictures, slurm):
+        for check in (start, recovery, hosts, shared_memory, binding, network, filesystem, pictures, slurm):
             verdicts.append(check(current))
             if current.world.rank == 0:
                 say(str(verdicts[-1]))
@@ -71,7 +72,6 @@ def start(current: Job) -> Verdict:
     size, world = current.world.size, current.world
     times = world.allgather(time.time())
     spread = max(times) - min(times)
-
     versions = software()
     names = ", ".join(f"{name} {versions[name]}" for name in ("Python", *PACKAGES))
     ranks = f"{size} rank{'s' if size > 1 else ''}"
@@ -82,6 +82,12 @@ def start(current: Job) -> Verdict:
     if spread >= 1:
         return Verdict(NOTE, "start", f"{text}; clocks are {spread:.1f} s apart: set them (NTP)")
     return Verdict(OK, "start", text)
+
+
+def recovery(_: Job) -> Verdict:
+    """Whether a job can go on without ranks that die."""
+    reason = lacking()
+    return Verdict(OK, "recovery", f"--recover cannot be used: {reason}" if reason else "--recover can be used, by launch/*.sh")
 
 
 def hosts(current: Job) -> Verdict:

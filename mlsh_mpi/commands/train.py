@@ -6,32 +6,29 @@ mpirun -np 4 python -m mlsh_mpi.train [PRESET] [--options]
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mlsh_mpi import files
-from mlsh_mpi.adaptation.diagnostics import ForcedReturns, forced_returns
+from mlsh_mpi.adaptation.diagnostics import forced_returns
 from mlsh_mpi.adaptation.evaluation import Best, Evaluator
-from mlsh_mpi.adaptation.loop import Adaptation, AdaptationMethod, AdaptationSet, adapt
+from mlsh_mpi.adaptation.loop import AdaptationMethod, AdaptationSet, adapt
 from mlsh_mpi.adaptation.method import make_method
-from mlsh_mpi.adaptation.task_selection import TEST_SEED, different_tasks, final_tasks
-from mlsh_mpi.algorithm.training_state import groups_of
-from mlsh_mpi.commands.reporter import PageReporter
+from mlsh_mpi.adaptation.task_selection import TEST_SEED, final_tasks
+from mlsh_mpi.algorithm.training_state import groups_of, joined
 from mlsh_mpi.commands.starting import Options, begun
+from mlsh_mpi.commands.training_reporter import TrainingReporter, forced_tasks
 from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
-from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
+from mlsh_mpi.mpi.recovery import Copies, Recovered, outlive
 from mlsh_mpi.networks.inference import PrimitivePolicies
-from mlsh_mpi.output import format_value, say, warn
-from mlsh_mpi.policies.phi_file import BEST, PHI, save_phi
+from mlsh_mpi.output import format_value, say
+from mlsh_mpi.policies.phi_file import PHI
 from mlsh_mpi.sampling import seeding
 from mlsh_mpi.sampling.environment_check import check_draws, check_memory, checked_family
 from mlsh_mpi.sampling.environment_choice import SCRIPTED, EnvironmentChoice
@@ -40,17 +37,12 @@ from mlsh_mpi.sampling.experiment import Experiment
 from mlsh_mpi.sampling.task_family import TaskFamily
 from mlsh_mpi.tracking import run_folder
 from mlsh_mpi.tracking.checkpoint import Checkpoint, Resumable
-from mlsh_mpi.tracking.opening import Kind, OpenRun, open_on_all_ranks
-from mlsh_mpi.tracking.run_names import experiment_name
+from mlsh_mpi.tracking.opening import Kind, open_on_all_ranks
 from mlsh_mpi.tracking.same_run import as_it_began, environment_source, identity, offset_of
-from mlsh_mpi.tracking.session import PAGE, PICTURE, IterationHook, Target, parse_on_rank0
+from mlsh_mpi.tracking.session import PICTURE, IterationHook, Target, parse_on_rank0
 
 Callback = Callable[[dict[str, float], Resumable], object]
 """Receives the metrics of an iteration and the state after it, on rank 0; training ends if it returns True."""
-FILM_SHARE = 100
-"""The pause after a film of the primitives, in units of the time that it took."""
-DRAWN_TASKS = 4
-"""Number of drawn tasks on which each primitive is tried alone where the environment does not list its tasks."""
 
 
 def main() -> None:
@@ -105,12 +97,45 @@ def run_job(
     world.agreed(lambda: _check(config, family, current))
     if not family.name.startswith(SCRIPTED):
         current.check_same_on_all_ranks(environment_source(family))
-    path = run_folder.default_folder(config)
+    if config.run.recover:
+        return outlive(current, lambda copies: _trained(current, config, family, fresh, callback, watched, copies))
+    return _trained(current, config, family, fresh, callback, watched)
+
+
+def _trained(
+    current: Job,
+    config: Config,
+    family: TaskFamily,
+    fresh: bool,
+    callback: Callback | None,
+    watched: bool,
+    copies: Copies | None = None,
+) -> Path:
+    """Trains and tests, from the newest state that there is, and returns the run folder.
+
+    Args:
+        current: the MPI job.
+        config: the run's configuration, the same on every rank.
+        family: the environment's task family.
+        fresh: whether to move an earlier run in the same folder aside.
+        callback: called on rank 0 after each iteration.
+        watched: whether rank 0 has a callback, the same on every rank.
+        copies: keeps the state after each iteration, so that the job goes on if ranks are lost.
+    """
+    world, path = current.world, run_folder.default_folder(config)
     asked_for = Experiment(config, current, family)
     training = methods.ALGORITHMS[config.algorithm.algorithm]
     check_resumable = methods.load_entry_point(training.check_resumable)
     kind = Kind("--iterations", (PHI, PICTURE), lambda saved: check_resumable(saved, asked_for))
-    opened, saved, done = open_on_all_ranks(current, path, config, lambda: identity(family, current.library), fresh, kind)
+
+    def about() -> Mapping[str, Any]:
+        return identity(family, current.library)
+
+    def newest(saved: Checkpoint | None) -> Checkpoint | None:
+        return _newest(saved, copies.recovered, config, about()) if copies is not None else saved
+
+    fresh = fresh and (copies is None or not copies.losses)
+    opened, saved, done = open_on_all_ranks(current, path, config, about, fresh, kind, newest)
     if done:
         return path
     if saved:
@@ -129,14 +154,27 @@ def run_job(
     hook = IterationHook(config, current, reporter, cycle, callback if world.rank == 0 else None, watched)
     evaluator = _evaluator(experiment, groups, reporter, saved)
 
-    def after(metrics: dict[str, float], state: Resumable) -> bool:
-        return hook(metrics, state if evaluator is None else evaluator(metrics, state))
+    def after(metrics: dict[str, float], state: Any) -> bool:
+        if evaluator is not None:
+            state = evaluator(metrics, state)
+        reached = hook(metrics, state)
+        if copies is not None:
+            copies.keep(int(metrics["iteration"]), state.own_part(), state.common_part())
+        return reached
 
     policies = train(experiment, saved, after)
     if reporter is not None:
         reporter.trained(policies, evaluator.best if evaluator else None)
     _test(experiment, policies, reporter)
     return path
+
+
+def _newest(saved: Checkpoint | None, recovered: Recovered | None, config: Config, about: Mapping[str, Any]) -> Checkpoint | None:
+    """The checkpoint of the run folder, or the state that was recovered, if that is newer."""
+    if recovered is None or (saved is not None and saved.iteration >= recovered.iteration):
+        return saved
+    state = joined(recovered.common, recovered.parts)
+    return Checkpoint(recovered.iteration, state, dataclasses.asdict(config), about, None)
 
 
 def _evaluator(
@@ -169,7 +207,7 @@ def _test(experiment: Experiment, policies: PrimitivePolicies, reporter: Trainin
         if reporter is not None:
             reporter.test_advance(note)
 
-    tasks = _forced_tasks(config, family)
+    tasks = forced_tasks(config, family)
     forced = forced_returns(experiment, policies, tasks, seed, advance)
     count = max(config.run.test_masters, current.world.size, len(family.tasks))
     adaptation_set = AdaptationSet(config, current, family, final_tasks(family, seed, count))
@@ -183,14 +221,6 @@ def _test(experiment: Experiment, policies: PrimitivePolicies, reporter: Trainin
     )
     if reporter is not None:
         reporter.finished(policies, forced, adaptation)
-
-
-def _forced_tasks(config: Config, family: TaskFamily) -> tuple[Any, ...]:
-    """The tasks on which each primitive is tried alone: those listed, or else some of those that the fresh masters get."""
-    if not methods.supports_forcing(config):
-        return ()
-    count = min(DRAWN_TASKS, config.run.test_masters)
-    return family.tasks or different_tasks(final_tasks(family, config.run.seed + TEST_SEED, count), family)
 
 
 def _check(config: Config, family: TaskFamily, current: Job) -> None:
@@ -208,74 +238,3 @@ def _check(config: Config, family: TaskFamily, current: Job) -> None:
         Target.parse(config.run.stop_when)
     if config.run.tensorboard_films and world.rank == 0:
         check_draws(family, family.sample_task(seeding.stream(config.run.seed, "test")))
-
-
-class TrainingReporter(PageReporter):
-    """What a training run shows and writes, on rank 0."""
-
-    def __init__(self, experiment: Experiment, groups: int, opened: OpenRun) -> None:
-        from mlsh_mpi.reporting import headers, tables  # only rank 0 pays for importing it
-        from mlsh_mpi.tracking import logs
-
-        config, current, family = experiment.config, experiment.job, experiment.family
-        self._family, self._tables, self._logs, self._next_film = family, tables, logs, 0.0
-        done = opened.saved.iteration if opened.saved else 0
-        header = headers.header(config, current, family, groups, opened.folder.path, done)
-        super().__init__(current, config, opened, header, "training", headers.steps_per_iteration(config, family, groups))
-
-    def keep_best(self, best: Best) -> None:
-        """Writes the best primitives so far, whole or not at all."""
-        with self.writing():
-            evaluated = {"evaluation": {"iteration": best.iteration, "return": best.value}}
-            files.save_tensors(self.folder.path / BEST, {**best.phi, **evaluated})
-
-    def show(self, state: Any) -> None:
-        """Makes a film of the primitives, if it is asked for, unless it would take more than a hundredth of the time."""
-        policies = getattr(state, "policies", None)
-        if not self.config.run.tensorboard_films or policies is None or time.monotonic() < self._next_film:
-            return
-
-        from mlsh_mpi.reporting.clip import clip
-
-        began = time.monotonic()
-        try:
-            gif, height, width = clip(self._family, policies)
-        except UserError as error:  # no run ends for its film
-            self._next_film = math.inf
-            warn(f"mlsh_mpi: there are no films in TensorBoard: {error}")
-            return
-        with self.writing():
-            steps = self.log.rows[-1]["environment_steps"] if self.log.rows else 0
-            self._logs.show_film_in_tensorboard(self.folder.path, "primitives", gif, (height, width), int(steps))
-        self._next_film = time.monotonic() + FILM_SHARE * (time.monotonic() - began)
-
-    def trained(self, policies: PrimitivePolicies, best: Best | None) -> None:
-        """Closes the log, saves phi, and starts the progress bar of the test."""
-        self._best = best
-        with self.writing():
-            self.log.close()
-            save_phi(self.folder.path / PHI, policies, self.config, self._family)
-        steps = policies.primitives.n * len(_forced_tasks(self.config, self._family)) + methods.default_updates(self.config) + 1
-        self._test = self._logs.Bar("testing", steps)
-
-    def test_advance(self, note: str) -> None:
-        """Counts one more step of the test."""
-        self._test.advance(note)
-
-    def finished(self, policies: PrimitivePolicies, forced: ForcedReturns, adaptation: Adaptation) -> None:
-        """Writes tables and picture."""
-        from mlsh_mpi.reporting.run_plot import draw
-
-        self._test.close()
-        config, family = self.config, self._family
-        summary = self._tables.summarise(self.log.rows, self.log.totals, adaptation, forced, family, config)
-        if self._best is not None:
-            summary["evaluation"] = {"iteration": self._best.iteration, "return": self._best.value}
-        shown_policies = policies if methods.supports_forcing(config) else None
-        title = f"{experiment_name(config)}, seed {config.run.seed}"
-        self.finish(
-            self._tables.tables(summary),
-            summary,
-            lambda path: draw(path, self.log.rows, forced, family, shown_policies, title),
-            f", {PHI}, {PAGE}" + f", {BEST}" * (self._best is not None),
-        )

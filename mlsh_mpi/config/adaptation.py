@@ -80,7 +80,7 @@ TRAINING_ONLY: dict[str, tuple[str, ...]] = {
     ),
     "sampling": ("groups", "workers", "stratify_tasks"),
     "network": ("hidden", "filter_observations"),
-    "run": ("iterations", "stop_when", "tensorboard_films"),
+    "run": ("iterations", "stop_when", "tensorboard_films", "recover"),
     "environment": ("primitive_columns",),
 }
 """Options that only affect training, by section."""

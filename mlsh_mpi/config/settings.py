@@ -157,6 +157,9 @@ class RunConfig:
     tensorboard_films: bool = False
     """Show a short film of all primitives in TensorBoard at checkpoints, but seldom enough to take at most a hundredth of the
     time. The environment must draw pictures on rank 0's host."""
+    recover: bool = False
+    """Go on without ranks that die, from the iteration before: each rank's state is kept by another rank too. It needs Open MPI 5
+    with ULFM: launch/local.sh and launch/hosts.sh start mpirun with --with-ft ulfm then."""
     time_limit: OptionalPositiveFloat = None
     """Minutes after which the job stops with a checkpoint; the same command continues the run."""
     stop_when: str | None = None

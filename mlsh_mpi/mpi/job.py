@@ -16,10 +16,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 from mlsh_mpi.errors import EnvironmentFault, Interrupted, UserError, as_words
 from mlsh_mpi.mpi import early_interrupt
+from mlsh_mpi.mpi.checks import check_all_ranks_present, check_clocks
 from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
 from mlsh_mpi.mpi.launchers import promised_ranks
 from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, check_mpi_available, check_not_singletons, library_version
@@ -31,9 +30,6 @@ from mlsh_mpi.output import say, warn
 
 STARTING = 600.0
 """Patience in seconds until the configuration is known (:meth:`Job.set_patience`): many ranks may load from one slow disk."""
-CLOCKS = 300.0
-"""Seconds by which the hosts' clocks may differ: beyond five minutes munge and Kerberos refuse credentials, so that no job
-starts and no file opens."""
 UNSEEN = 10.0
 """Seconds until a new file counts as invisible: a network filesystem may take a moment, even if its folder is listed again."""
 CONTINUE = 75
@@ -67,7 +63,6 @@ class Job:
 
     def __init__(self) -> None:
         check_not_singletons()
-        world = MPI.COMM_WORLD
         self.exit_requested = ""
         """Why this rank should leave at the next opportunity, such as the name of a signal; empty if it should not."""
         self.watch, self.library = Watchdog(self._on_launcher_gone), library_version()
@@ -79,25 +74,29 @@ class Job:
         """Whether this is the lowest rank of its host."""
         self.set_patience(STARTING)
         self.watch.enter(lambda: "the other ranks: their hosts cannot be reached over the network, or do not start")
-        host = world.Split_type(MPI.COMM_TYPE_SHARED)
-        cores = set().union(*host.allgather(os.sched_getaffinity(0)))
+        self.join(MPI.COMM_WORLD)
         self.watch.leave()
+        self.started = time.monotonic()
+        self.continues_after = False
+        """Whether a script or notebook continues after the job."""
+        self._afterwards: dict[int, Any] = {}
+        self._process = os.getpid()
+
+    def join(self, communicator: MPI.Comm) -> None:
+        """Makes the ranks of a communicator the world, and takes stock of their hosts. All of these ranks must call it."""
+        host = communicator.Split_type(MPI.COMM_TYPE_SHARED)
+        cores = set().union(*host.allgather(os.sched_getaffinity(0)))
         self.cores = len(cores)
         """Number of cores that this host's ranks may use."""
         self.ranks_here: int = host.Get_size()
         """Number of ranks on this host."""
         self.is_lowest_on_host = host.Get_rank() == 0
         host.Free()
-        alone = self.ranks_here == world.Get_size()
-        self.world = Ranks(world, ranks_per_core=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
+        alone = self.ranks_here == communicator.Get_size()
+        self.world = Ranks(communicator, ranks_per_core=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
         self.host_of = self.world.allgather(socket.gethostname())
         """Host name of each rank."""
         self.hosts = sorted(set(self.host_of))
-        self.started = time.monotonic()
-        self.continues_after = False
-        """Whether a script or notebook continues after the job."""
-        self._afterwards: dict[int, Any] = {}
-        self._process = os.getpid()
 
     def open(self) -> None:
         """From here on, until :meth:`close`, a signal is a request to leave, and nothing ends the process unnoticed.
@@ -115,9 +114,9 @@ class Job:
             raise Preempted("interrupted while starting", early_interrupt.INTERRUPTED)
         os._exit = self._check_exit  # type: ignore[assignment]
         self.check_same_on_all_ranks(software() | {"MPI": self.library, "the command line": " ".join(sys.argv[1:])})
-        self._check_clocks()
+        check_clocks(self.world, self.host_of)
         self.world.agreed(lambda: allow_open_files(self.world.size - self.ranks_here))
-        self.world.agreed(self._check_all_ranks_present)
+        self.world.agreed(lambda: check_all_ranks_present(self.world))
 
     def close(self) -> None:
         """Closes what a run has opened, restores signal handlers and ``os._exit``, and stops the watchdog."""
@@ -166,24 +165,6 @@ class Job:
                     f"{', '.join(differences(of_all[0], other))} (rank 0, on {self.host_of[0]}): bring checkout and environment "
                     "to the same state everywhere (launch/setup.sh), and give all ranks one command line"
                 )
-
-    def _check_all_ranks_present(self) -> None:
-        expected, size = os.environ.get("MLSH_RANKS"), self.world.size
-        if self.world.rank == 0 and expected not in (None, str(size)):  # other hosts need not have the variable
-            raise UserError(
-                f"MLSH_RANKS asks for {expected} ranks, but MPI has {size}: the launcher does not use all hosts of the job "
-                "(launch/doctor.sh shows which it uses), or MLSH_RANKS is left over from another job"
-            )
-
-    def _check_clocks(self) -> None:
-        clocks = self.world.allgather(time.time())  # all ranks have just left a collective
-        late, early = int(np.argmin(clocks)), int(np.argmax(clocks))
-        ahead = clocks[early] - clocks[late]
-        if ahead > CLOCKS:
-            raise UserError.of_all(
-                f"clocks may differ by {CLOCKS:.0f} s at most, but that of {self.host_of[early]} is {ahead:.0f} s ahead of "
-                f"{self.host_of[late]}: set them (NTP), or munge, Kerberos and file times will fail later"
-            )
 
     def seen_by(self, path: Path) -> list[str]:
         """Hosts that see a file which rank 0 has just created. Every rank must call it."""

@@ -58,6 +58,9 @@ class Ranks:
         self._comm, self._ranks_per_core, self._one_host, self._watch = communicator, ranks_per_core, one_host, watch
         self._to_free: ExitStack = parent._to_free if parent else ExitStack()
         """Communicators and pipes to free: a process that runs many jobs would run out of them."""
+        self._related: list[MPI.Comm] = parent._related if parent else []
+        """The communicators of the world and of all parts of it."""
+        self._related.append(communicator)
         self._among: dict[tuple[int, ...], Ranks | None] = {}
         self._reducers: dict[int, SharedMemoryReducer | None] = {}
         self.rank: int = communicator.Get_rank()
@@ -103,6 +106,40 @@ class Ranks:
             part = self._comm.Split(colour, self.rank)
         self._to_free.callback(part.Free)
         return Ranks(part, ranks_per_core=self._ranks_per_core, one_host=self._one_host, watch=self._watch, parent=self)
+
+    def shift(self, value: T, distance: int) -> tuple[int, T]:
+        """Gives a value, which is pickled, to the rank that is `distance` higher, and takes one from the rank that is lower.
+
+        Returns:
+            The number of the rank that it comes from, and its value.
+        """
+        self._barrier()
+        source = (self.rank - distance) % self.size
+        with self._waiting():
+            return source, self._comm.sendrecv(value, (self.rank + distance) % self.size, source=source)
+
+    def leave_shared_memory(self) -> None:
+        """From here on, arrays are combined by MPI alone, also in parts that are split off. Every rank must call it."""
+        self._one_host = False
+
+    @property
+    def started_as(self) -> list[int]:
+        """The ranks' numbers in the job that was started."""
+        group, started = self._comm.Get_group(), MPI.COMM_WORLD.Get_group()
+        return list(group.Translate_ranks(None, started))
+
+    def has_lost(self) -> bool:
+        """Whether ranks have died, or another rank has noticed that. Needs an MPI library with fault tolerance (ULFM)."""
+        return self._comm.Is_revoked() or self._comm.Get_failed().Get_size() > 0
+
+    def survivors(self) -> MPI.Comm:
+        """A communicator of the ranks that still live, in their order. All of them must call it; it interrupts the others' calls.
+
+        Needs an MPI library with fault tolerance (ULFM).
+        """
+        for communicator in self._related:
+            communicator.Revoke()
+        return self._comm.Shrink()
 
     def free(self) -> None:
         """Frees communicators and shared memory. Every rank of the world must call it, as the last collective."""

@@ -27,6 +27,7 @@ OTHERWISE = (
     "checkpoint_minutes",
     "checkpoint_interval",
     "tensorboard_films",
+    "recover",
     "time_limit",
 )
 """Settings of a run in which seeds of one run may differ: the results do not depend on them."""

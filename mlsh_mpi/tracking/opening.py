@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,13 @@ class OpenRun:
 
 
 def open_on_all_ranks(
-    current: Job, path: Path, config: Config, identity: Callable[[], Mapping[str, Any]], fresh: bool, kind: Kind
+    current: Job,
+    path: Path,
+    config: Config,
+    identity: Callable[[], Mapping[str, Any]],
+    fresh: bool,
+    kind: Kind,
+    newest: Callable[[Checkpoint | None], Checkpoint | None] = lambda saved: saved,
 ) -> tuple[OpenRun | None, Checkpoint | None, bool]:
     """Opens the run folder on rank 0 and broadcasts what it holds.
 
@@ -63,12 +69,15 @@ def open_on_all_ranks(
         identity: returns what a checkpoint is valid for: see :func:`mlsh_mpi.tracking.same_run.identity`.
         fresh: whether to move an earlier run aside.
         kind: the kind of run.
+        newest: called on rank 0 with the newest checkpoint in the folder; returns that or a newer one, which no file holds.
 
     Returns:
         The open run, on rank 0; the newest checkpoint; and whether the run is finished, in which case its tables have been shown.
     """
     world = current.world
     opened = world.agreed(lambda: OpenRun.in_folder(path, config, identity(), fresh, kind) if world.rank == 0 else None)
+    if opened:
+        opened = replace(opened, saved=newest(opened.saved))
     if len(current.hosts) > 1:
         _check_shared(current, path, opened)
     saved, done = world.bcast((opened.saved, opened.tables is not None) if opened else (None, False))

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlsh_mpi.commands.train import TrainingReporter
+from mlsh_mpi.commands.training_reporter import TrainingReporter
 from mlsh_mpi.policies.primitives import load
 from mlsh_mpi.reporting.clip import FRAMES, clip
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
@@ -55,7 +55,7 @@ def test_films_are_made_only_if_asked_for_and_take_a_hundredth_of_the_time(monke
         return b"", 1, 1
 
     monkeypatch.setattr("mlsh_mpi.reporting.clip.clip", slow)
-    monkeypatch.setattr("mlsh_mpi.commands.train.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mlsh_mpi.commands.training_reporter.time.monotonic", lambda: now[0])
     reporter = object.__new__(TrainingReporter)
     reporter.config = SimpleNamespace(run=SimpleNamespace(tensorboard_films=False))
     reporter.log, reporter.folder, reporter._family, reporter._next_film, reporter._kept = (

@@ -137,9 +137,10 @@ class Ranks:
 
         Needs an MPI library with fault tolerance (ULFM).
         """
-        for communicator in self._related:
-            communicator.Revoke()
-        return self._comm.Shrink()
+        with self._waiting():
+            for communicator in self._related:
+                communicator.Revoke()
+            return self._comm.Shrink()
 
     def free(self) -> None:
         """Frees communicators and shared memory. Every rank of the world must call it, as the last collective."""

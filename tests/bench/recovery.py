@@ -21,8 +21,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from chaos import OPTIONS, is_rank, left, members
+from chaos import is_rank, left, members
 
+OPTIONS = "--groups 8 --steps 500 --whole-episode-iterations 30 --test-masters 2".split()
 LEAST = 2
 """Ranks that are left alone."""
 PAUSE = (0.2, 2.5)

@@ -21,15 +21,13 @@ from mlsh_mpi.mpi import early_interrupt
 from mlsh_mpi.mpi.checks import check_all_ranks_present, check_clocks
 from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
 from mlsh_mpi.mpi.launchers import promised_ranks
-from mlsh_mpi.mpi.library import MPI, WITHOUT_MPI, check_mpi_available, check_not_singletons, library_version
+from mlsh_mpi.mpi.library import MPI, STARTING, WITHOUT_MPI, check_mpi_available, check_not_singletons, library_version
 from mlsh_mpi.mpi.limits import allow_open_files
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.mpi.software import differences, software
 from mlsh_mpi.mpi.watchdog import Watchdog
 from mlsh_mpi.output import say, warn
 
-STARTING = 600.0
-"""Patience in seconds until the configuration is known (:meth:`Job.set_patience`): many ranks may load from one slow disk."""
 UNSEEN = 10.0
 """Seconds until a new file counts as invisible: a network filesystem may take a moment, even if its folder is listed again."""
 CONTINUE = 75

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 
@@ -14,6 +15,11 @@ from mlsh_mpi.mpi.launchers import RANK_VARIABLES, is_first_here, promised_ranks
 from mlsh_mpi.mpi.room import lack_of_room
 from mlsh_mpi.mpi.transports import within_host
 
+FAULT_TOLERANT = os.environ.get("OMPI_MCA_mpi_ft_enable", "0").lower() in ("1", "true")  # noqa: SIM112
+"""Whether Open MPI's mpirun was started with --with-ft ulfm, so that the job does not end when a rank dies."""
+STARTING = 600
+"""Patience in seconds until all ranks have started: many may load from one slow disk."""
+
 # If a script has started MPI already, none of this matters any more.
 _no_room = lack_of_room(os.environ) if "mpi4py.MPI" not in sys.modules else None
 with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings():
@@ -21,7 +27,12 @@ with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings()
     try:
         if _no_room is not None:
             raise ImportError(_no_room)
+        if FAULT_TOLERANT:  # then ranks would wait for ever for one that has died before
+            signal.alarm(STARTING)
         from mpi4py import MPI as MPI
+
+        if FAULT_TOLERANT:
+            signal.alarm(0)
     except (ImportError, RuntimeError) as _error:  # no MPI library, or not the one that mpi4py was built for
         MPI = None  # type: ignore[assignment]
         _why = str(_error).partition("\n")[0]

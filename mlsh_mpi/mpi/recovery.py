@@ -6,7 +6,6 @@ calls, not the end of the job. Bland et al. 2013, "Post-failure recovery of MPI 
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import time
@@ -18,14 +17,12 @@ from typing import Any, TypeVar
 
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job
-from mlsh_mpi.mpi.library import MPI, library_version
+from mlsh_mpi.mpi.library import FAULT_TOLERANT, MPI, library_version
 from mlsh_mpi.output import warn
 
 T = TypeVar("T")
 Moment = tuple[int, int]
 """Number of ranks and of finished iterations, when ranks exchanged their copies."""
-ENABLED = "OMPI_MCA_mpi_ft_enable"
-"""The variable with which Open MPI's mpirun tells its ranks that it was started with fault tolerance."""
 NOTICE = 10.0
 """Seconds within which the death of a rank becomes known."""
 NEWEST = 2
@@ -42,8 +39,7 @@ def lacking() -> str:
 
 def why_not() -> str:
     """Why this job would not outlive a rank; empty if it would."""
-    enabled = os.environ.get(ENABLED, "0").lower() in ("1", "true")
-    return lacking() or ("" if enabled else "mpirun was started without --with-ft ulfm")
+    return lacking() or ("" if FAULT_TOLERANT else "mpirun was started without --with-ft ulfm")
 
 
 @dataclass(frozen=True)

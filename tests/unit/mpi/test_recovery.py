@@ -111,15 +111,15 @@ def test_only_two_iterations_are_kept(four):
 @pytest.mark.parametrize(
     ("library", "enabled", "reason"),
     [
-        ("Open MPI v5.0.11", "1", ""),
-        ("Open MPI v5.0.11", "0", "without --with-ft ulfm"),
-        ("Open MPI v4.1.4", "1", "only Open MPI 5"),
-        ("MPICH Version: 5.0.2", "1", "only Open MPI 5"),
+        ("Open MPI v5.0.11", True, ""),
+        ("Open MPI v5.0.11", False, "without --with-ft ulfm"),
+        ("Open MPI v4.1.4", True, "only Open MPI 5"),
+        ("MPICH Version: 5.0.2", True, "only Open MPI 5"),
     ],
 )
 def test_where_it_can_be_used(monkeypatch, library, enabled, reason):
     monkeypatch.setattr(recovery, "library_version", lambda: library)
-    monkeypatch.setenv("OMPI_MCA_mpi_ft_enable", enabled)
+    monkeypatch.setattr(recovery, "FAULT_TOLERANT", enabled)
     found = recovery.why_not()
     assert reason in found
     assert bool(reason) == bool(found)

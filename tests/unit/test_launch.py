@@ -257,6 +257,23 @@ def test_one_rank_a_core_by_default(installed):
     assert launched(installed.run("local.sh", "--seed", "3", OMP_NUM_THREADS="1")) == (cores, ["--seed", "3"])
 
 
+@pytest.mark.parametrize(
+    ("version", "option", "expected"),
+    [
+        ("(Open MPI) 5.0.11", "--recover", ["--with-ft", "ulfm", "-np", "2"]),
+        ("(Open MPI) 5.0.11", "--fresh", ["-np", "2"]),
+        ("(Open MPI) 4.1.4", "--recover", ["-np", "2"]),
+        ("HYDRA build details", "--recover", ["-np", "2"]),
+    ],
+)
+def test_an_open_mpi_that_can_go_on_without_ranks_is_told_to(installed, version, option, expected):
+    mpirun = installed.venv / "bin" / "mpirun"
+    mpirun.write_text(MPIRUN.replace("echo", f"[[ $1 != --version ]] || {{ echo 'mpirun {version}'; exit; }}\necho", 1))
+    result = installed.run("local.sh", "-np", "2", "ant-twowalk", option)
+    assert result.stdout.splitlines()[2:][: len(expected)] == expected
+    assert launched(result) == ("2", ["ant-twowalk", option])
+
+
 def test_help_takes_one_rank(installed):
     result = installed.run("local.sh", "-np", "4", "moving-bandits", "--help")
     assert launched(result) == ("1", ["moving-bandits", "--help"])

@@ -9,6 +9,7 @@ import gymnasium as gym
 from mlsh_mpi.config.presets import config_for
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.config.starting import EnvironmentFacts, reason, starting_config
+from mlsh_mpi.output import warn
 from mlsh_mpi.sampling.environment_choice import EnvironmentChoice
 from mlsh_mpi.sampling.environment_maker import EnvironmentMaker
 from mlsh_mpi.sampling.task_family import TaskFamily
@@ -50,7 +51,10 @@ def printed(config: Config, choice: EnvironmentChoice, options: Options | None) 
     Raises:
         UserError: the environment cannot be made, or options do not fit.
     """
-    if options is None or config.environment.env not in gym.registry:
+    if options is None:
+        return config
+    if config.environment.env not in gym.registry:
+        warn(f"mlsh_mpi: a run of {config.environment.env} begins with other settings, which follow from the environment")
         return config
     family = TaskFamily.from_maker(EnvironmentMaker.from_config(config.environment, choice))
     return begun(config, family, options)[0]

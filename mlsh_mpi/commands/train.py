@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mlsh_mpi.config import methods
 from mlsh_mpi.config.settings import Config
 from mlsh_mpi.mpi.job import Job, job
 from mlsh_mpi.mpi.placement import place
-from mlsh_mpi.mpi.recovery import Copies, Recovered, outlive
+from mlsh_mpi.mpi.recovery import Copies, outlive
 from mlsh_mpi.networks.inference import PrimitivePolicies
 from mlsh_mpi.output import format_value, say
 from mlsh_mpi.policies.phi_file import PHI
@@ -131,19 +132,19 @@ def _trained(
     def about() -> Mapping[str, Any]:
         return identity(family, current.library)
 
-    def newest(saved: Checkpoint | None) -> Checkpoint | None:
-        return _newest(saved, copies.recovered, config, about()) if copies is not None else saved
-
-    fresh = fresh and (copies is None or not copies.losses)
-    opened, saved, done = open_on_all_ranks(current, path, config, about, fresh, kind, newest)
+    fresh = fresh and not (copies is not None and copies.has_opened)
+    opened, saved, done = open_on_all_ranks(current, path, config, about, fresh, kind, partial(_newest, copies))
     if done:
         return path
+    if copies is not None:
+        copies.begin(saved.iteration if saved else 0, saved)
     if saved:
         config = as_it_began(path, saved.config, config)
     if saved and run_folder.stopped(saved, config):  # training has ended, and the job left during the test
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, iterations=saved.iteration))
     if saved:  # keep what is subtracted from observations, although this job may have measured it a little differently
         family = family.subtracting(offset_of(saved.identity))
+    began_as = saved.identity if saved else about()
     groups = groups_of(config, world, saved)
     world.agreed(lambda: place(groups, config.sampling.workers, world.size, world.rank))  # a resumed run keeps its groups
     experiment = Experiment(config, current, family)
@@ -159,7 +160,7 @@ def _trained(
             state = evaluator(metrics, state)
         reached = hook(metrics, state)
         if copies is not None:
-            copies.keep(int(metrics["iteration"]), state.own_part(), state.common_part())
+            copies.keep(int(metrics["iteration"]), state.own_part(), (state.common_part(), dataclasses.asdict(config), began_as))
         return reached
 
     policies = train(experiment, saved, after)
@@ -169,12 +170,15 @@ def _trained(
     return path
 
 
-def _newest(saved: Checkpoint | None, recovered: Recovered | None, config: Config, about: Mapping[str, Any]) -> Checkpoint | None:
-    """The checkpoint of the run folder, or the state that was recovered, if that is newer."""
-    if recovered is None or (saved is not None and saved.iteration >= recovered.iteration):
+def _newest(copies: Copies | None, saved: Checkpoint | None) -> Checkpoint | None:
+    """The checkpoint of the run folder, or after a loss a newer state, if there is one."""
+    if copies is None:
         return saved
-    state = joined(recovered.common, recovered.parts)
-    return Checkpoint(recovered.iteration, state, dataclasses.asdict(config), about, None)
+    known = [saved, copies.began_with]
+    if copies.recovered is not None:
+        common, config, began_as = copies.recovered.common
+        known.append(Checkpoint(copies.recovered.iteration, joined(common, copies.recovered.parts), config, began_as, None))
+    return max((each for each in known if each is not None), key=lambda each: each.iteration, default=None)
 
 
 def _evaluator(

@@ -21,7 +21,15 @@ from mlsh_mpi.mpi import early_interrupt
 from mlsh_mpi.mpi.checks import check_all_ranks_present, check_clocks
 from mlsh_mpi.mpi.failure import abort, end_job, exit_process, report_failure
 from mlsh_mpi.mpi.launchers import promised_ranks
-from mlsh_mpi.mpi.library import MPI, STARTING, WITHOUT_MPI, check_mpi_available, check_not_singletons, library_version
+from mlsh_mpi.mpi.library import (
+    FAULT_TOLERANT,
+    MPI,
+    STARTING,
+    WITHOUT_MPI,
+    check_mpi_available,
+    check_not_singletons,
+    library_version,
+)
 from mlsh_mpi.mpi.limits import allow_open_files
 from mlsh_mpi.mpi.ranks import Ranks
 from mlsh_mpi.mpi.software import differences, software
@@ -61,6 +69,8 @@ class Job:
 
     def __init__(self) -> None:
         check_not_singletons()
+        if FAULT_TOLERANT and MPI.COMM_WORLD.Is_revoked():
+            raise UserError("an earlier job of this process has lost ranks: start another process for the next job")
         self.exit_requested = ""
         """Why this rank should leave at the next opportunity, such as the name of a signal; empty if it should not."""
         self.watch, self.library = Watchdog(self._on_launcher_gone), library_version()
@@ -72,7 +82,7 @@ class Job:
         """Whether this is the lowest rank of its host."""
         self.set_patience(STARTING)
         self.watch.enter(lambda: "the other ranks: their hosts cannot be reached over the network, or do not start")
-        self.join(MPI.COMM_WORLD)
+        self._join_all()
         self.watch.leave()
         self.started = time.monotonic()
         self.continues_after = False
@@ -80,21 +90,28 @@ class Job:
         self._afterwards: dict[int, Any] = {}
         self._process = os.getpid()
 
-    def join(self, communicator: MPI.Comm) -> None:
-        """Makes the ranks of a communicator the world, and takes stock of their hosts. All of these ranks must call it."""
-        host = communicator.Split_type(MPI.COMM_TYPE_SHARED)
-        cores = set().union(*host.allgather(os.sched_getaffinity(0)))
-        self.cores = len(cores)
+    def _join_all(self) -> None:
+        """Makes all ranks the world, and takes stock of their hosts."""
+        world = MPI.COMM_WORLD
+        host = world.Split_type(MPI.COMM_TYPE_SHARED)
+        self.cores = len(set().union(*host.allgather(os.sched_getaffinity(0))))
         """Number of cores that this host's ranks may use."""
-        self.ranks_here: int = host.Get_size()
-        """Number of ranks on this host."""
-        self.is_lowest_on_host = host.Get_rank() == 0
+        self._host = (socket.gethostname(), host.bcast(world.Get_rank()))
+        """Name of this rank's host, and the number of its lowest rank: two containers may have one name."""
         host.Free()
-        alone = self.ranks_here == communicator.Get_size()
-        self.world = Ranks(communicator, ranks_per_core=self.ranks_here / self.cores, one_host=alone, watch=self.watch)
-        self.host_of = self.world.allgather(socket.gethostname())
+        self.join(world)
+
+    def join(self, communicator: MPI.Comm) -> None:
+        """Makes the ranks of a communicator the world. All of them must call it; if it fails, the world is as before."""
+        hosts = communicator.allgather(self._host)
+        self.host_of = [name for name, _ in hosts]
         """Host name of each rank."""
         self.hosts = sorted(set(self.host_of))
+        self.ranks_here: int = hosts.count(self._host)
+        """Number of ranks on this host."""
+        self.is_lowest_on_host = hosts.index(self._host) == communicator.Get_rank()
+        alone, share = self.ranks_here == len(hosts), self.ranks_here / self.cores
+        self.world = Ranks(communicator, ranks_per_core=share, one_host=alone, watch=self.watch)
 
     def open(self) -> None:
         """From here on, until :meth:`close`, a signal is a request to leave, and nothing ends the process unnoticed.

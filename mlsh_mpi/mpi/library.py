@@ -17,6 +17,7 @@ from mlsh_mpi.mpi.transports import within_host
 
 FAULT_TOLERANT = os.environ.get("OMPI_MCA_mpi_ft_enable", "0").lower() in ("1", "true")  # noqa: SIM112
 """Whether Open MPI's mpirun was started with --with-ft ulfm, so that the job does not end when a rank dies."""
+_speaker = 0
 STARTING = 600
 """Patience in seconds until all ranks have started: many may load from one slow disk."""
 
@@ -29,10 +30,11 @@ with within_host(os.environ), ending_if_interrupted(), warnings.catch_warnings()
             raise ImportError(_no_room)
         if FAULT_TOLERANT:  # then ranks would wait for ever for one that has died before
             signal.alarm(STARTING)
-        from mpi4py import MPI as MPI
-
-        if FAULT_TOLERANT:
-            signal.alarm(0)
+        try:
+            from mpi4py import MPI as MPI
+        finally:
+            if FAULT_TOLERANT:
+                signal.alarm(0)
     except (ImportError, RuntimeError) as _error:  # no MPI library, or not the one that mpi4py was built for
         MPI = None  # type: ignore[assignment]
         _why = str(_error).partition("\n")[0]
@@ -54,7 +56,13 @@ def check_mpi_available() -> None:
 
 def speaks_for_all() -> bool:
     """Whether this process prints what all ranks know: without MPI, one on each host, because MPI may be missing only there."""
-    return is_first_here(os.environ) if WITHOUT_MPI is not None else promised_rank() == 0
+    return is_first_here(os.environ) if WITHOUT_MPI is not None else promised_rank() == _speaker
+
+
+def let_speak(rank: int) -> None:
+    """Makes this rank, by its number in the job that was started, the one that prints what all know: those below it are lost."""
+    global _speaker
+    _speaker = rank
 
 
 def check_not_singletons() -> None:

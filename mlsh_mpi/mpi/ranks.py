@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mlsh_mpi.errors import UserError
-from mlsh_mpi.mpi.library import MPI
+from mlsh_mpi.mpi.library import FAULT_TOLERANT, MPI
 from mlsh_mpi.mpi.shared_memory import SharedMemoryReducer, joined, prepared, remove
 from mlsh_mpi.mpi.watchdog import WAITING, Watchdog
 
@@ -130,21 +130,17 @@ class Ranks:
 
     def has_lost(self) -> bool:
         """Whether ranks have died, or another rank has noticed that. Needs an MPI library with fault tolerance (ULFM)."""
-        return self._comm.Is_revoked() or self._comm.Get_failed().Get_size() > 0
+        return self._is_revoked() or self._comm.Get_failed().Get_size() > 0
 
-    def survivors(self) -> MPI.Comm:
-        """A communicator of the ranks that still live, in their order. All of them must call it; it interrupts the others' calls.
-
-        Needs an MPI library with fault tolerance (ULFM).
-        """
-        with self._waiting():
-            for communicator in self._related:
-                communicator.Revoke()
-            return self._comm.Shrink()
+    def revoke(self) -> None:
+        """Interrupts all that others wait for, in all parts too. Needs an MPI library with fault tolerance (ULFM)."""
+        for communicator in self._related:
+            communicator.Revoke()
 
     def free(self) -> None:
         """Frees communicators and shared memory. Every rank of the world must call it, as the last collective."""
-        self._barrier()
+        if not FAULT_TOLERANT:  # else a rank that dies now would end the job, whose work is done
+            self._barrier()
         self._to_free.close()
 
     def among(self, members: Sequence[int]) -> Ranks | None:
@@ -214,10 +210,16 @@ class Ranks:
         with self._waiting():
             long_wait = time.perf_counter() + (0 if self._ranks_per_core > 1 else SPIN)
             while not request.Test():
+                if FAULT_TOLERANT and self._is_revoked():  # nobody else may know this communicator, and wake its ranks
+                    raise MPI.Exception(MPI.ERR_REVOKED)
                 if time.perf_counter() > long_wait:
                     time.sleep(NAP * self._ranks_per_core)
                 else:
                     os.sched_yield()
+
+    def _is_revoked(self) -> bool:
+        """Whether a rank has interrupted all others, because ranks have died."""
+        return self._related[0].Is_revoked() or self._comm.Is_revoked()
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:

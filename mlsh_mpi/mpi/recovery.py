@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from mlsh_mpi.errors import UserError
 from mlsh_mpi.mpi.job import Job
-from mlsh_mpi.mpi.library import FAULT_TOLERANT, MPI, library_version
+from mlsh_mpi.mpi.library import FAULT_TOLERANT, MPI, let_speak, library_version
 from mlsh_mpi.output import warn
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ Moment = tuple[int, int]
 """Number of ranks and of finished iterations, when ranks exchanged their copies."""
 NOTICE = 10.0
 """Seconds within which the death of a rank becomes known."""
-NEWEST = 2
+KEPT = 2
 """Iterations of which copies are kept: ranks may learn of a death one iteration apart."""
 
 
@@ -49,7 +49,7 @@ class Recovered:
     iteration: int
     """Number of finished iterations."""
     common: Any
-    """What every rank knows."""
+    """What every rank knew."""
     parts: list[Any]
     """What each rank knew alone."""
 
@@ -66,19 +66,35 @@ class Copies:
 
     def __init__(self, job: Job) -> None:
         if reason := why_not():
-            raise UserError.of_all(f"--recover: {reason}; launch/local.sh and launch/hosts.sh start Open MPI as it must be")
+            raise UserError.of_all(
+                f"--recover: {reason}; with this option launch/local.sh and launch/hosts.sh start Open MPI as it must be"
+            )
         job.world.leave_shared_memory()  # whose pipes would wait for the dead
         self._job = job
+        self._members = _members(job)
         self._parts: dict[Moment, dict[int, bytes]] = {}
         self._common: dict[Moment, bytes] = {}
+        self._start: tuple[int, Any] = (-1, None)
         self.recovered: Recovered | None = None
-        """The state to continue from; None if no rank was lost, or before the first iteration was over."""
-        self.losses = 0
-        """How often ranks were lost."""
+        """After a loss, on rank 0: the newest state of which the survivors hold every part; None if there is none, or if what an
+        attempt began with is newer."""
+        self.began_with: Any = None
+        """After a loss, on rank 0: the newest state with which an attempt began."""
+        self.has_opened = False
+        """Whether an attempt has opened the run folder."""
+
+    def begin(self, iteration: int, state: Any) -> None:
+        """Remembers with what an attempt begins, after the run folder has been opened.
+
+        Args:
+            iteration: number of finished iterations.
+            state: the same on every rank.
+        """
+        self._start, self.has_opened = (iteration, state), True
 
     def keep(self, iteration: int, part: Any, common: Any) -> None:
-        """Keeps the state after an iteration, and gives this rank's part to another rank, if possible of another host. Every rank
-        must call it.
+        """Keeps the state after an iteration, and gives this rank's part to another rank, usually of another host, if there is
+        one. Every rank must call it.
 
         Args:
             iteration: number of finished iterations.
@@ -89,11 +105,11 @@ class Copies:
         moment = (world.size, iteration)
         own = pickle.dumps(part)
         giver, given = world.shift(own, most_here if most_here < world.size else 1)
-        self._parts = self._newest(self._parts) | {moment: {world.rank: own, giver: given}}
-        self._common = self._newest(self._common) | {moment: pickle.dumps(common)}
+        self._parts = _latest(self._parts) | {moment: {world.rank: own, giver: given}}
+        self._common = _latest(self._common) | {moment: pickle.dumps(common)}
 
     def recover(self) -> None:
-        """Makes the survivors a world of their own, with the state after the last iteration that they know whole.
+        """Makes the survivors the world, and puts the newest state that they have together.
 
         Raises:
             MPI.Exception: another rank died meanwhile; then all survivors must call it again.
@@ -101,42 +117,61 @@ class Copies:
         job = self._job
         with suppress(OSError):
             job.closing.close()
-        was, members = job.world.rank, list(zip(job.world.started_as, job.host_of, strict=True))
-        job.join(job.world.survivors())
+        job.world.revoke()
+
+        # Always of all ranks: wherever a second death has found them, the survivors call the same.
+        survivors = MPI.COMM_WORLD.Shrink()
+        try:
+            job.join(survivors)
+        except MPI.Exception:
+            survivors.Revoke()
+            raise
         job.world.leave_shared_memory()
-        self.losses += 1
-        self.recovered = self._gathered()
-        here = set(job.world.allgather(was))
-        lost = [f"{number} on {host}" for rank, (number, host) in enumerate(members) if rank not in here]
+        here = _members(job)
+        let_speak(min(here))
+        self.recovered, self.began_with = self._gathered()
+
+        lost = [f"{number} on {host}" for number, host in self._members.items() if number not in here]
+        job.world.allgather(None)  # nobody forgets whom it has lost until all have come here
+        self._members = here
         if job.world.rank == 0:
             since = f"iteration {self.recovered.iteration}" if self.recovered else "the last checkpoint"
             warn(f"mlsh_mpi: lost rank{'s' * (len(lost) > 1)} {', '.join(lost)}; {job.world.size} ranks go on from {since}")
 
-    def _gathered(self) -> Recovered | None:
-        """The newest state of which the survivors have every part; an earlier recovery's if that is newer."""
+    def _gathered(self) -> tuple[Recovered | None, Any]:
+        """The values of `recovered` and `began_with`."""
         world = self._job.world
-        held: dict[Moment, set[int]] = {}
-        for known in world.allgather({moment: set(parts) for moment, parts in self._parts.items()}):
-            for moment, ranks in known.items():
-                held.setdefault(moment, set()).update(ranks)
-        whole = [moment for moment, ranks in held.items() if ranks == set(range(moment[0]))]
-        earlier = max(
-            (known for known in world.allgather(self.recovered) if known), key=lambda each: each.iteration, default=None
-        )
-        if not whole:
-            return earlier
-        newest = max(whole, key=lambda moment: moment[1])
-        if earlier and earlier.iteration >= newest[1]:
-            return earlier
+        of_all = world.allgather(({moment: set(parts) for moment, parts in self._parts.items()}, self._start[0]))
+        holder: dict[Moment, dict[int, int]] = {}
+        for rank, (known, _) in enumerate(of_all):
+            for moment, numbers in known.items():
+                for part in numbers:
+                    holder.setdefault(moment, {}).setdefault(part, rank)
+        starts = [start for _, start in of_all]
+        whole = [moment for moment, ranks in holder.items() if len(ranks) == moment[0]]
+        newest = max(whole, key=lambda moment: moment[1], default=None)
 
-        parts: dict[int, bytes] = {}
-        for of_rank in world.allgather(self._parts.get(newest, {})):
-            parts |= of_rank
-        common = next(known for known in world.allgather(self._common.get(newest)) if known is not None)
-        return Recovered(newest[1], pickle.loads(common), [pickle.loads(parts[rank]) for rank in range(newest[0])])
+        if newest is None or newest[1] <= max(starts):
+            began = world.gather(self._start[1] if world.rank == starts.index(max(starts)) else None)
+            return None, next((state for state in began or () if state is not None), None)
 
-    def _newest(self, kept: dict[Moment, T]) -> dict[Moment, T]:
-        return dict(list(kept.items())[1 - NEWEST :])
+        held = {part: data for part, data in self._parts.get(newest, {}).items() if holder[newest][part] == world.rank}
+        common = self._common[newest] if world.rank == min(holder[newest].values()) else None
+        gathered = world.gather((held, common))
+        if gathered is None:
+            return None, None
+        parts = {part: data for of_rank, _ in gathered for part, data in of_rank.items()}
+        shared = next(known for _, known in gathered if known is not None)
+        return Recovered(newest[1], pickle.loads(shared), [pickle.loads(parts[part]) for part in range(newest[0])]), None
+
+
+def _members(job: Job) -> dict[int, str]:
+    """The hosts of the ranks, by their numbers in the job that was started."""
+    return dict(zip(job.world.started_as, job.host_of, strict=True))
+
+
+def _latest(kept: dict[Moment, T]) -> dict[Moment, T]:
+    return dict(list(kept.items())[1 - KEPT :])
 
 
 def outlive(job: Job, attempt: Callable[[Copies], T]) -> T:
@@ -148,7 +183,9 @@ def outlive(job: Job, attempt: Callable[[Copies], T]) -> T:
     copies = Copies(job)
     while True:
         try:
-            return attempt(copies)
+            result = attempt(copies)
+            job.world.allgather(None)  # rank 0 may still be writing, and if it dies the others must be there
+            return result
         except MPI.Exception as error:
             _check_is_loss(job, error)
         _recover(copies, job)

@@ -260,7 +260,7 @@ def test_the_doctor_finds_a_good_job_well(cluster, environment, tmp_path):
     job = Submitted(cluster, environment, tmp_path, TWO, ["doctor"])
     job.finished()
     verdicts = dict(line.split()[:2][::-1] for line in job.output.splitlines() if line.split(" ")[0] in ("ok", "note", "WRONG"))
-    assert verdicts.keys() == {*"start hosts shm binding network filesystem pictures SLURM".split()}
+    assert verdicts.keys() == {*"start recovery hosts shm binding network filesystem pictures SLURM".split()}
     # Pictures may be impossible here; the nodes are one host with all their ranks on its cores; and tests have killed jobs here.
     assert {name for name, level in verdicts.items() if level != "ok"} <= {"pictures", "network", "hosts", "shm"}
     assert f"job {job.number}, nodes n[1-2], 4 tasks; the job can requeue itself" in job.output

@@ -6,8 +6,10 @@ calls, not the end of the job. Bland et al. 2013, "Post-failure recovery of MPI 
 
 from __future__ import annotations
 
+import atexit
 import pickle
 import re
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +27,8 @@ Moment = tuple[int, int]
 """Number of ranks and of finished iterations, when ranks exchanged their copies."""
 NOTICE = 10.0
 """Seconds within which the death of a rank becomes known."""
+FINALISING = 10
+"""Seconds that MPI has to finish after a loss, in which Open MPI 5.0 hangs at times: then the process ends without it."""
 KEPT = 2
 """Iterations of which copies are kept: ranks may learn of a death one iteration apart."""
 
@@ -129,6 +133,7 @@ class Copies:
         job.world.leave_shared_memory()
         here = _members(job)
         let_speak(min(here))
+        atexit.register(signal.alarm, FINALISING)
         self.recovered, self.began_with = self._gathered()
 
         lost = [f"{number} on {host}" for number, host in self._members.items() if number not in here]

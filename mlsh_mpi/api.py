@@ -100,9 +100,7 @@ def run(
         SystemExit: with code 75, because a signal or a time limit stopped the job early; the same call continues the run.
     """
     with job(script=True) as current:
-        world = current.world
-
-        name = _name(env)
+        world, name = current.world, _name(env)
 
         def with_the_options(default: Config) -> Config:
             return _named(fitted(with_options(default, options), default), name)

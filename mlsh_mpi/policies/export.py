@@ -36,11 +36,7 @@ def export(policy: Computation, path: Path) -> None:
     if path.suffix not in WRITERS:
         raise UserError(f"{path} has none of the suffixes {', '.join(WRITERS)}: it says which format to write")
     reader = path.with_name("numpy_policy.py")
-    if (
-        path.suffix == ".npz"
-        and reader.exists()
-        and "class NumpyPolicy" not in reader.read_text(encoding="utf-8", errors="replace")
-    ):
+    if path.suffix == ".npz" and reader.exists() and b"class NumpyPolicy" not in reader.read_bytes():
         raise UserError(f"{reader} is not the module that reads an .npz, and would be overwritten: export to another folder")
     written = WRITERS[path.suffix](policy)
     with files.writing(path):

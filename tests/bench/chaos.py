@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ OF_TIME = ("time/", "speed/", "seconds", "communication/milliseconds", "evaluati
 VICTIMS = ("a rank", "mpirun", "everything", "everything in a write")
 
 
-def start(folder: Path, ranks: int, iterations: int) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, ranks: int, iterations: int, options: Sequence[str] = OPTIONS, of_mpirun: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """The command, the same each time."""
-    options = [*OPTIONS, "--iterations", str(iterations), "--folder", str(folder)]
-    command = ["mpirun", "-np", str(ranks), sys.executable, "-m", "mlsh_mpi.train", *options]
+    settings = [*options, "--iterations", str(iterations), "--folder", str(folder)]
+    command = ["mpirun", *of_mpirun, "-np", str(ranks), sys.executable, "-m", "mlsh_mpi.train", *settings]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 

@@ -21,31 +21,13 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from chaos import is_rank, left, members
+from chaos import is_rank, left, members, start
 
 OPTIONS = "--groups 8 --steps 500 --whole-episode-iterations 30 --test-masters 2".split()
 LEAST = 2
 """Ranks that are left alone."""
 PAUSE = (0.2, 2.5)
 """Seconds between the first line of the log after a kill and the next kill."""
-
-
-def start(folder: Path, ranks: int, iterations: int, *options: str) -> subprocess.Popen[bytes]:
-    """A run, on a job that outlives its ranks if that is among the options."""
-    trainer = [
-        sys.executable,
-        "-m",
-        "mlsh_mpi.train",
-        *OPTIONS,
-        "--iterations",
-        str(iterations),
-        "--folder",
-        str(folder),
-        *options,
-    ]
-    launcher = ["mpirun", *(["--with-ft", "ulfm"] if "--recover" in options else []), "-np", str(ranks)]
-    with (folder.parent / f"{folder.name}.log").open("ab") as log:
-        return subprocess.Popen([*launcher, *trainer], stdout=log, stderr=log, start_new_session=True)
 
 
 def lines(folder: Path) -> int:
@@ -64,7 +46,7 @@ def wait_for_lines(job: subprocess.Popen[bytes], folder: Path, count: int) -> No
 
 def troubled(folder: Path, ranks: int, iterations: int, kills: int, chance: random.Random) -> list[float]:
     """A run whose ranks are killed; the seconds after each kill until it had gone on."""
-    job, seconds = start(folder, ranks, iterations, "--recover"), []
+    job, seconds = start(folder, ranks, iterations, [*OPTIONS, "--recover"], ["--with-ft", "ulfm"]), []
     wait_for_lines(job, folder, 3)
     for _ in range(kills):
         time.sleep(chance.uniform(*PAUSE))
@@ -120,7 +102,7 @@ def main() -> None:
             peace, fewer = Path(root) / f"peaceful-{ranks}-{iterations}", Path(root) / f"peaceful-{LEAST}-{iterations}"
             for folder, size in ((peace, ranks), (fewer, LEAST)):
                 if not folder.exists():
-                    assert start(folder, size, iterations).wait() == 0
+                    assert start(folder, size, iterations, OPTIONS).wait() == 0
             worst = max(worst, difference := apart(Path(root) / f"troubled-{name}", peace))
             ordinary = max(ordinary, usual := apart(fewer, peace))
             all_seconds += seconds
